@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# dstrain_add_test(name SOURCES ... LIBS ... [RANKS 1 2 3 4] [LABELS ...] [TIMEOUT s] [DEFINITIONS ...])
+# Without RANKS: a plain GoogleTest program, label "unit". With RANKS: one ctest per world size, named name.npN, label "mpi".
+# The target dstrain_unit_tests builds all programs labelled "unit" and nothing else (scripts/test.sh, preset checked).
+if(NOT TARGET dstrain_unit_tests)
+  add_custom_target(dstrain_unit_tests)
+endif()
+function(dstrain_add_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;RANKS;LABELS;DEFINITIONS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_compile_definitions(${name} PRIVATE DSTRAIN_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+                             DSTRAIN_TEST_TMP="${CMAKE_BINARY_DIR}/test-tmp" ${ARG_DEFINITIONS})
+  set(env ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1)
+  if(NOT ARG_RANKS)
+    if(NOT "e2e" IN_LIST ARG_LABELS)
+      add_dependencies(dstrain_unit_tests ${name})
+    endif()
+    target_link_libraries(${name} PRIVATE ${ARG_LIBS} dstrain_test_support GTest::gtest_main)
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "unit;${ARG_LABELS}" ENVIRONMENT "${env}")
+    return()
+  endif()
+  target_link_libraries(${name} PRIVATE ${ARG_LIBS} dstrain_test_support dstrain_mpi_gtest_main)
+  foreach(ranks ${ARG_RANKS})
+    add_test(NAME ${name}.np${ranks} COMMAND ${DSTRAIN_MPIRUN} -np ${ranks} $<TARGET_FILE:${name}>)
+    set_tests_properties(${name}.np${ranks} PROPERTIES TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${ranks} LABELS "mpi;${ARG_LABELS}"
+                         ENVIRONMENT "${env};OMP_NUM_THREADS=1;${DSTRAIN_MPI_TEST_ENV}")
+  endforeach()
+endfunction()
+
+# What many ranks on a small machine need: root allowed, more ranks than cores, no binding, no probing of absent fabrics.
+set(DSTRAIN_MPIRUN ${MPIEXEC_EXECUTABLE})
+set(DSTRAIN_MPI_TEST_ENV
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+    OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp
+    OMPI_MCA_btl_base_warn_component_unused=0)

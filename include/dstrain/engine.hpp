@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The Engine: initialize, forward, backward, step, save, load. For dstrain's own trainer and for those who write their own loop.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/dtype.hpp"
+#include "model/micro_batch.hpp"
+
+namespace dstrain {
+
+class Communicator;
+class MemoryPlan;
+struct ModelSpec;
+struct ModelLayout;
+
+/// What an Engine is made of. Sizes are per rank.
+struct EngineOptions {
+  int zero_stage = 0;
+  DType dtype = DType::f32;            ///< f32 or bf16 (then with f32 master weights)
+  bool gradient_checkpointing = true;
+  bool train = true;                   ///< false: forward only
+  bool optimizer = true;               ///< false: gradients, but no optimizer states
+  bool reproducible = false;
+  std::int64_t max_tokens = 0;         ///< largest micro-batch in tokens; rounded up to its class
+  std::int64_t max_position = 0;       ///< longest row (padded)
+  std::int64_t reduce_bucket_size = 500'000'000;
+  std::int64_t stage3_prefetch_bucket_size = 50'000'000;
+  int max_micro_steps = 1;             ///< most forward() calls between begin_step() and step()
+  std::vector<std::int64_t> token_classes;  ///< micro-batch sizes (padded tokens) that will occur: their kernels are made at start
+  std::int64_t client_bytes = 0;       ///< room in the plan for the caller's own buffers (client_memory())
+  int threads = 1;
+  std::uint64_t seed = 42;
+
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+  double weight_decay = 0.0;
+  double max_grad_norm = 1.0;          ///< 0: no clipping
+  /// Chooses the parameters that decay; unset: transformers' rule (train/decay.hpp).
+  std::function<bool(const std::string& name, const std::vector<std::int64_t>& shape)> decays;
+};
+
+/// Numbers of one optimizer step, equal on all ranks.
+struct StepResult {
+  double loss = 0.0;       ///< sum over all micro-batches of sum_t weight * nll
+  double nll_sum = 0.0;    ///< sum of nll over all targets
+  std::int64_t targets = 0;
+  double grad_norm = 0.0;  ///< global L2 norm before clipping
+};
+
+/// Where weights come from on rank 0 (other ranks pass nothing): a folder of safetensors, or random ones made on their owners.
+struct WeightOrigin {
+  std::filesystem::path folder;  ///< empty: random initial weights from `seed`
+};
+
+/// One model being trained by a group of ranks. Functions are collective unless they say Local; not thread-safe.
+///
+///     engine.begin_step();
+///     for (each micro step) { engine.forward(batch, contributors, last); engine.backward(); }
+///     StepResult r = engine.step(learning_rate);
+class Engine {
+ public:
+  /// Plans, allocates exactly the plan, loads or makes the weights. `spec` is the same on all ranks.
+  /// @throws RefusedError where the plan does not fit this machine; IoError, ConfigError for the weights: on all ranks
+  static std::unique_ptr<Engine> initialize(Communicator& comm, const ModelSpec& spec, const EngineOptions& options,
+                                            const WeightOrigin& origin);
+
+  /// The plan that initialize() allocates, for any number of ranks. Local, pure.
+  static MemoryPlan plan(const ModelSpec& spec, const EngineOptions& options, int ranks);
+
+  virtual ~Engine() = default;
+
+  virtual void begin_step() = 0;
+  /// Forward pass of this rank's micro-batch; ranks >= contributors pass an empty batch (tokens == 0).
+  /// @param batch  must stay valid until backward() returns
+  /// @param last   this is the last micro step before step()
+  /// @return this rank's loss
+  virtual double forward(const MicroBatch& batch, int contributors, bool last) = 0;
+  virtual void backward() = 0;
+  /// Reduces, clips, updates. Throws Error naming the cause when loss or gradient is not finite; weights are unchanged then.
+  virtual StepResult step(double learning_rate) = 0;
+
+  /// Mean loss of a batch without touching gradients: sum of weight * nll over all ranks.
+  virtual double evaluate(const MicroBatch& batch) = 0;
+
+  /// Number of finished step() calls, also over a resume.
+  [[nodiscard]] virtual std::int64_t global_step() const noexcept = 0;
+
+  /// Writes output_dir/checkpoint-<global_step>/ (docs/checkpoint-format.md). `client_state` is kept with it.
+  virtual void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
+                    bool save_only_model, int save_total_limit) = 0;
+  /// Reads a checkpoint folder written by any number of ranks at any stage; returns its client state.
+  virtual std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) = 0;
+  /// Writes model*.safetensors (+ index) into `folder` on rank 0, without any rank holding the model.
+  /// @param dtype  f32 or bf16
+  virtual void export_weights(const std::filesystem::path& folder, DType dtype) = 0;
+
+  /// Calls `f(tensor index, begin, count, weights, gradients)` for the slices this rank keeps. Gradients are those of the last
+  /// step() or reduce. Local. For tests and tools.
+  virtual void for_each_slice(const std::function<void(std::int32_t tensor, std::int64_t begin, std::int64_t count, const float* weights,
+                                                       const float* gradients)>& f) const = 0;
+
+  [[nodiscard]] virtual const ModelSpec& spec() const noexcept = 0;
+  [[nodiscard]] virtual const ModelLayout& layout() const noexcept = 0;
+  [[nodiscard]] virtual const MemoryPlan& memory_plan() const noexcept = 0;
+  [[nodiscard]] virtual std::int64_t allocated_bytes() const noexcept = 0;
+  /// client_bytes of the plan, for the caller's own use. Local.
+  [[nodiscard]] virtual void* client_memory() const = 0;
+  /// FLOP/s of this rank in a large matrix product, measured at initialize() while all ranks measured. Local.
+  [[nodiscard]] virtual double matrix_peak() const noexcept = 0;
+};
+
+}  // namespace dstrain

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/checkpoint/content.hpp"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "core/error.hpp"
+
+namespace dstrain {
+namespace {
+
+/// Adds the boxes of [begin, end) counted inside the sub-array that `prefix` selects.
+void add_blocks(std::span<const std::int64_t> shape, std::vector<std::int64_t>& prefix, std::int64_t begin,
+                std::int64_t end, std::vector<Block>& blocks) {
+  const auto dim = prefix.size();
+  std::int64_t row = 1;  // elements of one step in `dim`
+  for (std::size_t d = dim + 1; d < shape.size(); ++d) row *= shape[d];
+
+  const auto add_box = [&](std::int64_t first, std::int64_t count) {
+    Block block{prefix, std::vector<std::int64_t>(prefix.size(), 1)};
+    block.start.push_back(first);
+    block.extent.push_back(count);
+    for (std::size_t d = dim + 1; d < shape.size(); ++d) {
+      block.start.push_back(0);
+      block.extent.push_back(shape[d]);
+    }
+    blocks.push_back(std::move(block));
+  };
+  const auto add_part_of_row = [&](std::int64_t index, std::int64_t from, std::int64_t to) {
+    prefix.push_back(index);
+    add_blocks(shape, prefix, from, to, blocks);
+    prefix.pop_back();
+  };
+
+  auto first = begin / row;
+  const auto last = end / row;  // the row that `end` lies in
+  if (begin % row != 0) {
+    const auto to = first == last ? end % row : row;
+    add_part_of_row(first, begin % row, to);
+    if (first == last) return;
+    ++first;
+  }
+  if (last > first) add_box(first, last - first);
+  if (end % row != 0) add_part_of_row(last, 0, end % row);
+}
+
+}  // namespace
+
+std::string_view name_of(CheckpointKind kind) noexcept {
+  switch (kind) {
+    case CheckpointKind::parameter:
+      return "parameter";
+    case CheckpointKind::exp_avg:
+      return "exp_avg";
+    case CheckpointKind::exp_avg_sq:
+      return "exp_avg_sq";
+  }
+  return "?";
+}
+
+std::vector<Block> blocks_of_range(std::span<const std::int64_t> shape, std::int64_t begin, std::int64_t count) {
+  std::vector<Block> blocks;
+  if (count <= 0) return blocks;
+  if (shape.empty()) return {Block{}};
+  std::vector<std::int64_t> prefix;
+  add_blocks(shape, prefix, begin, begin + count, blocks);
+  return blocks;
+}
+
+void check_tensor_list(std::span<const TensorInfo> tensors) {
+  constexpr std::size_t max_name = 1024;
+  constexpr std::size_t max_dims = 16;
+  std::unordered_set<std::string_view> names;
+  for (const auto& tensor : tensors) {
+    const auto& name = tensor.name;
+    // HDF5 takes '/' as a group and "." as "here"; the moments lie in groups beside the tensors.
+    const bool usable = !name.empty() && name.size() <= max_name && name != "." && name != ".." &&
+                        name.find_first_of(std::string_view("/\0", 2)) == std::string::npos && name != "exp_avg" &&
+                        name != "exp_avg_sq";
+    DSTRAIN_CHECK(usable, "a tensor cannot be called \"{}\" in a checkpoint", name);
+    DSTRAIN_CHECK(names.insert(name).second, "two tensors are called \"{}\"", name);
+    DSTRAIN_CHECK(tensor.shape.size() <= max_dims && checked_count(tensor.shape),
+                  "tensor \"{}\" has the impossible shape {}", name, shape_text(tensor.shape));
+  }
+}
+
+}  // namespace dstrain

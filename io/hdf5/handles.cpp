@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/hdf5/handles.hpp"
+
+#include <hdf5.h>
+
+#include <type_traits>
+#include <utility>
+
+#include "core/error.hpp"
+#include "io/files/file.hpp"
+
+namespace dstrain::hdf5 {
+namespace {
+
+static_assert(sizeof(hid_t) == sizeof(Id) && std::is_signed_v<hid_t>);
+
+std::recursive_mutex& gate_mutex() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+
+/// The innermost entry of HDF5's error stack says what really went wrong; the outermost what was tried.
+std::string explanation() {
+  std::string text;
+  const auto visit = [](unsigned, const H5E_error2_t* entry, void* out) -> herr_t {
+    auto& result = *static_cast<std::string*>(out);
+    if (entry->desc != nullptr && result.empty()) result = entry->desc;
+    return 0;
+  };
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, visit, &text);
+  H5Eclear2(H5E_DEFAULT);
+  return text.empty() ? "no explanation from HDF5" : text;
+}
+
+PropertyList access_list(const std::filesystem::path& path, Doing doing) {
+  PropertyList list(checked(H5Pcreate(H5P_FILE_ACCESS), "make an access list for", path, doing));
+  checked(H5Pset_file_locking(list.get(), false, true), "set up", path, doing);
+  checked(H5Pset_libver_bounds(list.get(), H5F_LIBVER_V110, H5F_LIBVER_V110), "set up", path, doing);
+  checked(H5Pset_alignment(list.get(), 64 * 1024, 4096), "set up", path, doing);
+  // A dataset left open would keep a "closed" file open and unwritten: make that an error.
+  if (doing == Doing::writing) checked(H5Pset_fclose_degree(list.get(), H5F_CLOSE_SEMI), "set up", path, doing);
+  return list;
+}
+
+}  // namespace
+
+Gate::Gate() : lock_(gate_mutex()) {
+  // HDF5 prints its error stack by itself unless told otherwise; the errors come out as exceptions here.
+  static const bool quiet = H5open() >= 0 && H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
+  DSTRAIN_CHECK(quiet, "the HDF5 library does not start");
+}
+
+void IdTraits::destroy(Type id) noexcept {
+  const std::unique_lock lock(gate_mutex());
+  // After MPI_Finalize the library has closed everything itself and no longer knows the identifier.
+  if (H5Iis_valid(id) > 0) H5Idec_ref(id);
+}
+
+Id checked(Id result, std::string_view what, const std::filesystem::path& path, Doing doing) {
+  if (result >= 0) return result;
+  throw IoError(fmt::format("cannot {} the HDF5 file: {}", what, explanation()), path.string())
+      .with_code(doing == Doing::reading ? ExitCode::usage : ExitCode::failed);
+}
+
+File open_file(const std::filesystem::path& path) {
+  const Gate gate;
+  const auto access = access_list(path, Doing::reading);
+  return File(checked(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), "open", path, Doing::reading));
+}
+
+File create_file(const std::filesystem::path& path) {
+  const Gate gate;
+  const auto access = access_list(path, Doing::writing);
+  return File(
+      checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "create", path, Doing::writing));
+}
+
+void finish_file(File file, const std::filesystem::path& path) {
+  {
+    const Gate gate;
+    checked(H5Fflush(file.get(), H5F_SCOPE_LOCAL), "flush", path, Doing::writing);
+    checked(H5Fclose(file.release()), "close", path, Doing::writing);
+  }
+  sync_file(path);
+}
+
+}  // namespace dstrain::hdf5

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The operations of kernels/ops on the CPU: same names, arguments and meaning. dispatch.cpp chooses this backend.
+///
+/// Threads are those of core/parallel.hpp; the bits of a result depend on the instruction set in use
+/// (cpu/simd/isa.hpp), never on the number of threads. All throw ShapeError for dtypes they do not know and for a
+/// workspace that is too small, before anything is written.
+#pragma once
+
+#include "kernels/ops.hpp"
+
+namespace dstrain::cpu {
+
+void rms_norm_forward(const Exec& exec, Data y_TD, Data s_TD, float* rstd_T, ConstData x_TD, ConstData r_TD,
+                      ConstData w_D, float eps, RmsNormShape s);
+void rms_norm_backward(const Exec& exec, Data dx_TD, float* dw_D, ConstData dy_TD, ConstData x_TD, ConstData w_D,
+                       const float* rstd_T, RmsNormShape s, bool add_dx, bool add_dw);
+std::int64_t rms_norm_workspace_bytes(RmsNormShape s);
+
+void rope(const Exec& exec, Data x, const float* cos_PH, const float* sin_PH, const std::int32_t* position_T,
+          RopeShape s, bool inverse);
+void rope_table(const Exec& exec, float* cos_PH, float* sin_PH, const float* inv_freq_H, std::int64_t count,
+                std::int64_t half_dim, float attention_factor);
+
+void swiglu_forward(const Exec& exec, Data h_TF, ConstData gate_up, std::int64_t T, std::int64_t F);
+void swiglu_backward(const Exec& exec, Data dgate_up, ConstData dh_TF, ConstData gate_up, std::int64_t T,
+                     std::int64_t F);
+void embedding_forward(const Exec& exec, Data y_TD, ConstData table_VD, const std::int32_t* ids_T, std::int64_t T,
+                       std::int64_t D);
+void embedding_backward(const Exec& exec, float* dtable_VD, ConstData dy_TD, const std::int32_t* ids_T, std::int64_t T,
+                        std::int64_t D, std::int64_t V, bool accumulate);
+void convert(const Exec& exec, Data dst, ConstData src, std::int64_t count);
+void add(const Exec& exec, Data dst, ConstData src, std::int64_t count);
+void fill_zero(const Exec& exec, Data dst, std::int64_t count);
+void scale(const Exec& exec, Data x, float factor, std::int64_t count);
+
+void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
+                   const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld);
+
+void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
+           std::int64_t count, const AdamWParameters& p);
+void sum_of_squares(const Exec& exec, double* out, const float* x, std::int64_t count, std::int64_t chunk);
+
+void add_bias(const Exec& exec, Data y_TN, ConstData bias_N, std::int64_t T, std::int64_t N, std::int64_t ldy);
+void bias_backward(const Exec& exec, float* db_N, ConstData dy_TN, std::int64_t T, std::int64_t N, std::int64_t ldy,
+                   bool accumulate);
+
+void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate);
+std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c);
+void matmul_prepare(const MatmulShape& shape, DType a_b, DType c, bool accumulate);
+
+void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, ConstData k, ConstData v,
+                       const AttentionShape& s);
+void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData dout, ConstData out, const float* lse_NT,
+                        ConstData q, ConstData k, ConstData v, const AttentionShape& s);
+std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads);
+
+}  // namespace dstrain::cpu

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Matrix products on the CPU: checks, and which implementation takes the shape.
+#include "kernels/cpu/backend.hpp"
+#include "kernels/cpu/bf16_products.hpp"
+#include "kernels/cpu/check.hpp"
+#include "kernels/cpu/matmul_onednn.hpp"
+#include "kernels/cpu/matmul_packed.hpp"
+
+namespace dstrain::cpu {
+
+namespace {
+
+/// `shape` with its strides filled in.
+/// @throws ShapeError  negative sizes, or a stride shorter than its row
+MatmulShape with_strides(const MatmulShape& shape) {
+  MatmulShape s = shape;
+  const std::int64_t a_row = s.transpose_a ? s.M : s.K;
+  const std::int64_t b_row = s.transpose_b ? s.K : s.N;
+  if (s.lda == 0) s.lda = a_row;
+  if (s.ldb == 0) s.ldb = b_row;
+  if (s.ldc == 0) s.ldc = s.N;
+  if (s.M < 0 || s.N < 0 || s.K < 0 || s.lda < a_row || s.ldb < b_row || s.ldc < s.N) {
+    throw ShapeError(fmt::format("matmul: M {} N {} K {} with strides a {} b {} c {}", s.M, s.N, s.K, s.lda, s.ldb, s.ldc));
+  }
+  return s;
+}
+
+/// @throws ShapeError  dtypes that matmul does not take together
+void check_dtypes(DType a, DType b, DType c, bool accumulate) {
+  const int storage = storage_index({a, b}, "matmul");
+  if (c != DType::f32 && !(storage == 1 && c == DType::bf16)) {
+    throw ShapeError(fmt::format("matmul does not take {} to {}", name_of(a), name_of(c)));
+  }
+  if (accumulate && c != DType::f32) throw ShapeError("matmul adds to f32 only");
+}
+
+Packing packing_of(DType a_b) {
+  if (a_b == DType::f32) return Packing::f32;
+  return bf16_products() == Bf16Products::pairs ? Packing::bf16_pairs : Packing::bf16_as_f32;
+}
+
+bool by_onednn(DType a_b) { return a_b == DType::bf16 && bf16_products() == Bf16Products::onednn; }
+
+bool is_empty(const MatmulShape& s) { return s.M == 0 || s.N == 0; }
+
+}  // namespace
+
+std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c) {
+  check_dtypes(a_b, a_b, c, false);
+  const MatmulShape s = with_strides(shape);
+  if (is_empty(s)) return 0;
+  if (by_onednn(a_b) && s.K > 0) return onednn_workspace_bytes(s, c);
+  return packed_workspace_bytes(s, packing_of(a_b), c);
+}
+
+void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate) {
+  check_dtypes(a.dtype, b.dtype, c.dtype, accumulate);
+  const MatmulShape s = with_strides(shape);
+  if (is_empty(s)) return;
+  const std::int64_t needed = matmul_workspace_bytes(s, a.dtype, c.dtype);
+  if (exec.workspace_bytes < needed) {
+    throw ShapeError(fmt::format("matmul needs {} bytes of workspace and got {}", needed, exec.workspace_bytes));
+  }
+  if (by_onednn(a.dtype) && s.K > 0) {
+    matmul_onednn(exec.workspace, c, a, b, s, accumulate);
+    return;
+  }
+  matmul_packed(exec.workspace, c, a, b, s, packing_of(a.dtype), accumulate);
+}
+
+void matmul_prepare(const MatmulShape& shape, DType a_b, DType c, bool accumulate) {
+  check_dtypes(a_b, a_b, c, accumulate);
+  const MatmulShape s = with_strides(shape);
+  if (by_onednn(a_b) && !is_empty(s) && s.K > 0) onednn_prepare(s, c, accumulate);
+}
+
+}  // namespace dstrain::cpu

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Attention backward: scores are computed again from q, k and the kept log-sum-exp (Dao, arXiv:2307.08691, algorithm 2).
+///
+/// p = exp(scale q.k - lse), dp = dout.v, ds = scale p (dp - dout.out); dq = ds K, dk = ds^T Q, dv = p^T dout. Blocks of queries
+/// run over blocks of keys; dk and dv of the whole segment are summed in f32, in one order.
+#include "kernels/cpu/simd/attention_tiles.hpp"
+#include "kernels/cpu/simd/vector_math.hpp"
+
+namespace dstrain::cpu::DSTRAIN_ISA {
+namespace {
+
+constexpr std::int64_t query_block = 128;
+static_assert(query_block % tile_rows == 0 && key_block % tile_rows == 0);
+
+DSTRAIN_INLINE std::int64_t padded_dim(std::int64_t head_dim) { return round_up(head_dim, tile_columns); }
+
+/// Where the parts of the workspace begin. "panels of x over y": B of a product that sums over y.
+struct Space {
+  float* keys_by_dim;    ///< panels of keys over head_dim
+  float* values_by_dim;  ///< panels of keys over head_dim
+  float* keys;           ///< panels of head_dim over keys
+  float* dk;             ///< [keys][padded dim]
+  float* dv;
+  float* q_rows;         ///< strips of queries over head_dim: A of q k^T
+  float* dout_rows;
+  float* q;              ///< panels of head_dim over queries
+  float* dout;
+  float* dq;             ///< [queries][padded dim]
+  float* p;              ///< [queries][key_block]
+  float* ds;
+  float* delta;          ///< dout . out of each query
+};
+
+/// Lays the parts out one after the other and returns their length in floats.
+DSTRAIN_INLINE std::int64_t lay_out(Space& s, float* at, std::int64_t n_k, std::int64_t head_dim) {
+  const float* begin = at;
+  const std::int64_t dim = padded_dim(head_dim);
+  const std::int64_t padded_keys = round_up(n_k, key_block);
+  const auto take = [&](float*& part, std::int64_t words) {
+    part = at;
+    at += words;
+  };
+  take(s.keys_by_dim, padded_keys * head_dim);
+  take(s.values_by_dim, padded_keys * head_dim);
+  take(s.keys, n_k * dim);
+  take(s.dk, padded_keys * dim);
+  take(s.dv, padded_keys * dim);
+  take(s.q_rows, query_block * head_dim);
+  take(s.dout_rows, query_block * head_dim);
+  take(s.q, query_block * dim);
+  take(s.dout, query_block * dim);
+  take(s.dq, query_block * dim);
+  take(s.p, query_block * key_block);
+  take(s.ds, query_block * key_block);
+  take(s.delta, query_block);
+  return at - begin;
+}
+
+std::int64_t workspace_words(std::int64_t longest, std::int64_t head_dim) {
+  static float none[1];
+  Space s{};
+  return lay_out(s, none, longest, head_dim);
+}
+
+DSTRAIN_INLINE void zero(float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += lanes) store(x + i, VecF{}, Full{});
+}
+
+/// A block of queries [a0, a0 + rows) of head g, and a block of keys [j0, j0 + columns).
+struct Block {
+  std::int64_t g;
+  std::int64_t a0;
+  std::int64_t rows;
+  std::int64_t j0;
+  std::int64_t columns;
+};
+
+/// Panels of head_dim over the rows of x.
+template <typename S>
+DSTRAIN_INLINE void pack_by_rows(float* dst, const S* x, std::int64_t stride, std::int64_t rows, std::int64_t head_dim) {
+  for (std::int64_t d = 0; d < head_dim; d += tile_columns) {
+    pack_along_width<packing_of<S>, tile_columns>(dst + d * rows, {x + d, stride, least(tile_columns, head_dim - d), rows});
+  }
+}
+
+template <typename S>
+DSTRAIN_FLATTEN void load_keys(const AttentionTask& t, const Space& s) {
+  const S* k = static_cast<const S*>(t.k);
+  const S* v = static_cast<const S*>(t.v);
+  pack_along_k<packing_of<S>, tile_columns>(s.keys_by_dim, {k, t.kv_stride, t.n_k, t.head_dim});
+  pack_along_k<packing_of<S>, tile_columns>(s.values_by_dim, {v, t.kv_stride, t.n_k, t.head_dim});
+  pack_by_rows<S>(s.keys, k, t.kv_stride, t.n_k, t.head_dim);
+  const std::int64_t words = round_up(t.n_k, key_block) * padded_dim(t.head_dim);
+  zero(s.dk, words);
+  zero(s.dv, words);
+}
+
+template <typename S>
+DSTRAIN_FLATTEN void load_queries(const AttentionTask& t, const AttentionGradients& gradients, const Space& s, const Block& b) {
+  const S* q = static_cast<const S*>(t.q) + b.a0 * t.q_stride + b.g * t.head_dim;
+  const S* out = static_cast<const S*>(t.out) + b.a0 * t.out_stride + b.g * t.head_dim;
+  const S* dout = static_cast<const S*>(gradients.dout) + b.a0 * t.out_stride + b.g * t.head_dim;
+  pack_along_k<packing_of<S>, tile_rows>(s.q_rows, {q, t.q_stride, b.rows, t.head_dim});
+  pack_along_k<packing_of<S>, tile_rows>(s.dout_rows, {dout, t.out_stride, b.rows, t.head_dim});
+  pack_by_rows<S>(s.q, q, t.q_stride, b.rows, t.head_dim);
+  pack_by_rows<S>(s.dout, dout, t.out_stride, b.rows, t.head_dim);
+  for (std::int64_t r = 0; r < b.rows; ++r) {
+    s.delta[r] = sum_over(t.head_dim, [&](std::int64_t d, auto part) {
+      return load(dout + r * t.out_stride + d, part) * load(out + r * t.out_stride + d, part);
+    });
+  }
+  zero(s.dq, round_up(b.rows, tile_rows) * padded_dim(t.head_dim));
+}
+
+/// Turns columns [from, to) of one row of scores and dp into p and ds; zero where the query does not see the key.
+DSTRAIN_INLINE void gradient_row(float* p_row, float* ds_row, std::int64_t from, std::int64_t to, std::int64_t first, std::int64_t end, float scale,
+                                 float lse, float delta) {
+  for (std::int64_t j = from; j < to; j += lanes) {
+    VecF p = exp(fma(load(p_row + j, Full{}), broadcast(scale), broadcast(-lse)));
+    VecF ds = p * (load(ds_row + j, Full{}) - delta) * scale;
+    if (j < first || j + lanes > end) {
+      const VecI seen = in_range(j, first, end);
+      p = seen != 0 ? p : VecF{};
+      ds = seen != 0 ? ds : VecF{};
+    }
+    store(p_row + j, p, Full{});
+    store(ds_row + j, ds, Full{});
+  }
+}
+
+/// p and ds of one strip, and what it adds to dq.
+DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const Space& s, const Block& b, std::int64_t i) {
+  const Visible visible{t.n_k - t.n_q, t.window};
+  const std::int64_t rows = least(tile_rows, b.rows - i);
+  float* p = s.p + i * key_block;
+  float* ds = s.ds + i * key_block;
+  // The keys that some query of the strip sees, whole panels; what lies outside is zero for the products over queries.
+  const std::int64_t width = round_up(b.columns, lanes);
+  const std::int64_t from = least(most(visible.first(b.a0 + i) - b.j0, 0) / tile_columns * tile_columns, width);
+  const std::int64_t end = least(visible.end(b.a0 + i + rows - 1) - b.j0, b.columns);
+  const std::int64_t to = most(from, round_up(most(end, 0), lanes));
+  for (std::int64_t r = 0; r < tile_rows; ++r) {
+    zero(p + r * key_block, from);
+    zero(ds + r * key_block, from);
+    zero(p + r * key_block + to, width - to);
+    zero(ds + r * key_block + to, width - to);
+  }
+  if (from >= to) return;
+  const std::int64_t panel_words = tile_columns * t.head_dim;
+  const std::int64_t at = (b.j0 + from) * t.head_dim;
+  strip_product<1, tile_rows, false>(p + from, key_block, s.q_rows + i * t.head_dim, s.keys_by_dim + at, panel_words, to - from, t.head_dim);
+  strip_product<1, tile_rows, false>(ds + from, key_block, s.dout_rows + i * t.head_dim, s.values_by_dim + at, panel_words, to - from,
+                                     t.head_dim);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const std::int64_t a = b.a0 + i + r;
+    gradient_row(p + r * key_block, ds + r * key_block, from, to, visible.first(a) - b.j0, least(visible.end(a) - b.j0, b.columns), t.scale,
+                 t.lse[b.g * t.lse_stride + a], s.delta[i + r]);
+  }
+  strip_product<key_block, 1, true>(s.dq + i * padded_dim(t.head_dim), padded_dim(t.head_dim), ds + from,
+                                    s.keys + (b.j0 + from) * tile_columns, t.n_k * tile_columns, t.head_dim, least(to, b.columns) - from);
+}
+
+/// What the block adds to dk and dv: products over its queries, those that see no key of a strip left out.
+DSTRAIN_FLATTEN void add_to_keys(const AttentionTask& t, const Space& s, const Block& b) {
+  const Visible visible{t.n_k - t.n_q, t.window};
+  const std::int64_t dim = padded_dim(t.head_dim);
+  for (std::int64_t r = 0; r < b.columns; r += tile_rows) {
+    const std::int64_t first_query = b.j0 + r - visible.shift - b.a0;  // the first query that sees key r
+    const std::int64_t begin = most(first_query, 0) / tile_rows * tile_rows;
+    std::int64_t count = b.rows - begin;
+    if (t.window > 0) count = least(b.rows, first_query + tile_rows - 1 + t.window) - begin;
+    if (count <= 0) continue;
+    const std::int64_t at = (b.j0 + r) * dim;
+    const std::int64_t from = begin * key_block + r;
+    const std::int64_t panel_words = b.rows * tile_columns;
+    strip_product<1, key_block, true>(s.dv + at, dim, s.p + from, s.dout + begin * tile_columns, panel_words, t.head_dim, count);
+    strip_product<1, key_block, true>(s.dk + at, dim, s.ds + from, s.q + begin * tile_columns, panel_words, t.head_dim, count);
+  }
+}
+
+/// Rows of f32 into the storage type.
+template <typename S>
+DSTRAIN_INLINE void write_rows(void* to, std::int64_t stride, const float* from, std::int64_t from_stride, std::int64_t rows, std::int64_t count) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    S* row = static_cast<S*>(to) + r * stride;
+    for_lanes(count, [&](std::int64_t d, auto part) { store(row + d, load(from + r * from_stride + d, Full{}), part); });
+  }
+}
+
+template <typename S>
+DSTRAIN_FLATTEN void backward(const AttentionTask& t, const AttentionGradients& gradients) {
+  Space s{};
+  lay_out(s, t.workspace, t.n_k, t.head_dim);
+  const Visible visible{t.n_k - t.n_q, t.window};
+  const std::int64_t dim = padded_dim(t.head_dim);
+  load_keys<S>(t, s);
+  for (std::int64_t g = 0; g < t.group; ++g) {
+    for (std::int64_t a0 = 0; a0 < t.n_q; a0 += query_block) {
+      Block b{g, a0, least(query_block, t.n_q - a0), 0, 0};
+      load_queries<S>(t, gradients, s, b);
+      const std::int64_t end = least(t.n_k, visible.end(a0 + b.rows - 1));
+      for (b.j0 = visible.first(a0) / key_block * key_block; b.j0 < end; b.j0 += key_block) {
+        b.columns = least(key_block, end - b.j0);
+        for (std::int64_t i = 0; i < b.rows; i += tile_rows) strip_gradients(t, s, b, i);
+        add_to_keys(t, s, b);
+      }
+      S* dq = static_cast<S*>(gradients.dq) + a0 * t.q_stride + g * t.head_dim;
+      write_rows<S>(dq, t.q_stride, s.dq, dim, b.rows, t.head_dim);
+    }
+  }
+  write_rows<S>(gradients.dk, t.kv_stride, s.dk, dim, t.n_k, t.head_dim);
+  write_rows<S>(gradients.dv, t.kv_stride, s.dv, dim, t.n_k, t.head_dim);
+}
+
+}  // namespace
+
+const AttentionBackwardFunctions attention_backward = {{backward<float>, backward<std::uint16_t>}, workspace_words};
+
+}  // namespace dstrain::cpu::DSTRAIN_ISA

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Index of the operations: one signature each, implemented by kernels/cpu, later kernels/cuda, and defined by kernels/reference.
+#pragma once
+
+#include "kernels/ops/attention.hpp"
+#include "kernels/ops/common.hpp"
+#include "kernels/ops/cross_entropy.hpp"
+#include "kernels/ops/elementwise.hpp"
+#include "kernels/ops/matmul.hpp"
+#include "kernels/ops/optimizer.hpp"
+#include "kernels/ops/rms_norm.hpp"
+#include "kernels/ops/rope.hpp"

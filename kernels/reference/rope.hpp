@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Rotary position embedding as plain loops: the definition that the backends are tested against.
+#pragma once
+
+#include <cmath>
+
+#include "kernels/ops/rope.hpp"
+
+namespace dstrain::reference {
+
+/// (x_i, x_{i + d/2}) -> (x_i c - x_{i+d/2} s, x_{i+d/2} c + x_i s) in each head, c and s from the tables' row
+/// position[t]; `inverse` negates s. Su et al., arXiv:2104.09864. Local.
+template <typename Real>
+void rope(Real* x, const Real* cos_PH, const Real* sin_PH, const std::int32_t* position_T, RopeShape s, bool inverse) {
+  const std::int64_t half = s.head_dim / 2;
+  for (std::int64_t t = 0; t < s.T; ++t) {
+    for (std::int64_t h = 0; h < s.heads; ++h) {
+      Real* head = x + t * s.stride + h * s.head_dim;
+      for (std::int64_t i = 0; i < half; ++i) {
+        const Real c = cos_PH[position_T[t] * half + i];
+        const Real sin = inverse ? -sin_PH[position_T[t] * half + i] : sin_PH[position_T[t] * half + i];
+        const Real low = head[i];
+        const Real high = head[i + half];
+        head[i] = low * c - high * sin;
+        head[i + half] = high * c + low * sin;
+      }
+    }
+  }
+}
+
+/// cos and sin of position * inv_freq[i], times `attention_factor`; the angle is rounded to float first, as
+/// transformers does.
+template <typename Real>
+void rope_table(Real* cos_PH, Real* sin_PH, const float* inv_freq_H, std::int64_t count, std::int64_t half_dim,
+                Real attention_factor) {
+  for (std::int64_t p = 0; p < count; ++p) {
+    for (std::int64_t i = 0; i < half_dim; ++i) {
+      const Real angle = static_cast<float>(p) * inv_freq_H[i];
+      cos_PH[p * half_dim + i] = std::cos(angle) * attention_factor;
+      sin_PH[p * half_dim + i] = std::sin(angle) * attention_factor;
+    }
+  }
+}
+
+}  // namespace dstrain::reference

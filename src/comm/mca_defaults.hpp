@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Sparing Open MPI the search for network cards where one host is all there is.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace dstrain {
+
+/// Reads an environment variable; null where it is not set. (A parameter, so that tests need not change their own.)
+using Environment = std::function<const char*(const char*)>;
+
+/// True where the launcher's variables say that all ranks are on this host, or that there is no launcher. Local.
+bool runs_on_one_host(const Environment& environment);
+
+/// "name = value" lines of an openmpi-mca-params.conf; comments and anything else are left out. Local.
+std::vector<std::pair<std::string, std::string>> parse_mca_params(std::string_view text);
+
+/// True where a user's `value` for a component list leaves `ours` (a list of names) selectable: a list of exclusions
+/// ("^ucx,ofi") that names none of them. A list of inclusions is a choice, and the user's choice wins. Local.
+bool allows(std::string_view value, std::string_view ours);
+
+/// Variables worth setting before MPI_Init: those that nobody has set in the environment and no file decides against.
+/// @param params  what the user's and the system's parameter files set
+std::vector<std::pair<std::string, std::string>> mca_defaults(
+    const Environment& environment, const std::vector<std::pair<std::string, std::string>>& params);
+
+/// Does all of the above for this process. Must run before MPI_Init and before any thread is started.
+void set_mca_defaults();
+
+}  // namespace dstrain

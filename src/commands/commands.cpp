@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "commands/commands.hpp"
+
+#include <algorithm>
+
+namespace dstrain::commands {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"train", "one run on every rank that mpirun or srun placed", train, true},
+    {"plan", "memory of every buffer of a rank, for any number of ranks", plan},
+    {"config", "resolved values of a configuration and where each came from; what a key means", config},
+    {"inspect", "what a checkpoint holds, and whether it is whole", inspect},
+    {"generate", "answers of a model to prompts", generate},
+    {"compare", "logits, loss and every gradient against a reference file", compare},
+    {"export", "a model with random weights as a Hugging Face folder", export_model},
+};
+
+}  // namespace
+
+std::span<const Command> all() { return kCommands; }
+
+const Command* find(std::string_view name) {
+  const auto* it =
+      std::find_if(std::begin(kCommands), std::end(kCommands), [&](const auto& c) { return c.name == name; });
+  return it == std::end(kCommands) ? nullptr : it;
+}
+
+}  // namespace dstrain::commands

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/// `dstrain train` (and `dstrain cfg.yaml`): one run, on every rank that the launcher placed.
+#include <fmt/core.h>
+#include <omp.h>
+
+#include <algorithm>
+
+#include "commands/commands.hpp"
+#include "comm/bootstrap.hpp"
+#include "comm/mesh.hpp"
+#include "comm/mpi_communicator.hpp"
+#include "config/resolve.hpp"
+#include "train/run_options.hpp"
+#include "train/run_setup.hpp"
+#include "train/trainer.hpp"
+
+namespace dstrain::commands {
+namespace {
+
+constexpr const char* kHelp =
+    "usage: mpirun -np N dstrain cfg.yaml [key=value ...]\n"
+    "       mpirun -np N dstrain train --stage sft --model_name_or_path MODEL ... (the same keys as flags)\n"
+    "Fine-tunes as the configuration says. Only rank 0 reads configuration, model and data. `dstrain config --explain KEY` says\n"
+    "what a key means, `dstrain plan` what a run needs.\n";
+
+ExitCode run(MpiSession& session, const Words& words) {
+  auto world = make_world_communicator();
+  ResolvedConfig resolved;  // rank 0
+  const auto text = on_rank0(*world, "read the configuration", [&] {
+    resolved = resolve_config(words, FileAccess::local(), {.world_size = session.size(), .inputs_must_exist = true});
+    check_run(resolved.config, session.size());
+    return serialize(resolved.config);
+  });
+  const RunConfig config = deserialize(text);
+  const Mesh mesh(*world, {.pp = config.pipeline_parallel_size, .cp = config.context_parallel_size, .tp = config.tensor_parallel_size});
+  world->set_timeout(static_cast<double>(config.ddp_timeout));
+  omp_set_num_threads(config.threads.value_or(session.topology().default_threads));
+  const auto outcome = dstrain::train({.comm = mesh.sharding_group(),
+                              .topology = session.topology(),
+                              .config = config,
+                              .resolved_yaml = session.rank() == 0 ? resolved.to_yaml() : std::string(),
+                              .notes = resolved.notes});
+  world->close();
+  return outcome;
+}
+
+}  // namespace
+
+ExitCode train(const Words& words) {
+  if (words.empty() || std::find(words.begin(), words.end(), "--help") != words.end()) {
+    fmt::print("{}", kHelp);
+    return words.empty() ? ExitCode::usage : ExitCode::good;
+  }
+  return static_cast<ExitCode>(spmd_main(0, nullptr, [&](MpiSession& session) { return run(session, words); }));
+}
+
+}  // namespace dstrain::commands

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/describe.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "config/deepspeed_config.hpp"
+#include "config/key_schema.hpp"
+#include "core/error.hpp"
+
+namespace dstrain {
+namespace {
+
+std::string joined(std::string_view words) {
+  std::string out;
+  for (const auto word : split_words(words)) out += (out.empty() ? "" : ", ") + std::string(word);
+  return out;
+}
+
+/// What dstrain does with the key, as a sentence.
+std::string effect_of(const KeySpec& key) {
+  switch (key.action) {
+    case KeyClass::runs: {
+      std::string out = "runs";
+      if (!key.choice_list.empty()) out += fmt::format("; one of {}", joined(key.choice_list));
+      if (!key.not_yet_list.empty())
+        out += fmt::format("; not yet: {} ({})", joined(key.not_yet_list), key.not_yet_why);
+      return out;
+    }
+    case KeyClass::noted:
+      return fmt::format("no effect: {}", key.why);
+    case KeyClass::refused:
+      return fmt::format("only the default: {}", key.why);
+  }
+  return {};
+}
+
+/// A cell of a Markdown table: a bar would end it.
+std::string cell(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+std::string group_table(KeyGroup group) {
+  std::string out =
+      fmt::format("\n## {}\n\n| key | value | default | what dstrain does with it | meaning |\n|---|---|---|---|---|\n",
+                  title_of(group));
+  for (const auto& key : all_keys()) {
+    if (group_of(key) != group) continue;
+    out += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", key.name, type_text(key), cell(default_text(key)),
+                       cell(effect_of(key)), cell(key.meaning));
+  }
+  return out;
+}
+
+std::string deepspeed_table() {
+  std::string out =
+      "\n## DeepSpeed's file (`deepspeed:`)\n\nJSON, also with comments and trailing commas. `auto` keeps the value of "
+      "this page's "
+      "key. Batch sizes that are\nnot `auto` must equal the trainer's. Unknown keys are errors.\n\n| key | what "
+      "dstrain does with it |\n|---|---|\n";
+  for (const auto& key : deepspeed_keys()) {
+    using enum DeepSpeedKey::Action;
+    const std::string effect = key.action == reads   ? "runs"
+                               : key.action == noted ? "no effect"
+                               : key.off.empty()     ? fmt::format("refused: {}", key.why)
+                                                     : fmt::format("only {}: {}", joined(key.off), key.why);
+    out += fmt::format("| `{}` | {} |\n", key.name, cell(effect));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string explain_key(std::string_view name) {
+  std::string out;
+  if (const auto* alias = find_alias(name); alias != nullptr && find_key(name) == nullptr) {
+    out = fmt::format("{} is now called {}{}{}\n", name, alias->name, alias->note.empty() ? "" : "; ", alias->note);
+    name = alias->name;
+  }
+  const auto* key = find_key(name);
+  if (key == nullptr) {
+    const auto near = nearest_key(name);
+    throw ConfigError(
+        fmt::format("unknown key '{}'", name), "",
+        near.empty() ? "`dstrain config --keys-markdown` lists all" : fmt::format("did you mean {}?", near));
+  }
+  return out + fmt::format("{}: {}\n  default: {}\n  {}\n  {}\n", key->name, type_text(*key), default_text(*key),
+                           key->meaning, effect_of(*key));
+}
+
+std::string keys_markdown() {
+  std::string out =
+      "# Configuration keys\n\n"
+      "Printed by `dstrain config --keys-markdown`; a test keeps this page equal to it.\n\n"
+      "A configuration is LLaMA-Factory's YAML (or JSON, or the same keys as flags). `dstrain cfg.yaml key=value "
+      "a.b=value` overrides\n"
+      "the file. Relative paths are looked for in the working directory first, then beside the configuration file. "
+      "Numbers may be\n"
+      "written `1e-5`; yes, no, on and off are booleans. An unknown key is an error that names the nearest known one\n"
+      "(`ALLOW_EXTRA_ARGS=1`: a note). A key that \"runs\" has its effect; \"no effect\" is accepted and said once; "
+      "\"only the default\"\n"
+      "means that any other value stops the run before it starts.\n";
+  for (const auto group : {KeyGroup::dstrain, KeyGroup::model, KeyGroup::data, KeyGroup::finetuning, KeyGroup::training,
+                           KeyGroup::generation, KeyGroup::other}) {
+    out += group_table(group);
+  }
+  out += "\n## Old and second names\n\n| name | now | |\n|---|---|---|\n";
+  for (const auto& alias : all_aliases())
+    out += fmt::format("| `{}` | `{}` | {} |\n", alias.old_name, alias.name, cell(alias.note));
+  return out + deepspeed_table();
+}
+
+std::string config_table(const ResolvedConfig& resolved) {
+  struct Row {
+    KeyGroup group;
+    std::string key, value, origin;
+  };
+  std::vector<Row> rows;
+  std::size_t key_width = 0, value_width = 0;
+  for (const auto& key : all_keys()) {
+    if (key.action != KeyClass::runs) continue;
+    rows.push_back(
+        {group_of(key), std::string(key.name), value_text(key, resolved.config), resolved.origin(key.name).text()});
+    key_width = std::max(key_width, rows.back().key.size());
+    value_width = std::max(value_width, std::min<std::size_t>(rows.back().value.size(), 40));
+  }
+  std::string out;
+  KeyGroup group = KeyGroup::other;
+  for (const auto& row : rows) {
+    if (row.group != group) {
+      out += fmt::format("{}{}\n", out.empty() ? "" : "\n", title_of(row.group));
+      group = row.group;
+    }
+    out += fmt::format("  {:<{}}  {:<{}}  {}\n", row.key, key_width, row.value, value_width, row.origin);
+  }
+  for (const auto& note : resolved.notes)
+    out += fmt::format("{}note: {}\n", &note == &resolved.notes.front() ? "\n" : "", note);
+  return out;
+}
+
+std::string config_json(const ResolvedConfig& resolved) {
+  nlohmann::ordered_json out;
+  for (const auto& key : all_keys()) {
+    if (key.action != KeyClass::runs) continue;
+    out["config"][std::string(key.name)] = {{"value", nlohmann::ordered_json::parse(value_json(key, resolved.config))},
+                                            {"origin", resolved.origin(key.name).text()}};
+  }
+  out["notes"] = resolved.notes;
+  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace dstrain

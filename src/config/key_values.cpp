@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Values in and out of RunConfig through the schema's member pointers.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "config/key_schema.hpp"
+#include "config/yaml_reader.hpp"
+
+namespace dstrain {
+namespace {
+
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+/// Plain YAML where nobody can misread it, else quoted.
+std::string yaml_text(std::string_view text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '/' ||
+           c == '.' || c == '-';
+  });
+  const auto value = ConfigValue::scalar(std::string(text));
+  const bool word = plain && ((text.front() | 0x20) >= 'a' && (text.front() | 0x20) <= 'z') && !to_bool(value) &&
+                    !to_number(value) && text != "null" && text != "Null" && text != "NULL";
+  const bool path = plain && (text.front() == '/' || text.starts_with("./") || text.starts_with("../"));
+  return word || path ? std::string(text) : quoted(text);
+}
+
+std::string number_text(double number, bool json) {
+  if (std::isinf(number)) {
+    if (json) return number > 0 ? "\"inf\"" : "\"-inf\"";
+    return number > 0 ? ".inf" : "-.inf";
+  }
+  return fmt::format("{}", number);  // the shortest text that reads back to the same double
+}
+
+/// A member's value as YAML or JSON text.
+struct Printer {
+  const RunConfig& config;
+  bool json;
+
+  std::string operator()(std::monostate) const { return "null"; }
+  template <typename T>
+  std::string operator()(T RunConfig::*member) const {
+    return print(config.*member);
+  }
+
+ private:
+  std::string print(bool value) const { return value ? "true" : "false"; }
+  std::string print(int value) const { return fmt::format("{}", value); }
+  std::string print(std::int64_t value) const { return fmt::format("{}", value); }
+  std::string print(double value) const { return number_text(value, json); }
+  std::string print(const std::string& value) const { return json ? quoted(value) : yaml_text(value); }
+  std::string print(const std::vector<std::string>& values) const {
+    std::string out = "[";
+    for (const auto& value : values) out += (out.size() > 1 ? ", " : "") + print(value);
+    return out + "]";
+  }
+  template <typename T>
+  std::string print(const std::optional<T>& value) const {
+    return value ? print(*value) : "null";
+  }
+};
+
+template <typename T>
+std::optional<T> read_as(const ConfigValue& value);
+template <>
+std::optional<bool> read_as(const ConfigValue& value) {
+  return to_bool(value);
+}
+template <>
+std::optional<std::int64_t> read_as(const ConfigValue& value) {
+  return to_integer(value);
+}
+template <>
+std::optional<int> read_as(const ConfigValue& value) {
+  const auto wide = to_integer(value);
+  if (!wide || *wide < std::numeric_limits<int>::min() || *wide > std::numeric_limits<int>::max()) return std::nullopt;
+  return static_cast<int>(*wide);
+}
+template <>
+std::optional<double> read_as(const ConfigValue& value) {
+  return to_number(value);
+}
+template <>
+std::optional<std::string> read_as(const ConfigValue& value) {
+  return to_text(value);
+}
+template <>
+std::optional<std::vector<std::string>> read_as(const ConfigValue& value) {
+  return to_text_list(value);
+}
+
+/// Writes a value into a member; false where it is of another type.
+struct Assigner {
+  const ConfigValue& value;
+  RunConfig& config;
+
+  bool operator()(std::monostate) const { return true; }
+  template <typename T>
+  bool operator()(T RunConfig::*member) const {
+    if (value.is_null()) {
+      config.*member = RunConfig{}.*member;
+      return true;
+    }
+    const auto read = read_as<T>(value);
+    if (read) config.*member = *read;
+    return read.has_value();
+  }
+  template <typename T>
+  bool operator()(std::optional<T> RunConfig::*member) const {
+    if (value.is_null()) {
+      config.*member = std::nullopt;
+      return true;
+    }
+    const auto read = read_as<T>(value);
+    if (read) config.*member = *read;
+    return read.has_value();
+  }
+};
+
+std::string or_list(std::string_view words) {
+  std::string out;
+  for (const auto word : split_words(words)) out += (out.empty() ? "" : ", ") + std::string(word);
+  return out;
+}
+
+bool contains(std::string_view words, std::string_view word) {
+  const auto list = split_words(words);
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+/// What is wrong with the words in `value` by the key's choices, or empty.
+std::string choice_problem(const KeySpec& key, const ConfigValue& value) {
+  if (key.choice_list.empty() || value.is_null()) return {};
+  const auto words = key.type == ValueType::list ? to_text_list(value).value_or(std::vector<std::string>{})
+                                                 : std::vector<std::string>{value.text};
+  for (const auto& word : words) {
+    if (contains(key.choice_list, word)) continue;
+    if (contains(key.not_yet_list, word)) return fmt::format("{} is not supported yet: {}", word, key.not_yet_why);
+    auto known = split_words(key.choice_list);
+    const auto more = split_words(key.not_yet_list);
+    known.insert(known.end(), more.begin(), more.end());
+    const auto near = nearest_word(word, known);
+    return fmt::format("\"{}\" is not one of {}{}", word, or_list(key.choice_list),
+                       near.empty() ? "" : fmt::format("; did you mean {}?", near));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string type_text(const KeySpec& key) {
+  switch (key.type) {
+    case ValueType::boolean:
+      return "true or false";
+    case ValueType::integer:
+      return "a whole number";
+    case ValueType::number:
+      return "a number";
+    case ValueType::text:
+      return key.is_path ? "a path" : "a text";
+    case ValueType::list:
+      return "a list (or a text with commas)";
+    case ValueType::any:
+      return "a text or a mapping";
+  }
+  return {};
+}
+
+std::string type_problem(const KeySpec& key, const ConfigValue& value) {
+  if (value.is_null()) return {};
+  const bool fits = [&] {
+    switch (key.type) {
+      case ValueType::boolean:
+        return to_bool(value).has_value();
+      case ValueType::integer:
+        return to_integer(value).has_value();
+      case ValueType::number:
+        return to_number(value).has_value();
+      case ValueType::text:
+        return to_text(value).has_value();
+      case ValueType::list:
+        return to_text_list(value).has_value();
+      case ValueType::any:
+        return true;
+    }
+    return false;
+  }();
+  return fits ? std::string{} : fmt::format("{} is not {}", value.shown(), type_text(key));
+}
+
+std::string assign(const KeySpec& key, const ConfigValue& value, RunConfig& config) {
+  if (auto problem = type_problem(key, value); !problem.empty()) return problem;
+  if (auto problem = choice_problem(key, value); !problem.empty()) return problem;
+  if (!std::visit(Assigner{value, config}, key.member)) return fmt::format("{} does not fit (32 bits)", value.shown());
+  return {};
+}
+
+std::string refusal(const ConfigValue& value, std::string_view why) {
+  return fmt::format("{} is {}{}", value.shown(), why.starts_with("not supported yet") ? "" : "not supported: ", why);
+}
+
+bool is_off(const KeySpec& key, const ConfigValue& value) {
+  if (value.is_null() && (key.type != ValueType::boolean || key.initial == "false" || key.initial == "null"))
+    return true;
+  if (value.kind == ConfigValue::Kind::map && value.members.empty())
+    return key.initial == "null" || key.initial == "{}";
+  if (value.kind == ConfigValue::Kind::list && value.items.empty()) return key.initial == "null" || key.initial == "[]";
+  const auto means = [&](std::string_view text) {
+    const auto off = read_argument(std::string(text));
+    if (off.kind != ConfigValue::Kind::scalar || value.kind != ConfigValue::Kind::scalar) return same_value(off, value);
+    if (key.type == ValueType::boolean) return to_bool(off) == to_bool(value);
+    return same_value(off, value);
+  };
+  const auto words = split_words(key.off_list);
+  return means(key.initial) || std::any_of(words.begin(), words.end(), means);
+}
+
+std::string value_text(const KeySpec& key, const RunConfig& config) {
+  return std::visit(Printer{config, false}, key.member);
+}
+std::string value_json(const KeySpec& key, const RunConfig& config) {
+  return std::visit(Printer{config, true}, key.member);
+}
+
+std::string default_text(const KeySpec& key) {
+  if (key.action == KeyClass::runs) return value_text(key, RunConfig{});
+  return std::string(key.initial);
+}
+
+}  // namespace dstrain

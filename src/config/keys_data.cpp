@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/// LLaMA-Factory's DataArguments.
+#include "config/key_schema.hpp"
+
+namespace dstrain::keys {
+namespace {
+constexpr std::string_view kNoEvaluation = "not supported yet; leave it out and evaluate the saved model elsewhere";
+constexpr std::string_view kEvaluationOnly = "only read during evaluation, which is not supported yet";
+}  // namespace
+
+std::vector<KeySpec> data() {
+  using C = RunConfig;
+  using enum ValueType;
+  return {
+      runs("template", &C::template_name,
+           "Chat template. Empty: the tokenizer's own chat_template where it is known, else `empty`"),
+      runs("dataset", &C::dataset, "Names in dataset_info.json, or synthetic"),
+      runs("dataset_dir", &C::dataset_dir, "Folder with dataset_info.json").path(),
+      runs("cutoff_len", &C::cutoff_len, "Token limit of one example"),
+      runs("train_on_prompt", &C::train_on_prompt, "The prompt's tokens count in the loss (sft)"),
+      runs("mask_history", &C::mask_history, "Only the last turn counts in the loss (sft)"),
+      runs("packing", &C::packing,
+           "Several examples in one row of cutoff_len tokens. Empty: true for stage pt, else false"),
+      runs("neat_packing", &C::neat_packing, "Packing where examples do not see each other (sft; implies packing)"),
+      runs("max_samples", &C::max_samples, "First rows of each dataset. Empty: all"),
+      runs("preprocessing_batch_size", &C::preprocessing_batch_size, "Examples that are packed together"),
+      runs("preprocessing_num_workers", &C::preprocessing_num_workers,
+           "Threads that turn texts into tokens. The result does not depend on it. Empty: as many as the rank has"),
+      runs("default_system", &C::default_system, "System message instead of the template's"),
+      runs("val_size", &C::val_size, "Part kept for validation; only 0 so far"),
+      refused("eval_dataset", any, "null", "Datasets for validation", kNoEvaluation),
+      refused("media_dir", text, "null", "Images, videos, audio", "text only; leave it out").off("."),
+      refused("streaming", boolean, "false", "Read data while training",
+              "not supported yet; rows are read once and kept as tokens"),
+      noted("buffer_size", integer, "16384", "Shuffle buffer of streaming",
+            "only read with streaming, which is refused"),
+      refused("mix_strategy", text, "concat", "How datasets are mixed", "only concat so far; mix the files beforehand"),
+      refused("interleave_probs", any, "null", "Shares of interleaved datasets", "only mix_strategy: concat so far"),
+      noted("overwrite_cache", boolean, "false", "Process data again", "no processed data is kept between runs"),
+      noted("eval_num_beams", integer, "null", "Beam search in evaluation", kEvaluationOnly),
+      refused("ignore_pad_token_for_loss", boolean, "true", "Padding does not count in the loss",
+              "rows are packed without padding, so none could count"),
+      noted("eval_on_each_dataset", boolean, "false", "One result per validation set", kEvaluationOnly),
+      refused("tool_format", text, "null", "Format of tool calls instead of the template's", "not supported yet"),
+      refused("enable_thinking", boolean, "true", "Templates that write their thoughts",
+              "not supported yet; leave it at true")
+          .off("null"),
+      refused("tokenized_path", text, "null", "Folder of processed data",
+              "Arrow folders are not read or written; give the dataset itself"),
+      noted("data_shared_file_system", boolean, "false", "Who processes the data",
+            "rank 0 does, and sends it to the others"),
+  };
+}
+
+}  // namespace dstrain::keys

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/// LLaMA-Factory's ModelArguments: what is read of them, and what has to wait.
+#include "config/key_schema.hpp"
+
+namespace dstrain::keys {
+
+std::vector<KeySpec> model() {
+  using C = RunConfig;
+  using enum ValueType;
+  return {
+      runs("model_name_or_path", &C::model_name_or_path, "Hugging Face model folder, a config.json, or preset:<name>")
+          .path(),
+      runs("train_from_scratch", &C::train_from_scratch,
+           "Random weights from config.json (std initializer_range) instead of the folder's"),
+      runs("use_fast_tokenizer", &C::use_fast_tokenizer, "Behave as tokenizer.json does; false: as sentencepiece does"),
+      runs("split_special_tokens", &C::split_special_tokens,
+           "Do not look for special tokens inside texts; needs use_fast_tokenizer: false"),
+      runs("disable_gradient_checkpointing", &C::disable_gradient_checkpointing,
+           "Activation checkpointing is on by default; this turns it off"),
+      runs("rope_scaling", &C::rope_scaling, "Stretch rotary positions beyond the model's length")
+          .choices("linear|dynamic|yarn|llama3"),
+      refused("adapter_name_or_path", text, "null", "PEFT adapters to start from",
+              "not supported yet; merge the adapter into the model first"),
+      noted("adapter_folder", text, "null", "Folder inside the adapter path",
+            "only read with an adapter, which is refused"),
+      refused("resize_vocab", boolean, "false", "Grow the embedding to the tokenizer's size",
+              "not supported yet; resize the model beforehand"),
+      refused("add_tokens", text, "null", "Tokens to add",
+              "not supported yet; add them to the tokenizer and the model beforehand"),
+      refused("add_special_tokens", text, "null", "Special tokens to add",
+              "not supported yet; add them to the tokenizer and the model beforehand"),
+      refused("upcast_layernorm", boolean, "false", "Keep norm weights in fp32",
+              "not supported yet; with bf16 the master weights are fp32 anyway"),
+      refused("upcast_lmhead_output", boolean, "false", "Logits in fp32", "not supported yet"),
+      refused("print_param_status", boolean, "false", "Print name, dtype and state of each parameter",
+              "not supported yet; `dstrain inspect` lists a model's tensors"),
+      refused("shift_attn", boolean, "false", "Shifted sparse attention of LongLoRA", "train with full attention"),
+      refused("mixture_of_depths", text, "null", "Mixture of depths",
+              "leave it out; such models cannot be trained here"),
+      refused("moe_aux_loss_coef", number, "null", "Auxiliary loss of mixtures of experts",
+              "leave it out; such models cannot be trained here"),
+      refused("infer_backend", text, "huggingface", "Inference engine",
+              "training has none, and generation here is dstrain's own"),
+      refused("quantization_method", text, "bnb", "Quantised loading", "train with bf16").off("bitsandbytes"),
+      refused("quantization_bit", integer, "null", "Quantised loading", "train with bf16"),
+      refused("export_dir", text, "null", "Where llamafactory-cli export writes", "use `dstrain export`"),
+      noted("export_size", integer, "5", "Largest exported file in GB", "only read by llamafactory-cli export"),
+      refused("export_quantization_bit", integer, "null", "Quantised export", "export and quantise elsewhere"),
+      refused("export_quantization_dataset", text, "null", "Quantised export", "export and quantise elsewhere"),
+      refused("export_legacy_format", boolean, "false", "Write .bin files", "models are written as safetensors"),
+      refused("export_hub_model_id", text, "null", "Upload after export",
+              "nothing is sent to a hub; upload the folder yourself"),
+  };
+}
+
+}  // namespace dstrain::keys

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Keys that are dstrain's own, and those of DeepSpeed's file that are keys here as well.
+#include "config/key_schema.hpp"
+
+namespace dstrain::keys {
+
+std::vector<KeySpec> own() {
+  using C = RunConfig;
+  return {
+      runs("zero_stage", &C::zero_stage, "ZeRO: 0 nothing sharded, 1 optimizer state, 2 + gradients, 3 + parameters"),
+      runs("reduce_bucket_size", &C::reduce_bucket_size,
+           "Elements of a gradient bucket (DeepSpeed's zero_optimization key)"),
+      runs("stage3_prefetch_bucket_size", &C::stage3_prefetch_bucket_size,
+           "Elements gathered ahead at ZeRO stage 3 (DeepSpeed's key)"),
+      runs("virtual_ranks", &C::virtual_ranks,
+           "World size that order, batch and step count follow; any number of real ranks then gives the same run. "
+           "Empty: the real one"),
+      runs("reproducible", &C::reproducible, "The same bits on any number of ranks, given the same virtual_ranks"),
+      runs("device", &C::device, "Backend to run on").choices("auto|cpu|cuda"),
+      runs("checkpoint_writers", &C::checkpoint_writers, "Who writes a checkpoint: every rank its own shard")
+          .choices("rank"),
+      runs("threads", &C::threads, "Threads of one rank. Empty: cores of the node / ranks on it"),
+      runs("tensor_parallel_size", &C::tensor_parallel_size, "Ranks that share a layer's matrices; only 1 so far"),
+      runs("pipeline_parallel_size", &C::pipeline_parallel_size,
+           "Ranks that share the layers one after the other; only 1 so far"),
+      runs("context_parallel_size", &C::context_parallel_size, "Ranks that share a sequence; only 1 so far"),
+      runs("synthetic_rows", &C::synthetic_rows, "Rows of `dataset: synthetic`"),
+      runs("deepspeed", &C::deepspeed,
+           "DeepSpeed's JSON: a path, or the mapping itself. `auto` keeps this file's value; other differences are "
+           "errors")
+          .path(),
+  };
+}
+
+}  // namespace dstrain::keys

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+/// transformers' Seq2SeqTrainingArguments: steps, optimizer, schedule, precision, data order.
+#include "config/key_schema.hpp"
+
+namespace dstrain::keys {
+namespace {
+constexpr std::string_view kOldBatch = "use per_device_train_batch_size";
+constexpr std::string_view kOtherOptimizers =
+    "adafactor|sgd|adagrad|rmsprop|lion_32bit|adamw_8bit|adamw_bnb_8bit|paged_adamw_8bit|paged_adamw_32bit|lion_8bit|"
+    "paged_lion_8bit|"
+    "paged_lion_32bit|ademamix|ademamix_8bit|galore_adamw|galore_adafactor|apollo_adamw|lomo|adalomo|grokadamw|"
+    "schedule_free_adamw|"
+    "schedule_free_sgd|schedule_free_radam|rmsprop_bnb|rmsprop_bnb_8bit|adamw_anyprecision|adamw_torch_4bit|adamw_"
+    "torch_8bit";
+constexpr std::string_view kOtherSchedules =
+    "cosine_with_restarts|polynomial|inverse_sqrt|reduce_lr_on_plateau|cosine_with_min_lr|warmup_stable_decay";
+}  // namespace
+
+std::vector<KeySpec> training() {
+  using C = RunConfig;
+  using enum ValueType;
+  return {
+      runs("do_train", &C::do_train, "Train; `dstrain train` does so in any case"),
+      runs("per_device_train_batch_size", &C::per_device_train_batch_size, "Rows of a micro-batch on each rank"),
+      runs("gradient_accumulation_steps", &C::gradient_accumulation_steps, "Micro-batches of each rank per update"),
+      runs("learning_rate", &C::learning_rate, "Largest learning rate of the schedule"),
+      runs("weight_decay", &C::weight_decay,
+           "Decoupled decay (AdamW); names with bias, layernorm or rmsnorm are left out"),
+      runs("adam_beta1", &C::adam_beta1, "Decay of the first moment"),
+      runs("adam_beta2", &C::adam_beta2, "Decay of the second moment"),
+      runs("adam_epsilon", &C::adam_epsilon, "Added to the root of the second moment"),
+      runs("max_grad_norm", &C::max_grad_norm, "Gradients are clipped to this global norm; 0: not clipped"),
+      runs("num_train_epochs", &C::num_train_epochs, "Passes over the data; fractions allowed"),
+      runs("max_steps", &C::max_steps, "Updates; > 0 overrides num_train_epochs"),
+      runs("lr_scheduler_type", &C::lr_scheduler_type, "How the learning rate changes")
+          .choices("linear|cosine|constant|constant_with_warmup")
+          .not_yet(kOtherSchedules, "use linear, cosine, constant or constant_with_warmup"),
+      refused("lr_scheduler_kwargs", any, "null", "Parameters of the schedule",
+              "no schedule that runs so far takes any")
+          .off("{}"),
+      runs("warmup_ratio", &C::warmup_ratio,
+           "Share of the updates with a rising learning rate; unused where warmup_steps > 0"),
+      runs("warmup_steps", &C::warmup_steps,
+           "Updates with a rising learning rate; a fraction below 1 is taken as warmup_ratio"),
+      runs("optim", &C::optim, "Optimizer; all the names that run mean the same AdamW")
+          .choices("adamw_torch|adamw_torch_fused|adamw_hf|adamw_apex_fused|adamw_torch_xla|adamw_torch_npu_fused")
+          .not_yet(kOtherOptimizers, "use adamw_torch"),
+      refused("optim_args", any, "null", "Parameters of the optimizer", "use adam_beta1, adam_beta2 and adam_epsilon"),
+      refused("optim_target_modules", any, "null", "Modules of GaLore and APOLLO", "leave it out; use AdamW with ZeRO"),
+      refused("adafactor", boolean, "false", "Old name of optim: adafactor", "only AdamW runs so far"),
+      runs("bf16", &C::bf16, "bfloat16 with fp32 master weights"),
+      refused("fp16", boolean, "false", "float16 with loss scaling",
+              "not supported yet; use bf16: true, or neither for fp32"),
+      refused("bf16_full_eval", boolean, "false", "Evaluate in bfloat16", "not supported yet; leave it out"),
+      refused("fp16_full_eval", boolean, "false", "Evaluate in float16", "not supported yet; leave it out"),
+      noted("tf32", boolean, "null", "Shorter products on CUDA", "there are none on a CPU; fp32 stays fp32"),
+      runs("use_cpu", &C::use_cpu, "Run on the CPU; the same as device: cpu"),
+      runs("seed", &C::seed, "Seed of weights, dropout and, without data_seed, the order of rows"),
+      runs("data_seed", &C::data_seed, "Seed of the order of rows. Empty: seed"),
+      runs("dataloader_drop_last", &C::dataloader_drop_last,
+           "Drop the incomplete last batch of an epoch instead of filling it up"),
+      runs("average_tokens_across_devices", &C::average_tokens_across_devices,
+           "The loss is divided by the labels of the whole global batch; false: each rank by its own"),
+      runs("ddp_timeout", &C::ddp_timeout, "Seconds after which a collective that does not end stops the run"),
+      refused("group_by_length", boolean, "false", "Batches of like lengths",
+              "not supported yet; rows are packed without padding anyway"),
+      noted("length_column_name", text, "length", "Column for group_by_length",
+            "only read with group_by_length, which is refused"),
+      refused("label_smoothing_factor", number, "0.0", "Smoothed labels", "not supported yet"),
+      refused("neftune_noise_alpha", number, "null", "Noise on the embedding (NEFTune)", "not supported yet").off("0"),
+      refused("accelerator_config", any, "null", "accelerate's data loader",
+              "the order of rows is that of accelerate's defaults; leave it out")
+          .off("{}"),
+      refused("fsdp", any, "\"\"", "Fully sharded data parallel", "use zero_stage: 3, which shards the same")
+          .off("null|false"),
+      refused("fsdp_config", any, "null", "Fully sharded data parallel", "use zero_stage: 3, which shards the same")
+          .off("{}"),
+      noted("fsdp_min_num_params", integer, "0", "Fully sharded data parallel",
+            "only read with fsdp, which is refused"),
+      noted("fsdp_transformer_layer_cls_to_wrap", text, "null", "Fully sharded data parallel",
+            "only read with fsdp, which is refused"),
+      refused("auto_find_batch_size", boolean, "false", "Halve the batch when memory ends",
+              "`dstrain plan` says beforehand what fits"),
+      refused("per_gpu_train_batch_size", integer, "null", "Old name", kOldBatch),
+      refused("per_gpu_eval_batch_size", integer, "null", "Old name", "not supported yet; leave it out"),
+      refused("use_mps_device", boolean, "false", "Apple's GPUs", "CPU and CUDA only"),
+      refused("tpu_num_cores", integer, "null", "TPUs", "CPU and CUDA only"),
+      refused("tpu_metrics_debug", boolean, "false", "TPUs", "CPU and CUDA only"),
+      refused("past_index", integer, "-1", "States carried between batches",
+              "leave it out; such models cannot be trained here"),
+  };
+}
+
+}  // namespace dstrain::keys

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/// transformers' Seq2SeqTrainingArguments: output, logging, saving, evaluation.
+#include "config/key_schema.hpp"
+
+namespace dstrain::keys {
+namespace {
+constexpr std::string_view kNoEvaluation = "not supported yet; leave it out and evaluate the saved model elsewhere";
+constexpr std::string_view kEvaluationOnly = "only read during evaluation, which is not supported yet";
+constexpr std::string_view kBestOnly = "only read with load_best_model_at_end, which is refused";
+constexpr std::string_view kNoUpload = "nothing is sent to a hub; upload output_dir yourself";
+}  // namespace
+
+std::vector<KeySpec> training_output() {
+  using C = RunConfig;
+  using enum ValueType;
+  return {
+      runs("output_dir", &C::output_dir, "Where logs, checkpoints and the model go"),
+      runs("overwrite_output_dir", &C::overwrite_output_dir,
+           "Start afresh; false: go on from the newest checkpoint in output_dir, and refuse a folder that holds a "
+           "model"),
+      runs("logging_strategy", &C::logging_strategy, "When a line is logged").choices("no|steps|epoch"),
+      runs("logging_steps", &C::logging_steps, "Updates between two lines; below 1: share of all updates"),
+      runs("logging_first_step", &C::logging_first_step, "Also log the first update"),
+      runs("save_strategy", &C::save_strategy, "When a checkpoint is written; steps: also after the last update")
+          .choices("no|steps|epoch")
+          .not_yet("best", "evaluation does not exist yet; use steps or epoch"),
+      runs("save_steps", &C::save_steps, "Updates between two checkpoints; below 1: share of all updates"),
+      runs("save_total_limit", &C::save_total_limit, "Checkpoints kept; the oldest is removed. Empty: all"),
+      runs("save_only_model", &C::save_only_model,
+           "Checkpoints without optimizer state: smaller, but no run can resume from them"),
+      runs("resume_from_checkpoint", &C::resume_from_checkpoint,
+           "A checkpoint folder, or true for the newest in output_dir")
+          .path(),
+      refused("ignore_data_skip", boolean, "false", "Resume at the first row instead of after the rows already seen",
+              "not supported yet; leave it out: skipping costs nothing"),
+      runs("include_num_input_tokens_seen", &C::include_num_input_tokens_seen, "Add token counts to trainer_log.jsonl"),
+      runs("disable_tqdm", &C::disable_tqdm, "No progress bar. Empty: a bar on terminals only"),
+      runs("report_to", &C::report_to, "Further loggers; trainer_log.jsonl is always written")
+          .choices("none|all|wandb|swanlab|mlflow|comet_ml|clearml|neptune|azure_ml|codecarbon|dagshub|dvclive|flyte|"
+                   "trackio")
+          .not_yet("tensorboard", "trainer_log.jsonl holds the same numbers; say report_to: none"),
+      refused("do_eval", boolean, "false", "Evaluate", kNoEvaluation),
+      refused("do_predict", boolean, "false", "Write predictions",
+              "not supported yet; `dstrain generate` answers prompts"),
+      refused("predict_with_generate", boolean, "false", "Predictions by generating",
+              "not supported yet; `dstrain generate` answers prompts"),
+      refused("eval_strategy", text, "\"no\"", "When to evaluate", kNoEvaluation).off("false"),
+      refused("eval_on_start", boolean, "false", "Evaluate before training", kNoEvaluation),
+      refused("load_best_model_at_end", boolean, "false", "Keep the checkpoint with the best validation",
+              kNoEvaluation),
+      noted("metric_for_best_model", text, "null", "What best means", kBestOnly),
+      noted("greater_is_better", boolean, "null", "What best means", kBestOnly),
+      noted("eval_steps", number, "null", "Updates between evaluations", kEvaluationOnly),
+      noted("eval_delay", number, "0", "Updates before the first evaluation", kEvaluationOnly),
+      noted("eval_accumulation_steps", integer, "null", "Evaluation", kEvaluationOnly),
+      noted("per_device_eval_batch_size", integer, "8", "Rows per evaluation batch", kEvaluationOnly),
+      noted("prediction_loss_only", boolean, "false", "Evaluation gives the loss alone", kEvaluationOnly),
+      noted("include_inputs_for_metrics", boolean, "false", "Evaluation", kEvaluationOnly),
+      noted("include_for_metrics", list, "[]", "Evaluation", kEvaluationOnly),
+      noted("eval_do_concat_batches", boolean, "true", "Evaluation", kEvaluationOnly),
+      noted("batch_eval_metrics", boolean, "false", "Evaluation", kEvaluationOnly),
+      noted("eval_use_gather_object", boolean, "false", "Evaluation", kEvaluationOnly),
+      noted("generation_max_length", integer, "null", "Generation during evaluation", kEvaluationOnly),
+      refused("generation_num_beams", integer, "null", "Beam search during evaluation", "there is no beam search")
+          .off("1"),
+      noted("generation_config", any, "null", "Generation during evaluation", kEvaluationOnly),
+      refused("save_safetensors", boolean, "true", "Write safetensors", "other files are not written"),
+      refused("save_on_each_node", boolean, "false", "Every node keeps its own copy",
+              "not supported yet; output_dir must be visible to every rank"),
+      refused("include_tokens_per_second", boolean, "false", "Tokens per second in the result files",
+              "not supported yet; trainer_log.jsonl has tokens_per_second"),
+      noted("run_name", text, "null", "Name of the run in loggers", "there is no logger that takes one"),
+      noted("logging_dir", text, "null", "Folder of TensorBoard files",
+            "only read with report_to: tensorboard, which is refused"),
+      noted("logging_nan_inf_filter", boolean, "true", "Hide nan and inf in the log",
+            "a loss that is no number is shown as it is"),
+      noted("log_level", text, "passive", "How much is said", "notes, warnings and errors are always said"),
+      noted("log_level_replica", text, "warning", "How much other ranks say", "other ranks say errors only"),
+      noted("log_on_each_node", boolean, "true", "Who logs", "rank 0 logs"),
+      refused("push_to_hub", boolean, "false", "Upload", kNoUpload),
+      noted("hub_model_id", text, "null", "Upload", kNoUpload),
+      noted("hub_strategy", text, "every_save", "Upload", kNoUpload),
+      noted("hub_token", text, "null", "Hub password, never printed", kNoUpload),
+      noted("hub_private_repo", boolean, "null", "Upload", kNoUpload),
+      noted("hub_always_push", boolean, "false", "Upload", kNoUpload),
+      noted("push_to_hub_model_id", text, "null", "Upload", kNoUpload),
+      noted("push_to_hub_organization", text, "null", "Upload", kNoUpload),
+      noted("push_to_hub_token", text, "null", "Hub password, never printed", kNoUpload),
+  };
+}
+
+}  // namespace dstrain::keys

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The one resolved configuration of a run. Each member's initialiser is the default of its key; the key schema points
+/// here.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dstrain {
+
+/// Names are LLaMA-Factory's / transformers' keys letter for letter; dstrain's own stand at the end of each group.
+struct RunConfig {
+  // model
+  std::string model_name_or_path;  ///< folder, config.json, or preset:<name>
+  bool train_from_scratch = false;
+  bool use_fast_tokenizer = true;
+  bool split_special_tokens = false;
+  bool disable_gradient_checkpointing = false;
+  std::optional<std::string> rope_scaling;
+
+  // data
+  std::string stage = "sft";
+  std::string finetuning_type = "lora";      ///< LLaMA-Factory's default; only "full" runs so far
+  std::optional<std::string> template_name;  ///< key `template`
+  std::vector<std::string> dataset;
+  std::string dataset_dir = "data";
+  int cutoff_len = 2048;
+  bool train_on_prompt = false;
+  bool mask_history = false;
+  std::optional<bool> packing;
+  bool neat_packing = false;
+  std::optional<int> max_samples;
+  int preprocessing_batch_size = 1000;
+  std::optional<int> preprocessing_num_workers;
+  std::optional<std::string> default_system;
+  bool disable_shuffling = false;
+  double val_size = 0.0;               ///< noted/refused until evaluation exists
+  std::int64_t synthetic_rows = 4096;  ///< rows of `dataset: synthetic`
+
+  // training
+  bool do_train = false;
+  std::string output_dir;
+  bool overwrite_output_dir = false;
+  int per_device_train_batch_size = 8;
+  int gradient_accumulation_steps = 1;
+  double learning_rate = 5e-5;
+  double weight_decay = 0.0;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+  double max_grad_norm = 1.0;
+  double num_train_epochs = 3.0;
+  std::int64_t max_steps = -1;
+  std::string lr_scheduler_type = "linear";
+  double warmup_ratio = 0.0;
+  std::int64_t warmup_steps = 0;
+  double logging_steps = 500;  ///< < 1: fraction of max_steps
+  std::string logging_strategy = "steps";
+  bool logging_first_step = false;
+  std::string save_strategy = "steps";
+  double save_steps = 500;  ///< < 1: fraction of max_steps
+  std::optional<int> save_total_limit;
+  bool save_only_model = false;
+  std::optional<std::string> resume_from_checkpoint;  ///< path, "true", "false"
+  bool ignore_data_skip = false;
+  std::int64_t seed = 42;
+  std::optional<std::int64_t> data_seed;
+  bool bf16 = false;
+  bool fp16 = false;
+  bool pure_bf16 = false;
+  bool use_cpu = false;
+  bool dataloader_drop_last = false;
+  bool average_tokens_across_devices = true;
+  std::int64_t ddp_timeout = 1800;  ///< seconds
+  bool include_num_input_tokens_seen = false;
+  bool plot_loss = false;
+  std::optional<bool> disable_tqdm;
+  std::vector<std::string> report_to;
+  std::string optim = "adamw_torch";
+  std::optional<std::string> deepspeed;  ///< the file that was read; its values stand in the other members
+
+  // dstrain's own
+  int zero_stage = 0;
+  std::int64_t reduce_bucket_size = 500'000'000;  ///< elements (DeepSpeed's key and default)
+  std::int64_t stage3_prefetch_bucket_size = 50'000'000;
+  std::optional<int> virtual_ranks;  ///< default: world size
+  bool reproducible = false;
+  std::string device = "auto";              ///< auto, cpu, cuda
+  std::string checkpoint_writers = "rank";  ///< rank (each rank its shard)
+  std::optional<int> threads;               ///< per rank; default: cores of the node / ranks on it
+  int tensor_parallel_size = 1;
+  int pipeline_parallel_size = 1;
+  int context_parallel_size = 1;
+
+  // generation (commands/generate)
+  bool do_sample = true;
+  double temperature = 0.95;
+  double top_p = 0.7;
+  int top_k = 50;
+  int max_new_tokens = 1024;
+  double repetition_penalty = 1.0;
+  bool skip_special_tokens = true;
+};
+
+}  // namespace dstrain

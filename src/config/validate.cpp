@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/validate.hpp"
+
+#include <fmt/core.h>
+
+#include <cmath>
+
+namespace dstrain {
+namespace {
+
+class Rules {
+ public:
+  Rules(const ResolvedConfig& resolved, std::vector<ConfigProblem>& problems)
+      : resolved_(resolved), problems_(problems) {}
+
+  /// A rule about one key: "key 'x': is 5; ...".
+  template <typename T>
+  void range(std::string_view key, T value, bool good, std::string_view right) {
+    if (!good) problems_.push_back({resolved_.origin(key), fmt::format("key '{}': is {}; {}", key, value, right)});
+  }
+  /// A rule about several; `key` is the one whose line is named.
+  void together(std::string_view key, bool good, std::string text) {
+    if (!good) problems_.push_back({resolved_.origin(key), std::move(text)});
+  }
+
+ private:
+  const ResolvedConfig& resolved_;
+  std::vector<ConfigProblem>& problems_;
+};
+
+void check_sizes(const RunConfig& c, Rules& rules) {
+  const auto at_least_1 = [&](std::string_view key, std::int64_t value) {
+    rules.range(key, value, value >= 1, "use 1 or more");
+  };
+  at_least_1("per_device_train_batch_size", c.per_device_train_batch_size);
+  at_least_1("gradient_accumulation_steps", c.gradient_accumulation_steps);
+  at_least_1("cutoff_len", c.cutoff_len);
+  at_least_1("preprocessing_batch_size", c.preprocessing_batch_size);
+  at_least_1("preprocessing_num_workers", c.preprocessing_num_workers.value_or(1));
+  at_least_1("max_samples", c.max_samples.value_or(1));
+  at_least_1("save_total_limit", c.save_total_limit.value_or(1));
+  at_least_1("virtual_ranks", c.virtual_ranks.value_or(1));
+  at_least_1("threads", c.threads.value_or(1));
+  at_least_1("reduce_bucket_size", c.reduce_bucket_size);
+  at_least_1("stage3_prefetch_bucket_size", c.stage3_prefetch_bucket_size);
+  at_least_1("synthetic_rows", c.synthetic_rows);
+  at_least_1("ddp_timeout", c.ddp_timeout);
+  at_least_1("max_new_tokens", c.max_new_tokens);
+  rules.range("zero_stage", c.zero_stage, c.zero_stage >= 0 && c.zero_stage <= 3, "use 0, 1, 2 or 3");
+  for (const auto& [key, value] : {std::pair{"tensor_parallel_size", c.tensor_parallel_size},
+                                   std::pair{"pipeline_parallel_size", c.pipeline_parallel_size},
+                                   std::pair{"context_parallel_size", c.context_parallel_size}}) {
+    rules.range(key, value, value == 1, "only 1 is supported so far; shard with zero_stage");
+  }
+}
+
+void check_optimizer(const RunConfig& c, Rules& rules) {
+  const auto finite = [](double x) { return std::isfinite(x); };
+  rules.range("learning_rate", c.learning_rate, finite(c.learning_rate) && c.learning_rate >= 0, "use 0 or more");
+  rules.range("weight_decay", c.weight_decay, finite(c.weight_decay) && c.weight_decay >= 0, "use 0 or more");
+  rules.range("adam_beta1", c.adam_beta1, c.adam_beta1 >= 0 && c.adam_beta1 < 1, "use 0 or more and less than 1");
+  rules.range("adam_beta2", c.adam_beta2, c.adam_beta2 >= 0 && c.adam_beta2 < 1, "use 0 or more and less than 1");
+  rules.range("adam_epsilon", c.adam_epsilon, finite(c.adam_epsilon) && c.adam_epsilon >= 0, "use 0 or more");
+  rules.range("max_grad_norm", c.max_grad_norm, !(c.max_grad_norm < 0), "use 0 (not clipped) or more");
+  rules.range("num_train_epochs", c.num_train_epochs,
+              finite(c.num_train_epochs) && (c.num_train_epochs > 0 || c.max_steps > 0), "use more than 0");
+  rules.range("warmup_ratio", c.warmup_ratio, c.warmup_ratio >= 0 && c.warmup_ratio <= 1, "use 0 to 1");
+  rules.range("warmup_steps", c.warmup_steps, c.warmup_steps >= 0, "use 0 or more");
+  rules.range("seed", c.seed, c.seed >= 0 && c.seed <= 0xFFFFFFFFLL, "use 0 to 4294967295");
+  rules.range("data_seed", c.data_seed.value_or(0), c.data_seed.value_or(0) >= 0, "use 0 or more");
+  for (const auto& [key, strategy, steps] : {std::tuple{"logging_steps", &c.logging_strategy, c.logging_steps},
+                                             std::tuple{"save_steps", &c.save_strategy, c.save_steps}}) {
+    rules.range(key, steps, *strategy != "steps" || (steps > 0 && finite(steps)), "use more than 0");
+    rules.range(key, steps, !(steps > 1) || steps == std::floor(steps), "above 1 it must be a whole number");
+  }
+}
+
+void check_generation(const RunConfig& c, Rules& rules) {
+  rules.range("temperature", c.temperature, !c.do_sample || c.temperature > 0, "use more than 0, or do_sample: false");
+  rules.range("top_p", c.top_p, c.top_p > 0 && c.top_p <= 1, "use more than 0, up to 1");
+  rules.range("top_k", c.top_k, c.top_k >= 0, "use 0 (all) or more");
+  rules.range("repetition_penalty", c.repetition_penalty, c.repetition_penalty > 0, "use more than 0");
+}
+
+/// LLaMA-Factory's checks (hparams/parser.py and the arguments' __post_init__), as far as their keys run here.
+void check_llamafactory(const RunConfig& c, Rules& rules) {
+  rules.together("model_name_or_path", !c.model_name_or_path.empty(), "Please provide `model_name_or_path`.");
+  rules.together("split_special_tokens", !(c.split_special_tokens && c.use_fast_tokenizer),
+                 "`split_special_tokens` is only supported for slow tokenizers; set use_fast_tokenizer: false.");
+  rules.together("do_train", !c.do_train || !c.dataset.empty(), "Please specify dataset for training.");
+  rules.together("val_size", c.val_size <= 1e-6 || !c.dataset.empty(),
+                 "Cannot specify `val_size` if `dataset` is None.");
+  rules.together("mask_history", !(c.mask_history && c.train_on_prompt),
+                 "`mask_history` is incompatible with `train_on_prompt`.");
+  rules.together("neat_packing", !c.neat_packing || c.stage == "sft",
+                 "`neat_packing` cannot be set as True except SFT.");
+  rules.together("train_on_prompt", !c.train_on_prompt || c.stage == "sft",
+                 "`train_on_prompt` or `mask_history` cannot be set as True except SFT.");
+  rules.together("mask_history", !c.mask_history || c.stage == "sft",
+                 "`train_on_prompt` or `mask_history` cannot be set as True except SFT.");
+  rules.together("fp16", !(c.fp16 && c.bf16), "At most one of fp16 and bf16 can be True, but not both");
+  rules.together("output_dir", !c.do_train || !c.output_dir.empty(),
+                 "the following arguments are required: --output_dir");
+}
+
+void check_dstrain(const RunConfig& c, bool default_finetuning, Rules& rules) {
+  rules.range("val_size", c.val_size, c.val_size == 0.0,
+              "not supported yet; leave it out and evaluate the saved model elsewhere");
+  rules.together("finetuning_type", c.finetuning_type == "full" || !default_finetuning,
+                 "key 'finetuning_type' is not given; LLaMA-Factory's default lora is not supported yet, so say "
+                 "finetuning_type: full");
+  rules.together(
+      "dataset_dir", c.dataset_dir != "ONLINE" && !c.dataset_dir.starts_with("REMOTE:"),
+      fmt::format("key 'dataset_dir': {} is not supported: nothing is downloaded; give a folder", c.dataset_dir));
+  rules.together("device", !(c.device == "cuda" && c.use_cpu), "use_cpu: true contradicts device: cuda; leave one out");
+  rules.together("packing", !(c.neat_packing && c.packing == false),
+                 "neat_packing: true contradicts packing: false; leave one out");
+}
+
+}  // namespace
+
+void validate(const ResolvedConfig& resolved, std::vector<ConfigProblem>& problems) {
+  Rules rules(resolved, problems);
+  check_llamafactory(resolved.config, rules);
+  check_sizes(resolved.config, rules);
+  check_optimizer(resolved.config, rules);
+  check_generation(resolved.config, rules);
+  check_dstrain(resolved.config, !resolved.origins.contains("finetuning_type"), rules);
+}
+
+}  // namespace dstrain

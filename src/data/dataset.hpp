@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/// From the config's data keys to rows: files, template, encoding, cache.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/encode.hpp"
+#include "data/row_source.hpp"
+#include "data/template.hpp"
+#include "data/tokenizer.hpp"
+
+namespace dstrain {
+
+struct RunConfig;
+
+/// The data keys of a run. Names and defaults are those of the config keys.
+struct DatasetOptions {
+  std::vector<std::string> dataset;
+  std::filesystem::path dataset_dir = "data";
+  std::string template_name = "default";
+  std::optional<std::string> default_system;
+  std::optional<std::int64_t> max_samples;
+  EncodeOptions encode;
+  int threads = 0;                                 ///< preprocessing_num_workers; 0: OpenMP's number
+  std::optional<std::filesystem::path> cache_dir;  ///< none: tokenised anew, nothing is written
+};
+
+/// The data keys of `config`. `cache_dir` is left to the caller.
+/// @throws ConfigError  a stage that has no rows of this kind, or no template
+DatasetOptions dataset_options(const RunConfig& config);
+
+/// Rows with the tokenizer as the template left it (stop words added, eos and pad set).
+struct Dataset {
+  std::unique_ptr<RowSource> rows;
+  Tokenizer tokenizer;
+  int added_tokens = 0;  ///< tokens the template added to the vocabulary: the embedding may be too small for them
+  bool from_cache = false;
+  std::string digest = {};  ///< of everything the rows were made from
+};
+
+/// Reads, tokenises and packs the datasets of a run, or maps the cache of an earlier run with the same content.
+///
+/// Local: rank 0. A damaged cache is made again with a note; a cache that cannot be written is a note too.
+/// @throws ConfigError, IoError  as the parts it calls; "Cannot find valid samples, ..." where no row is left
+Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
+                     const TokenizerOptions& tokenizer_options = {});
+
+/// A processed row as text, for people: the tokens, and those that carry loss.
+struct RenderedRow {
+  std::string text;
+  std::string label_text;
+};
+RenderedRow render_row(const RowView& row, const Tokenizer& tokenizer);
+
+/// Position ids of a row: they start again with every packed sample.
+std::vector<std::int32_t> position_ids(const RowView& row);
+
+}  // namespace dstrain

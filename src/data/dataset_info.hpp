@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/// dataset_info.json: which files a dataset has and what their columns mean.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dstrain {
+
+/// What the columns of a dataset are called; none: the dataset has no such column.
+struct DatasetColumns {
+  std::optional<std::string> prompt = "instruction";
+  std::optional<std::string> query = "input";
+  std::optional<std::string> response = "output";
+  std::optional<std::string> history;
+  std::optional<std::string> messages = "conversations";
+  std::optional<std::string> system;
+  std::optional<std::string> tools;
+};
+
+/// How messages of the sharegpt form are marked.
+struct DatasetTags {
+  std::string role_tag = "from";
+  std::string content_tag = "value";
+  std::string user_tag = "human";
+  std::string assistant_tag = "gpt";
+  std::string observation_tag = "observation";
+  std::string function_tag = "function_call";
+  std::string system_tag = "system";
+};
+
+enum class DatasetFormatting : std::uint8_t { alpaca, sharegpt };
+
+/// One entry of dataset_info.json.
+struct DatasetDescription {
+  std::string name;
+  std::string file_name;  ///< file or folder, relative to dataset_dir
+  DatasetFormatting formatting = DatasetFormatting::alpaca;
+  bool ranking = false;
+  bool kto = false;  ///< a kto_tag column
+  DatasetColumns columns;
+  DatasetTags tags;
+};
+
+/// Finds dataset `name` in the text of dataset_info.json.
+///
+/// Local. @param where  the file's path, for errors
+/// @throws ConfigError  "Undefined dataset X in dataset_info.json.", a remote source, an unknown formatting, damage
+DatasetDescription find_dataset(std::string_view info_text, const std::string& name, const std::string& where);
+
+}  // namespace dstrain

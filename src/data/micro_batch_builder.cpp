@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/micro_batch_builder.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <utility>
+
+#include "core/error.hpp"
+#include "data/encode.hpp"
+
+namespace dstrain {
+namespace {
+
+constexpr std::int64_t most_rows_to_scan = 200'000'000;
+
+/// Attention segments of a row and its longest one: the row, or each of its samples with neat_packing.
+std::int64_t segments_of(const RowSourceInfo& info, const RowView& row) {
+  return info.separate_samples && !row.sample_lens.empty() ? std::ssize(row.sample_lens) : 1;
+}
+
+std::int64_t round_up_8(std::int64_t n) { return (n + 7) / 8 * 8; }
+
+class LimitScan {
+ public:
+  LimitScan(const RowSource& rows, const BatchPlan& plan) : rows_(rows), plan_(plan) {}
+
+  MicroBatchLimits all_steps() {
+    std::vector<std::uint32_t> order(static_cast<std::size_t>(rows_.info().rows));
+    std::int64_t epoch = -1;
+    for (std::int64_t s = 0; s < plan_.total_steps(); ++s) {
+      const PlannedStep step = plan_.step(s);
+      if (step.epoch != epoch) {
+        epoch = step.epoch;
+        if (epoch > 0 && uniform()) break;  // equal rows: every epoch has the same shapes
+        epoch_order(plan_.options(), epoch, order);
+      }
+      for (std::int64_t k = 0; k < step.slots; ++k) add_batch(step.first_batch + k, order);
+    }
+    return finish();
+  }
+
+  /// Bounds from the sorted lengths: the batch of the longest rows, and every class from that of the shortest on.
+  MicroBatchLimits bounds() {
+    std::vector<std::int64_t> tokens;
+    std::vector<std::int64_t> samples;
+    for (std::int64_t i = 0; i < rows_.info().rows; ++i) {
+      tokens.push_back(rows_.row_tokens(i));
+      samples.push_back(segments(i));
+    }
+    const auto batch = std::min<std::ptrdiff_t>(plan_.options().per_device_train_batch_size, std::ssize(tokens));
+    std::partial_sort(samples.begin(), samples.begin() + batch, samples.end(), std::greater<>());
+    const std::int64_t shortest = *std::min_element(tokens.begin(), tokens.end());
+    std::partial_sort(tokens.begin(), tokens.begin() + batch, tokens.end(), std::greater<>());
+    // A batch may hold a row twice where the tail is filled from few rows: count the longest for every place.
+    const std::int64_t places = plan_.options().per_device_train_batch_size;
+    for (std::int64_t i = 0; i < places; ++i) {
+      limits_.tokens += tokens[static_cast<std::size_t>(std::min<std::int64_t>(i, batch - 1))];
+      limits_.segments += samples[static_cast<std::size_t>(std::min<std::int64_t>(i, batch - 1))];
+    }
+    limits_.rows = places;
+    limits_.seqlen = tokens.front();
+    for (std::int64_t c = token_class(shortest); c <= token_class(limits_.tokens); c = token_class(c + 1))
+      classes_.insert(c);
+    return finish();
+  }
+
+ private:
+  [[nodiscard]] bool uniform() const {
+    const RowSourceInfo& info = rows_.info();
+    return info.max_row_tokens * info.rows == info.tokens && !info.separate_samples;
+  }
+  [[nodiscard]] std::int64_t segments(std::int64_t row) const {
+    return rows_.info().separate_samples ? rows_.row_samples(row) : 1;
+  }
+
+  void add_batch(std::int64_t batch, const std::vector<std::uint32_t>& order) {
+    const auto [begin, end] = plan_.places(batch);
+    std::int64_t tokens = 0;
+    std::int64_t segment_count = 0;
+    for (std::int64_t p = begin; p < end; ++p) {
+      const std::int64_t row = order[static_cast<std::size_t>(p % rows_.info().rows)];
+      const std::int64_t length = rows_.row_tokens(row);
+      tokens += length;
+      segment_count += segments(row);
+      limits_.seqlen = std::max(limits_.seqlen, length);
+    }
+    limits_.tokens = std::max(limits_.tokens, tokens);
+    limits_.segments = std::max(limits_.segments, segment_count);
+    limits_.rows = std::max(limits_.rows, end - begin);
+    classes_.insert(token_class(tokens));
+  }
+
+  MicroBatchLimits finish() {
+    limits_.padded_tokens = token_class(limits_.tokens);
+    limits_.token_classes.assign(classes_.begin(), classes_.end());
+    return std::move(limits_);
+  }
+
+  const RowSource& rows_;
+  const BatchPlan& plan_;
+  MicroBatchLimits limits_;
+  std::set<std::int64_t> classes_;
+};
+
+}  // namespace
+
+MicroBatchLimits micro_batch_limits(const RowSource& rows, const BatchPlan& plan) {
+  LimitScan scan(rows, plan);
+  const auto epochs = plan.total_steps() / plan.steps_per_epoch() + 1;
+  return epochs <= most_rows_to_scan / rows.info().rows ? scan.all_steps() : scan.bounds();
+}
+
+MicroBatchShape micro_batch_shape(const RowSource& source, std::span<const std::uint32_t> row_numbers,
+                                  std::vector<std::int32_t>& scratch) {
+  const RowSourceInfo& info = source.info();
+  MicroBatchShape shape;
+  std::int64_t longest = 0;
+  for (const std::uint32_t number : row_numbers) {
+    const RowView row = source.row(number, scratch);
+    const std::int64_t length = std::ssize(row.input_ids);
+    shape.tokens += length;
+    shape.segments += segments_of(info, row);
+    longest = std::max(longest, length);
+    if (segments_of(info, row) == 1) {
+      shape.max_seqlen = std::max(shape.max_seqlen, length);
+    } else {
+      for (const std::int32_t l : row.sample_lens) shape.max_seqlen = std::max<std::int64_t>(shape.max_seqlen, l);
+    }
+    shape.labels += length - std::count(row.labels.begin(), row.labels.end(), ignore_label);
+  }
+  shape.rows = std::ssize(row_numbers);
+  shape.padded_len =
+      round_up_8(info.padded_row_len > 0 ? std::max<std::int64_t>(info.padded_row_len, longest) : longest);
+  return shape;
+}
+
+MicroBatchArrays::MicroBatchArrays(std::span<std::int32_t> memory, std::int64_t tokens, std::int64_t segments) {
+  DSTRAIN_CHECK(std::ssize(memory) >= count(tokens, segments), "a micro-batch of {} elements in {}",
+                count(tokens, segments), memory.size());
+  const auto padded = static_cast<std::size_t>(token_class(tokens));
+  input_ids = memory.subspan(0, padded);
+  position_ids = memory.subspan(padded, padded);
+  targets = memory.subspan(2 * padded, padded);
+  cu_seqlens = memory.subspan(3 * padded, static_cast<std::size_t>(segments + 1));
+}
+
+void fill_micro_batch(const RowSource& source, std::span<const std::uint32_t> row_numbers, const MicroBatchArrays& out,
+                      std::vector<std::int32_t>& scratch) {
+  const RowSourceInfo& info = source.info();
+  std::size_t at = 0;       // next token
+  std::size_t segment = 0;  // next segment
+  out.cu_seqlens[0] = 0;
+  const auto end_segment = [&](std::size_t end) { out.cu_seqlens[++segment] = static_cast<std::int32_t>(end); };
+  for (const std::uint32_t number : row_numbers) {
+    const RowView row = source.row(number, scratch);
+    const std::size_t length = row.input_ids.size();
+    std::copy(row.input_ids.begin(), row.input_ids.end(), out.input_ids.begin() + static_cast<std::ptrdiff_t>(at));
+    std::size_t sample = 0;
+    std::int32_t position = 0;
+    for (std::size_t i = 0; i < length; ++i) {
+      const std::int32_t next = i + 1 < length ? row.labels[i + 1] : ignore_label;
+      out.targets[at + i] = next == ignore_label ? -1 : next;
+      out.position_ids[at + i] = position++;
+      if (sample < row.sample_lens.size() && position == row.sample_lens[sample]) {
+        position = 0;
+        ++sample;
+        if (info.separate_samples) end_segment(at + i + 1);
+      }
+    }
+    at += length;
+    if (segments_of(info, row) == 1 && static_cast<std::size_t>(out.cu_seqlens[segment]) != at) end_segment(at);
+  }
+  DSTRAIN_CHECK(segment + 1 == out.cu_seqlens.size(), "{} segments instead of {}", segment, out.cu_seqlens.size() - 1);
+  const auto rest = static_cast<std::ptrdiff_t>(at);
+  std::fill(out.input_ids.begin() + rest, out.input_ids.end(), 0);
+  std::fill(out.position_ids.begin() + rest, out.position_ids.end(), 0);
+  std::fill(out.targets.begin() + rest, out.targets.end(), -1);
+}
+
+void fill_weights(std::span<const std::int32_t> targets, float weight, std::span<float> weights) {
+  for (std::size_t t = 0; t < weights.size(); ++t) weights[t] = targets[t] >= 0 ? weight : 0.0F;
+}
+
+}  // namespace dstrain

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Which unit computes when, and where its activations lie. The mathematics is in block.cpp and head.cpp.
+#include "model/decoder.hpp"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/parallel.hpp"
+#include "kernels/ops/elementwise.hpp"
+#include "model/batch_checks.hpp"
+#include "model/block.hpp"
+#include "model/head.hpp"
+
+namespace dstrain {
+
+struct Decoder::Impl {
+  Impl(const ModelSpec& model, const ModelLayout& layout_in, const Arena& arena_in, std::shared_ptr<const DecoderBuffers> buffers_in,
+       Device device)
+      : spec(model),
+        layout(layout_in),
+        sizes(spec),
+        buffers(std::move(buffers_in)),
+        options(buffers->options),
+        arena(arena_in),
+        exec{Stream(device, nullptr), arena[buffers->workspace].data, arena[buffers->workspace].count},
+        rope(spec, arena[buffers->rope_cos].as<float>(), arena[buffers->rope_sin].as<float>(), options.max_position),
+        head(spec, layout) {
+    for (std::int64_t l = 0; l < sizes.layers; ++l) blocks.emplace_back(spec, layout, l);
+    embedding = find_in_unit(layout, 0, "embed_tokens.weight");
+    DSTRAIN_CHECK(embedding != nullptr, "the first unit has no embedding");
+    rope.use(exec, 0);
+  }
+
+  [[nodiscard]] Data data(BufferId id) const { return {arena[id].data, arena[id].dtype}; }
+  /// Element 0 of `slot` of a buffer that holds `width` per token.
+  [[nodiscard]] Data slot(BufferId id, std::int64_t index, std::int64_t width) const {
+    return data(id).at(index * options.max_tokens * width);
+  }
+
+  [[nodiscard]] BlockActivations activations(std::int64_t layer) const {
+    const std::int64_t in = buffers->input_slots > 1 ? layer : 0;
+    const std::int64_t at = buffers->slots > 1 ? layer : 0;
+    BlockActivations a{};
+    a.input_TD = slot(buffers->block_inputs, in, sizes.D);
+    a.middle_TD = slot(buffers->middle, at, sizes.D);
+    a.qkv = slot(buffers->qkv, at, sizes.qkv_width());
+    a.attention_TQ = slot(buffers->attention, at, sizes.Q);
+    a.gate_up = slot(buffers->gate_up, at, 2 * sizes.F);
+    a.lse_NT = options.train ? slot(buffers->lse, at, sizes.heads).as<float>() : nullptr;
+    a.rstd_input_T = slot(buffers->rstd_input, at, 1).as<float>();
+    a.rstd_middle_T = slot(buffers->rstd_middle, at, 1).as<float>();
+    return a;
+  }
+
+  [[nodiscard]] BlockScratch scratch() const {
+    return {data(buffers->normed), data(buffers->delta), data(buffers->hidden), data(buffers->dattention), data(buffers->dqkv)};
+  }
+
+  [[nodiscard]] HeadBuffers head_buffers() const {
+    // The last residual sum may take the place of what is added to it.
+    const bool narrow = options.dtype != DType::f32;
+    return {data(buffers->normed),           data(buffers->delta),
+            data(buffers->rstd_final).as<float>(), data(buffers->logits).as<float>(),
+            narrow ? data(buffers->dlogits) : data(buffers->logits), data(buffers->nll).as<float>()};
+  }
+
+  [[nodiscard]] static BlockRows rows_of(const MicroBatch& batch) {
+    return {batch.padded_tokens, batch.tokens, static_cast<std::int64_t>(batch.cu_seqlens.size()) - 1,
+            batch.cu_seqlens.data(), batch.max_seqlen, batch.position_ids.data()};
+  }
+
+  void begin(const MicroBatch& batch) {
+    if (batch.tokens == 0) return;
+    check_batch(batch, {options.max_tokens, rope.positions(), sizes.V});
+    rope.use(exec, batch.padded_len);
+  }
+
+  void embed(ParameterStore& store, const MicroBatch& batch);
+  void run_blocks(ParameterStore& store, const MicroBatch& batch);
+  HeadWeights acquire_head(ParameterStore& store);
+  void release_head(ParameterStore& store);
+  void normalise(const HeadWeights& weights, const MicroBatch& batch);
+  ForwardResult head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward);
+  void block_backward(ParameterStore& store, const MicroBatch& batch, std::int64_t layer);
+
+  ModelSpec spec;
+  const ModelLayout& layout;
+  DecoderSizes sizes;
+  std::shared_ptr<const DecoderBuffers> buffers;
+  DecoderOptions options;
+  const Arena& arena;
+  Exec exec;
+  RopeTables rope;
+  std::vector<Block> blocks;
+  Head head;
+  const TensorLayout* embedding = nullptr;
+};
+
+void Decoder::Impl::embed(ParameterStore& store, const MicroBatch& batch) {
+  const UnitWeights weights = store.acquire(0, exec.stream);
+  store.prefetch(1, exec.stream);
+  if (batch.tokens > 0) {
+    ops::embedding_forward(exec, activations(0).input_TD, weights.of(*embedding), batch.input_ids.data(), batch.padded_tokens, sizes.D);
+  }
+  store.release(0, exec.stream);
+}
+
+void Decoder::Impl::run_blocks(ParameterStore& store, const MicroBatch& batch) {
+  const BlockRows rows = rows_of(batch);
+  const BlockScratch s = scratch();
+  for (std::int64_t layer = 0; layer < sizes.layers; ++layer) {
+    const int unit = static_cast<int>(layer) + 1;
+    const UnitWeights weights = store.acquire(unit, exec.stream);
+    store.prefetch(unit + 1, exec.stream);
+    if (unit + 1 == head.unit() && head.tied()) store.prefetch(0, exec.stream);
+    if (batch.tokens > 0) {
+      const Block& block = blocks[static_cast<std::size_t>(layer)];
+      const BlockActivations a = activations(layer);
+      const bool first = layer == 0;
+      block.project(exec, weights, rows, rope, first ? a.input_TD : activations(layer - 1).middle_TD, first ? Data{} : s.delta_TD, a, s);
+      block.attend(exec, rows, a);
+      block.expand(exec, weights, rows.T, a, s);
+      block.contract(exec, weights, rows.T, a, s);
+    }
+    store.release(unit, exec.stream);
+  }
+}
+
+HeadWeights Decoder::Impl::acquire_head(ParameterStore& store) {
+  HeadWeights weights;
+  weights.norm = store.acquire(head.unit(), exec.stream);
+  weights.matrix = head.tied() ? store.acquire(0, exec.stream) : weights.norm;
+  return weights;
+}
+
+void Decoder::Impl::release_head(ParameterStore& store) {
+  if (head.tied()) store.release(0, exec.stream);
+  store.release(head.unit(), exec.stream);
+}
+
+void Decoder::Impl::normalise(const HeadWeights& weights, const MicroBatch& batch) {
+  head.normalise(exec, weights, batch.padded_tokens, activations(sizes.layers - 1).middle_TD, data(buffers->delta), head_buffers());
+}
+
+ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward) {
+  HeadWeights weights = acquire_head(store);
+  if (for_backward) {
+    store.prefetch(head.unit() - 1, exec.stream);  // backward starts with the last block
+    weights.norm_gradient = store.gradient(head.unit(), exec.stream);
+    weights.matrix_gradient = head.tied() ? store.gradient(0, exec.stream) : weights.norm_gradient;
+  }
+  ForwardResult result;
+  if (batch.tokens > 0) {
+    const HeadBuffers b = head_buffers();
+    normalise(weights, batch);
+    head.loss(exec, weights, batch, b, for_backward);
+    if (for_backward) head.backward(exec, weights, batch.padded_tokens, data(buffers->dx), b);
+    for (std::int64_t t = 0; t < batch.tokens; ++t) {
+      const auto i = static_cast<std::size_t>(t);
+      if (batch.targets[i] < 0) continue;
+      const double nll = b.nll_T[t];
+      result.loss += static_cast<double>(batch.weights[i]) * nll;
+      result.nll_sum += nll;
+      ++result.targets;
+    }
+  }
+  if (for_backward) store.gradient_ready(head.unit(), exec.stream);
+  release_head(store);
+  return result;
+}
+
+void Decoder::Impl::block_backward(ParameterStore& store, const MicroBatch& batch, std::int64_t layer) {
+  const int unit = static_cast<int>(layer) + 1;
+  const UnitWeights weights = store.acquire(unit, exec.stream);
+  if (layer > 0) store.prefetch(unit - 1, exec.stream);
+  const UnitGradient gradient = store.gradient(unit, exec.stream);
+  if (batch.tokens > 0) {
+    const Block& block = blocks[static_cast<std::size_t>(layer)];
+    const BlockRows rows = rows_of(batch);
+    const BlockActivations a = activations(layer);
+    const BlockScratch s = scratch();
+    if (options.gradient_checkpointing) {
+      block.project(exec, weights, rows, rope, a.input_TD, {}, a, s);
+      block.attend(exec, rows, a);
+      block.expand(exec, weights, rows.T, a, s);
+    }
+    block.backward(exec, weights, gradient, rows, rope, data(buffers->dx), a, s, options.gradient_checkpointing);
+  }
+  store.gradient_ready(unit, exec.stream);
+  store.release(unit, exec.stream);
+}
+
+Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options, const Arena& arena,
+                 std::shared_ptr<const DecoderBuffers> buffers, Device device) {
+  DSTRAIN_CHECK(buffers != nullptr && buffers->options.dtype == options.dtype && buffers->options.train == options.train &&
+                    buffers->options.gradient_checkpointing == options.gradient_checkpointing &&
+                    buffers->options.max_tokens == options.max_tokens,
+                "the decoder's plan was made for other options");
+  DSTRAIN_CHECK(max_threads() <= options.threads, "{} threads are at work, the plan is for {}", max_threads(), options.threads);
+  impl_ = std::make_unique<Impl>(spec, layout, arena, std::move(buffers), device);
+}
+
+Decoder::~Decoder() = default;
+
+void Decoder::prepare(std::int64_t padded_tokens) {
+  for (const Product& p : decoder_products(impl_->sizes, impl_->options.dtype, padded_tokens, impl_->options.train)) {
+    ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
+  }
+}
+
+ForwardResult Decoder::forward(ParameterStore& store, const MicroBatch& batch, bool for_backward) {
+  DSTRAIN_CHECK(!for_backward || impl_->options.train, "this decoder was planned without a backward pass");
+  impl_->begin(batch);
+  impl_->embed(store, batch);
+  impl_->run_blocks(store, batch);
+  return impl_->head_loss(store, batch, for_backward);
+}
+
+void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {
+  Impl& m = *impl_;
+  DSTRAIN_CHECK(m.options.train, "this decoder was planned without a backward pass");
+  for (std::int64_t layer = m.sizes.layers - 1; layer >= 0; --layer) m.block_backward(store, batch, layer);
+  // The look-up needs no weights on the way back. A tied matrix already holds the head's part: the store says "add".
+  const UnitGradient gradient = store.gradient(0, m.exec.stream);
+  if (batch.tokens > 0 && m.embedding->part == PartKind::trainable) {
+    ops::embedding_backward(m.exec, gradient.of(*m.embedding), m.data(m.buffers->dx), batch.input_ids.data(), batch.tokens, m.sizes.D,
+                            m.sizes.V, gradient.accumulate);
+  }
+  store.gradient_ready(0, m.exec.stream);
+}
+
+const float* Decoder::nll() const noexcept { return impl_->arena[impl_->buffers->nll].as<float>(); }
+
+void Decoder::logits(ParameterStore& store, const MicroBatch& batch, std::int64_t begin, std::int64_t count, float* logits) {
+  Impl& m = *impl_;
+  DSTRAIN_CHECK(begin >= 0 && count >= 0 && begin + count <= batch.padded_tokens, "rows [{}, {}) of {}", begin, begin + count,
+                batch.padded_tokens);
+  m.begin(batch);
+  m.embed(store, batch);
+  m.run_blocks(store, batch);
+  const HeadWeights weights = m.acquire_head(store);
+  if (batch.tokens > 0) m.normalise(weights, batch);
+  const HeadBuffers b = m.head_buffers();
+  for (std::int64_t row = 0; row < batch.padded_tokens; row += m.sizes.chunk_rows) {
+    const std::int64_t rows = std::min(m.sizes.chunk_rows, batch.padded_tokens - row);
+    const std::int64_t from = std::max(row, begin);
+    const std::int64_t to = std::min(row + rows, begin + count);
+    if (from >= to) continue;
+    m.head.logits(m.exec, weights, row, rows, b);
+    ops::convert(m.exec, Data{logits + (from - begin) * m.sizes.V, DType::f32},
+                 ConstData(b.logits + (from - row) * m.sizes.V, DType::f32), (to - from) * m.sizes.V);
+  }
+  m.release_head(store);
+}
+
+}  // namespace dstrain

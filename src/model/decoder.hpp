@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Forward and backward of a decoder-only transformer on packed tokens, written by hand, layer by layer.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "core/memory_plan.hpp"
+#include "model/micro_batch.hpp"
+#include "model/model_spec.hpp"
+#include "model/parameter_store.hpp"
+
+namespace dstrain {
+
+struct DecoderOptions {
+  DType dtype = DType::f32;           ///< of weights handed out by the store and of activations: f32 or bf16
+  bool train = true;                  ///< false: no room for a backward pass is planned
+  bool gradient_checkpointing = true; ///< keep only block inputs, recompute the rest in backward
+  std::int64_t max_tokens = 0;        ///< largest T (a token class) that will be run
+  std::int64_t max_position = 0;      ///< positions that the RoPE tables hold
+  int threads = 1;
+};
+
+/// Entries of the decoder in a MemoryPlan.
+struct DecoderBuffers;
+
+/// Enters everything the decoder needs. Pure arithmetic: `dstrain plan` calls it for any world size.
+std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec, const DecoderOptions& options);
+
+/// What a forward pass leaves behind.
+struct ForwardResult {
+  double loss = 0.0;           ///< sum_t weight[t] * nll[t], fixed order, f64
+  double nll_sum = 0.0;        ///< sum over targets of nll
+  std::int64_t targets = 0;
+};
+
+/// One model on one rank. Holds no weights; not thread-safe. No allocation after construction.
+class Decoder {
+ public:
+  Decoder(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options, const Arena& arena,
+          std::shared_ptr<const DecoderBuffers> buffers, Device device);
+  ~Decoder();
+
+  /// Makes the JIT kernels of this token class, so that no step pays for it. Local.
+  void prepare(std::int64_t padded_tokens);
+
+  /// Forward pass with the head and loss. With `for_backward` the head runs in one pass: its weight gradient goes to the
+  /// store's gradient buffer and the gradient of the final hidden state is kept for backward(). A batch with tokens == 0 makes
+  /// the same calls to the store and computes nothing (a rank without a slot in an uneven round).
+  /// Collective where the store is.
+  ForwardResult forward(ParameterStore& store, const MicroBatch& batch, bool for_backward);
+
+  /// Backward pass of the batch of the last forward(for_backward = true). Collective where the store is.
+  void backward(ParameterStore& store, const MicroBatch& batch);
+
+  /// nll of each token of the last forward pass [T], 0 where there is no target.
+  [[nodiscard]] const float* nll() const noexcept;
+
+  /// Logits (f32) of rows [begin, begin + count) of the batch, into logits[count, vocab_size]: runs a forward pass without loss.
+  /// For compare and tests; generation has its own path (model/generator.hpp).
+  void logits(ParameterStore& store, const MicroBatch& batch, std::int64_t begin, std::int64_t count, float* logits);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dstrain

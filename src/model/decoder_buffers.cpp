@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+/// plan_decoder: what a forward and backward pass hold, before anything is allocated.
+#include "model/decoder_buffers.hpp"
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "kernels/ops/attention.hpp"
+#include "kernels/ops/rms_norm.hpp"
+
+namespace dstrain {
+
+namespace {
+
+constexpr std::int64_t logits_bytes = 64 << 20;
+constexpr std::int64_t fewest_chunk_rows = 256;  // fewer rows would leave the head's products to memory bandwidth
+constexpr std::int64_t row_step = 64;
+
+/// About 64 MiB of f32 logits. Depends on the vocabulary alone, so that the head's sums fall into the same chunks everywhere.
+std::int64_t rows_of_logits(std::int64_t vocab_size) {
+  return std::max(fewest_chunk_rows, logits_bytes / 4 / vocab_size / row_step * row_step);
+}
+
+void add_linear(std::vector<Product>& products, LinearShape linear, DType dtype, DType output, std::int64_t T, bool train) {
+  products.push_back({linear.forward(T), dtype, output, false});
+  if (!train) return;
+  products.push_back({linear.input_gradient(T), dtype, dtype, false});
+  for (const bool accumulate : {false, true}) products.push_back({linear.weight_gradient(T), dtype, DType::f32, accumulate});
+}
+
+AttentionShape attention_shape(const DecoderSizes& s, std::int64_t T) {
+  AttentionShape a{};
+  a.T = T;
+  a.segments = 1;
+  a.max_seqlen = static_cast<std::int32_t>(T);
+  a.heads = s.heads;
+  a.kv_heads = s.kv_heads;
+  a.head_dim = s.head_dim;
+  a.q_stride = a.kv_stride = s.qkv_width();
+  a.out_stride = s.Q;
+  a.scale = 1.0F;
+  return a;
+}
+
+/// Activations of the blocks: once per layer where backward reads them as forward left them.
+void plan_activations(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s) {
+  const DecoderOptions& o = b.options;
+  const std::int64_t T = o.max_tokens;
+  const std::uint32_t both = o.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
+  const auto add = [&](const char* name, std::int64_t slots, std::int64_t width, DType dtype) {
+    return plan.add(fmt::format("activations/{}", name), slots * T * width, dtype, both);
+  };
+  b.input_slots = o.train ? s.layers : 1;
+  b.slots = o.train && !o.gradient_checkpointing ? s.layers : 1;
+  b.block_inputs = add("block_inputs", b.input_slots, s.D, o.dtype);
+  // Without a backward pass the residual stream is one buffer, summed in place.
+  b.middle = o.train ? add("middle", b.slots, s.D, o.dtype) : b.block_inputs;
+  b.rstd_input = add("rstd_input", b.slots, 1, DType::f32);
+  b.rstd_middle = add("rstd_middle", b.slots, 1, DType::f32);
+  b.qkv = add("qkv", b.slots, s.qkv_width(), o.dtype);
+  b.attention = add("attention", b.slots, s.Q, o.dtype);
+  b.lse = add("lse", o.train ? b.slots : 0, s.heads, DType::f32);
+  b.gate_up = add("gate_up", b.slots, 2 * s.F, o.dtype);
+  b.normed = add("normed", 1, s.D, o.dtype);
+  b.delta = add("delta", 1, s.D, o.dtype);
+  b.hidden = add("hidden", 1, s.F, o.dtype);
+}
+
+/// The head lives in the forward phase only, also its gradient; its chunk and backward's own buffers share bytes.
+void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s) {
+  const DecoderOptions& o = b.options;
+  const std::int64_t T = o.max_tokens;
+  const std::int64_t rows = std::min(s.chunk_rows, T);
+  b.logits = plan.add("activations/logits_chunk", rows * s.V, DType::f32, phase_forward);
+  b.dlogits = plan.add("activations/dlogits_chunk", o.train && o.dtype != DType::f32 ? rows * s.V : 0, o.dtype, phase_forward);
+  b.rstd_final = plan.add("activations/rstd_final", T, DType::f32, phase_forward);
+  b.nll = plan.add("activations/nll", T, DType::f32);
+  b.dx = plan.add("gradients/residual", o.train ? T * s.D : 0, o.dtype, phase_forward | phase_backward);
+  b.dattention = plan.add("gradients/attention", o.train ? T * s.Q : 0, o.dtype, phase_backward);
+  b.dqkv = plan.add("gradients/qkv", o.train ? T * s.qkv_width() : 0, o.dtype, phase_backward);
+}
+
+}  // namespace
+
+DecoderSizes::DecoderSizes(const ModelSpec& spec) noexcept
+    : layers(spec.num_hidden_layers),
+      D(spec.hidden_size),
+      Q(spec.num_attention_heads * spec.head_dim),
+      KV(spec.num_key_value_heads * spec.head_dim),
+      F(spec.intermediate_size),
+      V(spec.vocab_size),
+      heads(spec.num_attention_heads),
+      kv_heads(spec.num_key_value_heads),
+      head_dim(spec.head_dim),
+      chunk_rows(rows_of_logits(spec.vocab_size)) {}
+
+std::vector<Product> decoder_products(const DecoderSizes& s, DType dtype, std::int64_t T, bool train) {
+  std::vector<Product> products;
+  for (const LinearShape linear : {s.qkv(), s.o(), s.gate_up(), s.down()}) add_linear(products, linear, dtype, dtype, T, train);
+  for (const std::int64_t rows : {std::min(s.chunk_rows, T), T % s.chunk_rows}) {
+    if (rows > 0) add_linear(products, s.head(), dtype, DType::f32, rows, train);
+  }
+  return products;
+}
+
+std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions& options) {
+  const DecoderSizes sizes(spec);
+  std::int64_t bytes = 0;
+  // Every class: a smaller one may be tiled otherwise and need more.
+  for (std::int64_t T = token_class(1); T <= options.max_tokens; T = token_class(T + 1)) {
+    for (const Product& p : decoder_products(sizes, options.dtype, T, options.train)) {
+      bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
+    }
+    bytes = std::max(bytes, ops::attention_workspace_bytes(attention_shape(sizes, T), options.threads));
+    bytes = std::max(bytes, ops::rms_norm_workspace_bytes({T, sizes.D}));
+  }
+  return bytes;
+}
+
+std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec, const DecoderOptions& options) {
+  if (options.dtype != DType::f32 && options.dtype != DType::bf16) {
+    throw ConfigError(fmt::format("activations cannot be kept in {}", name_of(options.dtype)), {}, "use f32 or bf16");
+  }
+  DSTRAIN_CHECK(options.max_tokens > 0 && options.max_tokens == token_class(options.max_tokens),
+                "max_tokens is {}, which is no token class", options.max_tokens);
+  const DecoderSizes sizes(spec);
+  auto buffers = std::make_shared<DecoderBuffers>();
+  buffers->options = options;
+  if (buffers->options.max_position <= 0) buffers->options.max_position = options.max_tokens;
+  const std::int64_t table = buffers->options.max_position * (sizes.head_dim / 2);
+  buffers->rope_cos = plan.add("activations/rope_cos", table, DType::f32);
+  buffers->rope_sin = plan.add("activations/rope_sin", table, DType::f32);
+  plan_activations(plan, *buffers, sizes);
+  plan_head_and_backward(plan, *buffers, sizes);
+  const std::uint32_t phases = options.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
+  buffers->workspace = plan.add("workspace/kernels", decoder_workspace_bytes(spec, options), DType::u8, phases);
+  return buffers;
+}
+
+}  // namespace dstrain

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/// plan_generator: the kept keys and values, and one pass.
+#include "model/generator_buffers.hpp"
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "kernels/ops/attention.hpp"
+#include "kernels/ops/rms_norm.hpp"
+
+namespace dstrain {
+
+namespace {
+
+std::int64_t workspace_bytes(const DecoderSizes& s, const GeneratorOptions& o) {
+  std::int64_t bytes = 0;
+  for (std::int64_t tokens = 1; tokens <= o.prompt_rows; tokens = generator_rows(tokens + 1)) {
+    for (const Product& p : decoder_products(s, o.dtype, tokens, false)) {
+      bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
+    }
+    AttentionShape a{};
+    a.T = tokens;
+    a.segments = 1;
+    a.max_seqlen = static_cast<std::int32_t>(o.max_length);
+    a.heads = s.heads;
+    a.kv_heads = s.kv_heads;
+    a.head_dim = s.head_dim;
+    a.q_stride = s.qkv_width();
+    a.kv_stride = 2 * s.KV;
+    a.out_stride = s.Q;
+    bytes = std::max({bytes, ops::attention_workspace_bytes(a, o.threads), ops::rms_norm_workspace_bytes({tokens, s.D})});
+  }
+  return bytes;
+}
+
+void check(const GeneratorOptions& o) {
+  DSTRAIN_CHECK(o.dtype == DType::f32 || o.dtype == DType::bf16, "generation in {}", name_of(o.dtype));
+  DSTRAIN_CHECK(o.max_sequences >= 1 && o.max_sequences <= most_single_rows, "{} sequences at one time", o.max_sequences);
+  DSTRAIN_CHECK(o.max_length >= 1 && o.max_length <= (std::int64_t{1} << 30), "max_length is {}", o.max_length);
+  DSTRAIN_CHECK(o.prompt_rows >= most_single_rows && o.prompt_rows == token_class(o.prompt_rows), "prompt_rows is {}, which is no token class",
+                o.prompt_rows);
+}
+
+}  // namespace
+
+std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec, const GeneratorOptions& options) {
+  check(options);
+  const DecoderSizes s(spec);
+  auto b = std::make_shared<GeneratorBuffers>();
+  b->options = options;
+  const std::int64_t T = options.prompt_rows;
+  const auto add = [&](const char* name, std::int64_t count, DType dtype) { return plan.add(fmt::format("generation/{}", name), count, dtype); };
+  b->cache = add("cache", s.layers * options.max_sequences * options.max_length * 2 * s.KV, options.dtype);
+  b->rope_cos = add("rope_cos", options.max_length * (s.head_dim / 2), DType::f32);
+  b->rope_sin = add("rope_sin", options.max_length * (s.head_dim / 2), DType::f32);
+  b->residual = add("residual", T * s.D, options.dtype);
+  b->normed = add("normed", T * s.D, options.dtype);
+  b->delta = add("delta", T * s.D, options.dtype);
+  b->hidden = add("hidden", T * s.F, options.dtype);
+  b->qkv = add("qkv", T * s.qkv_width(), options.dtype);
+  b->attention = add("attention", T * s.Q, options.dtype);
+  b->gate_up = add("gate_up", T * 2 * s.F, options.dtype);
+  b->rstd = add("rstd", T, DType::f32);
+  b->logits = add("logits", options.max_sequences * s.V, DType::f32);
+  b->workspace = plan.add("workspace/generation", workspace_bytes(s, options), DType::u8);
+  return b;
+}
+
+}  // namespace dstrain

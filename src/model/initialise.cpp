@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/initialise.hpp"
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "core/parallel.hpp"
+#include "core/rng.hpp"
+
+namespace dstrain {
+
+void fill_initial(const ModelSpec& spec, const TensorLayout& tensor, std::int64_t begin, std::int64_t count, float* out,
+                  std::uint64_t seed) {
+  DSTRAIN_CHECK(begin >= 0 && count >= 0 && begin + count <= tensor.count, "elements [{}, {}) of '{}', which has {}", begin,
+                begin + count, tensor.name, tensor.count);
+  if (tensor.shape.size() < 2) {
+    std::fill_n(out, count, tensor.name.ends_with(".bias") ? 0.0F : 1.0F);
+    return;
+  }
+  const Rng rng(seed, RngSite::weights, 0, static_cast<std::uint32_t>(tensor.index));
+  const auto deviation = static_cast<float>(spec.initializer_range);
+  parallel_for(count, 4096, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) out[i] = deviation * rng.normal(static_cast<std::uint64_t>(begin + i));
+  });
+}
+
+}  // namespace dstrain

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/linear.hpp"
+
+#include "core/error.hpp"
+
+namespace dstrain {
+
+void Linear::forward(const Exec& exec, Data y, ConstData x, std::int64_t T, const UnitWeights& weights) const {
+  ops::matmul(exec, y, x, weights.of(*weight), LinearShape::forward(T), false);
+  if (bias != nullptr) ops::add_bias(exec, y, weights.of(*bias), T, out, out);
+}
+
+void Linear::weight_gradient(const Exec& exec, const UnitGradient& gradient, ConstData dy, ConstData x, std::int64_t T) const {
+  if (weight->part == PartKind::trainable) {
+    const Data dw{gradient.of(*weight), DType::f32};
+    ops::matmul(exec, dw, dy, x, LinearShape::weight_gradient(T), gradient.accumulate);
+  }
+  if (bias != nullptr && bias->part == PartKind::trainable) {
+    ops::bias_backward(exec, gradient.of(*bias), dy, T, out, out, gradient.accumulate);
+  }
+}
+
+void Linear::input_gradient(const Exec& exec, Data dx, ConstData dy, std::int64_t T, const UnitWeights& weights) const {
+  ops::matmul(exec, dx, dy, weights.of(*weight), LinearShape::input_gradient(T), false);
+}
+
+const TensorLayout* find_in_unit(const ModelLayout& layout, int unit, const std::string& suffix) {
+  for (const std::int32_t index : layout.units.at(static_cast<std::size_t>(unit)).tensors) {
+    const TensorLayout& tensor = layout.tensors[static_cast<std::size_t>(index)];
+    if (tensor.name.ends_with(suffix)) return &tensor;
+  }
+  return nullptr;
+}
+
+Linear make_linear(const ModelLayout& layout, int unit, LinearShape shape, const char* suffix) {
+  Linear linear{shape, find_in_unit(layout, unit, std::string(suffix) + ".weight"), find_in_unit(layout, unit, std::string(suffix) + ".bias")};
+  DSTRAIN_CHECK(linear.weight != nullptr, "unit {} has no tensor {}.weight", unit, suffix);
+  return linear;
+}
+
+}  // namespace dstrain

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/// A model family as data: everything forward and backward need to know about an architecture.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/layout.hpp"
+
+namespace dstrain {
+
+enum class RopeKind : std::uint8_t { none_scaled, linear, dynamic, llama3, yarn };
+
+/// rope_scaling of config.json, resolved (models-and-templates: common pieces).
+struct RopeSpec {
+  RopeKind kind = RopeKind::none_scaled;
+  double theta = 10000.0;
+  double factor = 1.0;
+  double low_freq_factor = 1.0;
+  double high_freq_factor = 4.0;
+  double original_max_position_embeddings = 0;
+  double beta_fast = 32.0;
+  double beta_slow = 1.0;
+  std::optional<double> attention_factor;
+  std::optional<double> mscale;
+  std::optional<double> mscale_all_dim;
+};
+
+/// Members carry the names of config.json.
+struct ModelSpec {
+  std::string model_type;  ///< "llama", "mistral", "qwen2"
+  std::int64_t hidden_size = 0;
+  std::int64_t intermediate_size = 0;
+  std::int64_t num_hidden_layers = 0;
+  std::int64_t num_attention_heads = 0;
+  std::int64_t num_key_value_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t vocab_size = 0;
+  std::int64_t max_position_embeddings = 0;
+  double rms_norm_eps = 1e-5;
+  RopeSpec rope;
+  bool qkv_bias = false;
+  bool o_bias = false;
+  bool mlp_bias = false;
+  bool tie_word_embeddings = false;
+  std::int32_t sliding_window = 0;  ///< 0: none
+  std::int64_t sliding_window_from_layer = 0;
+  double initializer_range = 0.02;
+  std::int64_t bos_token_id = -1;
+  std::vector<std::int64_t> eos_token_id;
+  std::string torch_dtype;   ///< as config.json says, may be empty
+  std::string config_json;   ///< the text it was read from (written again on export)
+};
+
+/// Reads config.json. Unknown model_type, MoE, and options whose mathematics is missing are refused by name.
+/// @throws ConfigError with `where` (path of the file) and the key.
+ModelSpec parse_model_spec(std::string_view config_json, const std::string& where);
+
+/// preset:<name>: nano, 15m, 110m, 0.5b, 1b, 7b, 8b, 70b. @throws ConfigError naming the presets.
+ModelSpec preset_spec(std::string_view name);
+
+/// Units and tensors of the model.
+ModelLayout make_layout(const ModelSpec& spec);
+
+/// d/2 inverse frequencies for a batch whose longest (padded) row is `seq_len`, and the factor on cos and sin.
+struct RopeFrequencies {
+  std::vector<float> inv_freq;
+  float attention_factor = 1.0F;
+};
+RopeFrequencies rope_frequencies(const ModelSpec& spec, std::int64_t seq_len);
+
+/// FLOPs of one training token at sequence length `seq_len`: 6 N + 12 L h s, N with the head once (benchmark convention).
+double flops_per_token(const ModelSpec& spec, const ModelLayout& layout, std::int64_t seq_len);
+
+}  // namespace dstrain

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The Engine over plan, arena, ZeroStore and Decoder.
+#include "dstrain/engine.hpp"
+
+#include <cmath>
+#include <span>
+
+#include "comm/communicator.hpp"
+#include "core/error.hpp"
+#include "train/decay.hpp"
+#include "train/engine_plan.hpp"
+#include "train/engine_state.hpp"
+#include "train/machine.hpp"
+
+namespace dstrain {
+
+namespace {
+
+class EngineImpl final : public Engine {
+ public:
+  EngineImpl(Communicator& comm, const ModelSpec& spec, const EngineOptions& options)
+      : comm_(comm),
+        spec_(spec),
+        layout_(make_layout(spec)),
+        options_(options),
+        plan_(make_engine_plan(spec_, layout_, options, comm.size())),
+        arena_(plan_.memory, registered_memory(comm)),
+        store_(make_zero_store(layout_, plan_.zero_options, comm, arena_, plan_.zero, Device{})),
+        decoder_(spec_, layout_, plan_.decoder_options, arena_, plan_.decoder, Device{}),
+        slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)) {
+    for (const auto padded_tokens : options.token_classes) decoder_.prepare(padded_tokens);
+    decay_.reserve(layout_.tensors.size());
+    contributors_.reserve(static_cast<std::size_t>(options.max_micro_steps));
+    for (const auto& tensor : layout_.tensors) {
+      decay_.push_back(options.decays ? options.decays(tensor.name, tensor.shape) : decays_by_default(tensor.name));
+    }
+  }
+
+  void measure_matrix_peak() {
+    comm_.barrier("matrix peak");  // all ranks share the machine while they measure, as they will in training
+    matrix_peak_ = dstrain::measure_matrix_peak(Exec{}, options_.dtype, arena_[plan_.matrix_probe].data);
+  }
+
+  void load_weights(const WeightOrigin& origin) {
+    if (!rank0_has_folder(origin)) {
+      initialise_weights(layout_, spec_, *store_, options_.seed);
+    } else {
+      stream_in_weights(comm_, layout_, *store_, origin.folder, staging());
+    }
+    store_->weights_changed();
+  }
+
+  void begin_step() override {
+    store_->begin_step();
+    micro_step_ = 0;
+    contributors_.clear();
+  }
+
+  double forward(const MicroBatch& batch, int contributors, bool last) override {
+    DSTRAIN_CHECK(micro_step_ < options_.max_micro_steps, "more than max_micro_steps = {} forward passes in a step",
+                  options_.max_micro_steps);
+    DSTRAIN_CHECK(batch.padded_tokens <= plan_.decoder_options.max_tokens, "a micro-batch of {} tokens, planned for {}",
+                  batch.padded_tokens, plan_.decoder_options.max_tokens);
+    batch_ = batch;
+    store_->begin_micro_step(contributors, last);
+    const ForwardResult result = decoder_.forward(*store_, batch_, options_.train);
+    double* slot = slot_of(comm_.rank(), micro_step_);
+    slot[0] = result.loss;
+    slot[1] = result.nll_sum;
+    slot[2] = static_cast<double>(result.targets);
+    contributors_.push_back(contributors);
+    ++micro_step_;
+    return result.loss;
+  }
+
+  void backward() override { decoder_.backward(*store_, batch_); }
+
+  StepResult step(double learning_rate) override {
+    StepResult result = sum_slots();
+    if (!std::isfinite(result.loss)) {
+      throw Error(fmt::format("the loss of step {} is {}", global_step_ + 1, result.loss), {},
+                  "lower learning_rate, or look at the data of this step; the weights before it are in the last checkpoint");
+    }
+    result.grad_norm = store_->reduce_gradients();
+    if (!std::isfinite(result.grad_norm)) {
+      throw Error(fmt::format("the gradient norm of step {} is {}", global_step_ + 1, result.grad_norm), {},
+                  "lower learning_rate or set max_grad_norm; the weights before it are in the last checkpoint");
+    }
+    double clip = 1.0;
+    if (options_.max_grad_norm > 0) clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
+    const AdamWParameters parameters{.lr = learning_rate,
+                                     .beta1 = options_.adam_beta1,
+                                     .beta2 = options_.adam_beta2,
+                                     .eps = options_.adam_epsilon,
+                                     .weight_decay = options_.weight_decay,
+                                     .step = global_step_ + 1,
+                                     .gradient_scale = clip};
+    store_->optimizer_step(parameters, decay_);
+    ++global_step_;
+    return result;
+  }
+
+  double evaluate(const MicroBatch& batch) override {
+    double loss = decoder_.forward(*store_, batch, false).loss;
+    comm_.all_reduce(View(&loss, 1, DType::f64), ReduceOp::sum, Stream{}, "evaluate loss");
+    return loss;
+  }
+
+  [[nodiscard]] std::int64_t global_step() const noexcept override { return global_step_; }
+
+  void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state, bool save_only_model,
+            int save_total_limit) override {
+    save_state(comm_, layout_, *store_, output_dir, global_step_, client_state, save_only_model, save_total_limit);
+  }
+
+  std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) override {
+    auto loaded = load_state(comm_, layout_, *store_, checkpoint, staging());
+    global_step_ = loaded.step;
+    store_->weights_changed();
+    return std::move(loaded.client_state);
+  }
+
+  void export_weights(const std::filesystem::path& folder, DType dtype) override {
+    stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
+  }
+
+  void for_each_slice(
+      const std::function<void(std::int32_t, std::int64_t, std::int64_t, const float*, const float*)>& f) const override {
+    for (const auto& slice : store_->owned()) f(slice.tensor, slice.begin, slice.count, slice.master, slice.gradient);
+  }
+
+  [[nodiscard]] const ModelSpec& spec() const noexcept override { return spec_; }
+  [[nodiscard]] const ModelLayout& layout() const noexcept override { return layout_; }
+  [[nodiscard]] const MemoryPlan& memory_plan() const noexcept override { return arena_.plan(); }
+  [[nodiscard]] std::int64_t allocated_bytes() const noexcept override {
+    std::int64_t bytes = 0;
+    for (int kind = 0; kind < memory_kinds; ++kind) bytes += arena_.allocated_bytes(static_cast<MemoryKind>(kind));
+    return bytes;
+  }
+  [[nodiscard]] void* client_memory() const override { return arena_[plan_.client].data; }
+  [[nodiscard]] double matrix_peak() const noexcept override { return matrix_peak_; }
+
+ private:
+  static std::function<void*(std::int64_t)> registered_memory(Communicator& comm) {
+    return [&comm](std::int64_t bytes) { return comm.allocate_registered(bytes); };
+  }
+
+  /// Other ranks are given no folder: rank 0's decides. Collective.
+  bool rank0_has_folder(const WeightOrigin& origin) {
+    std::int32_t from_folder = origin.folder.empty() ? 0 : 1;
+    comm_.broadcast(View(&from_folder, 1, DType::i32), 0, Stream{}, "weight origin");
+    return from_folder != 0;
+  }
+
+  [[nodiscard]] std::span<float> staging() const {
+    const View view = arena_[plan_.staging];
+    return {view.as<float>(), static_cast<std::size_t>(view.count)};
+  }
+
+  double* slot_of(int rank, int micro_step) {
+    return slots_.data() + (static_cast<std::int64_t>(rank) * options_.max_micro_steps + micro_step) * slot_numbers;
+  }
+
+  /// Sums of all slots in slot order: the same bits for any number of ranks.
+  StepResult sum_slots() {
+    const std::int64_t per_rank = static_cast<std::int64_t>(options_.max_micro_steps) * slot_numbers;
+    comm_.all_gather(ConstView(slot_of(comm_.rank(), 0), per_rank, DType::f64),
+                     View(slots_.data(), per_rank * comm_.size(), DType::f64), Stream{}, "slot losses");
+    StepResult result;
+    double targets = 0.0;
+    for (int micro = 0; micro < micro_step_; ++micro) {
+      for (int rank = 0; rank < contributors_[static_cast<std::size_t>(micro)]; ++rank) {
+        const double* slot = slot_of(rank, micro);
+        result.loss += slot[0];
+        result.nll_sum += slot[1];
+        targets += slot[2];
+      }
+    }
+    result.targets = static_cast<std::int64_t>(targets);
+    return result;
+  }
+
+  Communicator& comm_;
+  ModelSpec spec_;
+  ModelLayout layout_;
+  EngineOptions options_;
+  EnginePlan plan_;
+  Arena arena_;
+  std::unique_ptr<ZeroStore> store_;
+  Decoder decoder_;
+  std::span<double> slots_;
+  std::vector<bool> decay_;
+  std::vector<int> contributors_;
+  MicroBatch batch_;
+  int micro_step_ = 0;
+  std::int64_t global_step_ = 0;
+  double matrix_peak_ = 0.0;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::initialize(Communicator& comm, const ModelSpec& spec, const EngineOptions& options,
+                                           const WeightOrigin& origin) {
+  auto engine = std::make_unique<EngineImpl>(comm, spec, options);
+  engine->measure_matrix_peak();
+  engine->load_weights(origin);
+  return engine;
+}
+
+}  // namespace dstrain

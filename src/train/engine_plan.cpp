@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/engine_plan.hpp"
+
+#include "core/error.hpp"
+#include "model/micro_batch.hpp"
+#include "train/machine.hpp"
+
+namespace dstrain {
+
+EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, const EngineOptions& options, int ranks) {
+  DSTRAIN_CHECK(ranks >= 1 && options.max_micro_steps >= 1 && options.max_tokens >= 1, "engine options are incomplete");
+  EnginePlan plan;
+  plan.zero_options = {.stage = options.zero_stage,
+                       .compute = options.dtype,
+                       .train = options.train,
+                       .optimizer = options.train && options.optimizer,
+                       .reproducible = options.reproducible,
+                       .reduce_bucket_size = options.reduce_bucket_size,
+                       .stage3_prefetch_bucket_size = options.stage3_prefetch_bucket_size};
+  plan.decoder_options = {.dtype = options.dtype,
+                          .train = options.train,
+                          .gradient_checkpointing = options.gradient_checkpointing,
+                          .max_tokens = token_class(options.max_tokens),
+                          .max_position = options.max_position > 0 ? options.max_position : options.max_tokens,
+                          .threads = options.threads};
+  plan.zero = plan_zero(plan.memory, layout, plan.zero_options, ranks);
+  plan.decoder = plan_decoder(plan.memory, spec, plan.decoder_options);
+  plan.staging = plan.memory.add("staging/weights", staging_count, DType::f32, phase_load | phase_save);
+  plan.matrix_probe = plan.memory.add("staging/matrix_probe", matrix_peak_bytes(options.dtype), DType::u8, phase_load);
+  plan.client = plan.memory.add("data/micro_batches", options.client_bytes, DType::u8);
+  plan.slot_losses = plan.memory.add("staging/slot_losses",
+                                     static_cast<std::int64_t>(ranks) * options.max_micro_steps * slot_numbers, DType::f64);
+  plan.memory.finalize();
+  return plan;
+}
+
+MemoryPlan Engine::plan(const ModelSpec& spec, const EngineOptions& options, int ranks) {
+  return make_engine_plan(spec, make_layout(spec), options, ranks).memory;
+}
+
+}  // namespace dstrain

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+/// State of an Engine on its way between ranks and files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "model/model_spec.hpp"
+#include "zero/zero_store.hpp"
+
+namespace dstrain {
+
+/// Random initial weights, made slice by slice on their owners: the same for any number of ranks. Local.
+void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const ZeroStore& store, std::uint64_t seed);
+
+/// Reads the weights of a model folder on rank 0 and streams them to their owners through `staging`. Collective.
+/// @param folder  looked at on rank 0 only
+/// @throws IoError, ConfigError on all ranks
+void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& folder,
+                       std::span<float> staging);
+
+/// The way back: model*.safetensors in `folder`, written by rank 0. Collective.
+void stream_out_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& folder,
+                        DType dtype, std::span<float> staging);
+
+/// What a checkpoint holds besides tensors.
+struct LoadedState {
+  std::int64_t step = 0;
+  std::map<std::string, std::string> client_state;
+};
+
+/// Writes checkpoint-<step>/. Collective. @throws IoError (exit code 1) on all ranks; earlier checkpoints stay as they were
+void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& output_dir,
+                std::int64_t step, const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit);
+
+/// Reads master weights and moments of the slices this rank owns. Collective.
+/// @throws IoError where the checkpoint is damaged, incomplete or of another model; RefusedError where it has no optimizer state
+LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& checkpoint,
+                       std::span<float> staging);
+
+}  // namespace dstrain

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/machine.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <string>
+
+#include "kernels/ops.hpp"
+
+namespace dstrain {
+
+namespace {
+
+// Large enough for the best rate, small enough for a 60 ms look: 0.5 to 3 GFLOP a product.
+constexpr std::int64_t probe_m = 512;
+constexpr std::int64_t probe_n = 1024;
+constexpr std::int64_t probe_k = 768;
+
+void fill_ones(Data to, std::int64_t count) {
+  if (to.dtype == DType::bf16) {
+    std::fill_n(to.as<bfloat16>(), count, bfloat16(1.0F));
+  } else {
+    std::fill_n(to.as<float>(), count, 1.0F);
+  }
+}
+
+}  // namespace
+
+std::int64_t matrix_peak_bytes(DType dtype) {
+  const auto element = static_cast<std::int64_t>(size_of(dtype));
+  const MatmulShape shape{.M = probe_m, .N = probe_n, .K = probe_k, .transpose_b = true};
+  return (probe_m * probe_k + probe_n * probe_k + probe_m * probe_n) * element + ops::matmul_workspace_bytes(shape, dtype, dtype) + 4096;
+}
+
+double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
+  const MatmulShape shape{.M = probe_m, .N = probe_n, .K = probe_k, .transpose_b = true};
+  auto take = [at = static_cast<char*>(memory)](std::int64_t bytes) mutable {
+    char* begin = at;
+    at += (bytes + 63) / 64 * 64;
+    return static_cast<void*>(begin);
+  };
+  const auto element = static_cast<std::int64_t>(size_of(dtype));
+  Data a{take(probe_m * probe_k * element), dtype};
+  Data b{take(probe_n * probe_k * element), dtype};
+  Data c{take(probe_m * probe_n * element), dtype};
+  Exec with_workspace = exec;
+  with_workspace.workspace_bytes = ops::matmul_workspace_bytes(shape, dtype, dtype);
+  with_workspace.workspace = take(with_workspace.workspace_bytes);
+  fill_ones(a, probe_m * probe_k);  // zeros and NaNs would be faster or slower than real numbers
+  fill_ones(b, probe_n * probe_k);
+
+  using Clock = std::chrono::steady_clock;
+  double best_s = 1e30;
+  const auto start = Clock::now();
+  while (std::chrono::duration<double>(Clock::now() - start).count() < 0.06) {
+    const auto begin = Clock::now();
+    ops::matmul(with_workspace, c, a, b, shape, false);
+    exec.stream.synchronize();
+    best_s = std::min(best_s, std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  return 2.0 * probe_m * probe_n * probe_k / best_s;
+}
+
+std::int64_t runtime_floor_bytes(int ranks_on_node) {
+  // Measured (docs/memory.md): program and libraries after start, the share of code pages falls with the ranks that share them.
+  constexpr std::int64_t mib = 1 << 20;
+  return ranks_on_node > 1 ? 40 * mib : 48 * mib;
+}
+
+std::int64_t proportional_set_bytes() {
+  std::ifstream in("/proc/self/smaps_rollup");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("Pss:")) return std::stoll(line.substr(4)) * 1024;
+  }
+  return 0;
+}
+
+}  // namespace dstrain

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What this machine can do and what a process costs on it before it trains.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.hpp"
+#include "kernels/ops/common.hpp"
+
+namespace dstrain {
+
+/// FLOP/s that this rank reaches in one large matrix product with all its threads: the best of a few runs within ~60 ms.
+/// What MFU is measured against. Local; call on all ranks at the same time, so that they share the machine as in training.
+/// @param memory  at least matrix_peak_bytes(dtype) bytes, overwritten
+double measure_matrix_peak(const Exec& exec, DType dtype, void* memory);
+std::int64_t matrix_peak_bytes(DType dtype);
+
+/// Bytes that a rank holds besides its plan: program, libraries, MPI segments, JIT code. Formula in docs/memory.md.
+std::int64_t runtime_floor_bytes(int ranks_on_node);
+
+/// Private pages plus own share of shared ones (PSS) of this process now, from /proc/self/smaps_rollup; 0 where unknown. Local.
+std::int64_t proportional_set_bytes();
+
+}  // namespace dstrain

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/// From the keys of a run to the sizes and options of its Engine: one place for `train` and `plan`.
+#pragma once
+
+#include <cstdint>
+
+#include "config/run_config.hpp"
+#include "data/feeder.hpp"
+#include "dstrain/engine.hpp"
+
+namespace dstrain {
+
+/// V: virtual_ranks, or the world size.
+int virtual_ranks(const RunConfig& config, int ranks);
+
+/// Micro steps that each rank runs at most between two optimizer steps: ceil(V * gradient_accumulation_steps / ranks).
+int micro_steps_per_rank(const RunConfig& config, int ranks);
+
+/// The order of samples and the loss denominator as the keys say.
+FeederOptions feeder_options(const RunConfig& config, int ranks);
+
+/// @param feeder   knows the largest micro-batch of the run
+/// @param threads  of each rank where the key `threads` is not set
+EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int ranks, int threads);
+
+/// Checks what the schema cannot: what this build and this number of ranks can do. All problems at once.
+/// @throws ConfigError
+void check_run(const RunConfig& config, int ranks);
+
+}  // namespace dstrain

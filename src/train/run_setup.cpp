@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/run_setup.hpp"
+
+#include <cstdlib>
+#include <vector>
+
+#include "core/error.hpp"
+#include "data/dataset.hpp"
+#include "data/tokenizer.hpp"
+#include "train/model_source.hpp"
+#include "train/run_options.hpp"
+
+namespace dstrain {
+
+namespace {
+
+/// Every id needs a row in the embedding: a tokenizer may have more tokens than the model (a template's stop words).
+void check_ids(const RowSource& rows, std::int64_t vocab_size) {
+  std::vector<std::int32_t> scratch;
+  for (std::int64_t i = 0; i < rows.info().rows; ++i) {
+    for (const auto id : rows.row(i, scratch).input_ids) {
+      if (id < vocab_size) continue;
+      throw ConfigError(fmt::format("row {} holds token id {}, but the model's embedding has {} rows", i, id, vocab_size), {},
+                        "choose a template whose special tokens the model knows; growing the vocabulary (resize_vocab) is not supported yet");
+    }
+  }
+}
+
+/// Rows from the dataset files of the configuration.
+void open_files(const RunConfig& config, RunSetup& setup) {
+  if (setup.model_folder.empty()) {
+    throw ConfigError(fmt::format("'{}' has no tokenizer, so it cannot read the dataset", config.model_name_or_path), {},
+                      "give a model folder with tokenizer files, or dataset: synthetic");
+  }
+  auto options = dataset_options(config);
+  options.cache_dir = cache_folder();
+  auto data = open_dataset(options, read_tokenizer_files(setup.model_folder),
+                           {.use_fast_tokenizer = config.use_fast_tokenizer, .split_special_tokens = config.split_special_tokens});
+  if (data.tokenizer.vocab_size() > setup.spec.vocab_size) check_ids(*data.rows, setup.spec.vocab_size);
+  const auto& info = data.rows->info();
+  setup.data_note = fmt::format("{} truncated, {} dropped{}", info.truncated, info.dropped, data.from_cache ? ", from the token cache" : "");
+  setup.row_source = std::move(data.rows);
+}
+
+void open_model_files(const RunConfig& config, RunSetup& setup) {
+  auto source = open_model(config.model_name_or_path);
+  setup.spec = std::move(source.spec);
+  if (config.rope_scaling) apply_rope_scaling(setup.spec, *config.rope_scaling, config.cutoff_len);
+  setup.model_folder = source.folder;
+  setup.has_weights = source.has_weights;
+  if (source.has_config_folder()) setup.files = read_hf_folder(source.folder);
+  setup.files.config_json = setup.spec.config_json;
+}
+
+void open_rows(const RunConfig& config, RunSetup& setup, bool read_data) {
+  if (read_data && config.dataset != std::vector<std::string>{"synthetic"}) {
+    open_files(config, setup);
+    return;
+  }
+  setup.row_source = std::make_unique<SyntheticRows>(config.synthetic_rows, config.cutoff_len, static_cast<std::int32_t>(setup.spec.vocab_size),
+                                                     static_cast<std::uint64_t>(config.seed));
+}
+
+}  // namespace
+
+std::string on_rank0(Communicator& comm, std::string_view what, const std::function<std::string()>& produce) {
+  std::string text;
+  on_all_ranks(comm, what, [&] {
+    if (comm.rank() == 0) text = produce();
+  });
+  return broadcast_string(comm, std::move(text));
+}
+
+std::filesystem::path cache_folder() {
+  if (const char* chosen = std::getenv("DSTRAIN_CACHE")) return chosen;
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME")) return std::filesystem::path(xdg) / "dstrain";
+  if (const char* home = std::getenv("HOME")) return std::filesystem::path(home) / ".cache" / "dstrain";
+  return std::filesystem::temp_directory_path() / "dstrain";
+}
+
+RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) {
+  RunSetup setup;
+  const auto spec_text = on_rank0(comm, "open model and data", [&] {
+    open_model_files(config, setup);
+    open_rows(config, setup, read_data);
+    return setup.spec.config_json;
+  });
+  if (comm.rank() != 0) setup.spec = parse_model_spec(spec_text, "config.json");
+  setup.feeder = std::make_unique<Feeder>(comm, setup.row_source.get(), feeder_options(config, comm.size()));
+  return setup;
+}
+
+}  // namespace dstrain

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What stands between a resolved configuration and the first step: model, tokenizer and data, read by rank 0 alone.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "config/run_config.hpp"
+#include "data/feeder.hpp"
+#include "data/row_source.hpp"
+#include "io/hf_folder/hf_folder.hpp"
+#include "model/model_spec.hpp"
+
+namespace dstrain {
+
+/// Model and data of a run. Files are only known on rank 0.
+struct RunSetup {
+  ModelSpec spec;                         ///< all ranks
+  std::unique_ptr<Feeder> feeder;         ///< all ranks
+  std::filesystem::path model_folder;     ///< rank 0: where weights and tokenizer are; empty for a preset
+  bool has_weights = false;               ///< rank 0
+  HfFolder files;                         ///< rank 0: written again beside the trained model
+  std::unique_ptr<RowSource> row_source;  ///< rank 0
+  std::string data_note;                  ///< rank 0: truncated and dropped samples, cache; for the report
+};
+
+/// Where tokenised rows are kept: $DSTRAIN_CACHE, else $XDG_CACHE_HOME/dstrain, else ~/.cache/dstrain. Local.
+std::filesystem::path cache_folder();
+
+/// Opens model and data on rank 0 and tells the other ranks what they need.
+///
+/// Collective; `plan` calls it with a PlanCommunicator. @throws on all ranks what goes wrong on rank 0
+/// @param read_data  false: every row is taken to be cutoff_len long, and no dataset is looked at
+RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data = true);
+
+/// Runs `produce` on rank 0 and gives its text to all. Collective; an error of rank 0 is thrown on all.
+std::string on_rank0(Communicator& comm, std::string_view what, const std::function<std::string()>& produce);
+
+}  // namespace dstrain

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/stop_signal.hpp"
+
+#include <csignal>
+#include <initializer_list>
+
+namespace dstrain {
+
+namespace {
+
+volatile std::sig_atomic_t received_signal = 0;
+
+void note_signal(int number) {
+  if (number == SIGINT && received_signal == SIGINT) {
+    std::signal(SIGINT, SIG_DFL);
+    std::raise(SIGINT);
+  }
+  received_signal = number;
+}
+
+}  // namespace
+
+StopSignal::StopSignal() {
+  received_signal = 0;
+  for (const int number : {SIGTERM, SIGUSR1, SIGINT}) std::signal(number, note_signal);
+}
+
+StopSignal::~StopSignal() {
+  for (const int number : {SIGTERM, SIGUSR1, SIGINT}) std::signal(number, SIG_DFL);
+}
+
+int StopSignal::received() noexcept { return received_signal; }
+
+}  // namespace dstrain

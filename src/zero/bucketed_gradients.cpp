@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Gradients that are reduced into the owners' slices in every micro step.
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "zero/gradients.hpp"
+
+namespace dstrain {
+
+namespace {
+
+/// Units are opened one behind the other in the bucket; once enough elements wait they are reduced in one call and the
+/// bucket starts anew. The owner adds the ranks' contributions to its slice in rank order, micro step by micro step: a
+/// left fold over the slots, the same bits for any number of ranks when slot k runs on rank k mod P.
+class BucketedGradients final : public Gradients {
+ public:
+  BucketedGradients(const ModelLayout& layout, const ZeroMemory& memory, Communicator& comm)
+      : memory_(memory),
+        comm_(comm),
+        gaps_(layout, memory),
+        bucket_(memory.view(memory.buffers().bucket)),
+        held_open_(memory.view(memory.buffers().held_open)),
+        units_(layout.units.size()) {
+    waiting_.reserve(units_.size());
+    reduce_.reserve(units_.size());
+    gather_.reserve(units_.size());
+  }
+
+  void begin_step() override {
+    std::fill(units_.begin(), units_.end(), Unit{});
+    waiting_.clear();
+    waiting_elements_ = used_ = 0;
+    open_in_bucket_ = 0;
+  }
+
+  /// Waiting gradients belong to the slots of the micro step before: another number of ranks may contribute to this
+  /// one.
+  void begin_micro_step(int contributors, const Stream& stream) override {
+    end_micro_step(stream);
+    contributors_ = contributors;
+  }
+
+  UnitGradient open(int unit, const Stream& stream) override {
+    Unit& state = units_[static_cast<std::size_t>(unit)];
+    if (state.open) return {state.flat, true};
+    DSTRAIN_CHECK(!state.ready, "the gradient of unit {} is opened after it was handed in", unit);
+    state.flat = place(unit, stream);
+    state.open = true;
+    gaps_.zero(unit, state.flat);
+    return {state.flat, false};
+  }
+
+  void ready(int unit, const Stream& stream) override {
+    Unit& state = units_[static_cast<std::size_t>(unit)];
+    DSTRAIN_CHECK(state.open, "the gradient of unit {} is handed in but was not opened", unit);
+    state.open = false;
+    state.ready = true;
+    if (in_bucket(unit)) --open_in_bucket_;
+    waiting_.push_back(unit);
+    waiting_elements_ += padded(unit);
+    if (waiting_elements_ >= memory_.buffers().group_limit) reduce_waiting(stream);
+  }
+
+  void finish(const Stream& stream) override {
+    end_micro_step(stream);
+    for (int u = 0; u < memory_.units(); ++u) {
+      if (units_[static_cast<std::size_t>(u)].reduced || padded(u) == 0) continue;
+      const View shard = memory_.gradient_shard(u);
+      std::fill_n(shard.as<float>(), shard.count, 0.0F);
+    }
+    if (!memory_.buffers().scheme.sharded_state && comm_.size() > 1) gather_gradients(memory_, comm_, gather_, stream);
+  }
+
+ private:
+  struct Unit {
+    float* flat = nullptr;
+    bool open = false;     ///< in this micro step
+    bool ready = false;    ///< in this micro step
+    bool reduced = false;  ///< the slice holds slots of this step
+  };
+
+  [[nodiscard]] std::int64_t padded(int unit) const { return memory_.unit(unit).trainable().slices.padded; }
+  [[nodiscard]] bool in_bucket(int unit) const noexcept { return unit != 0 || held_open_.data == nullptr; }
+
+  float* place(int unit, const Stream& stream) {
+    if (!in_bucket(unit)) return held_open_.as<float>();
+    const std::int64_t count = padded(unit);
+    if (used_ + count > bucket_.count) reduce_waiting(stream);
+    DSTRAIN_CHECK(used_ + count <= bucket_.count, "unit {}'s gradient finds no room beside those of {} open unit(s)",
+                  unit, open_in_bucket_);
+    float* flat = bucket_.as<float>() + used_;
+    used_ += count;
+    ++open_in_bucket_;
+    return flat;
+  }
+
+  void reduce_waiting(const Stream& stream) {
+    if (!waiting_.empty()) {
+      reduce_.clear();
+      for (const int u : waiting_) {
+        Unit& state = units_[static_cast<std::size_t>(u)];
+        reduce_.push_back({View(state.flat, padded(u), DType::f32), memory_.gradient_shard(u), state.reduced});
+        state.reduced = true;
+      }
+      comm_.reduce_scatter(reduce_, contributors_, memory_.buffers().scheme.two_level, stream, "gradients");
+      waiting_.clear();
+      waiting_elements_ = 0;
+    }
+    if (open_in_bucket_ == 0) used_ = 0;
+  }
+
+  void end_micro_step(const Stream& stream) {
+    reduce_waiting(stream);
+    for (std::size_t u = 0; u < units_.size(); ++u) {
+      DSTRAIN_CHECK(!units_[u].open, "the gradient of unit {} was opened but not handed in", u);
+      units_[u].ready = false;
+    }
+  }
+
+  const ZeroMemory& memory_;
+  Communicator& comm_;
+  GradientGaps gaps_;
+  View bucket_;
+  View held_open_;
+  std::vector<Unit> units_;
+  std::vector<int> waiting_;  ///< ready and not yet reduced, in the order of gradient_ready
+  std::vector<ReduceScatterPart> reduce_;
+  std::vector<AllGatherPart> gather_;
+  std::int64_t waiting_elements_ = 0;
+  std::int64_t used_ = 0;
+  int open_in_bucket_ = 0;
+  int contributors_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Gradients> make_bucketed_gradients(const ModelLayout& layout, const ZeroMemory& memory,
+                                                   Communicator& comm) {
+  return std::make_unique<BucketedGradients>(layout, memory, comm);
+}
+
+}  // namespace dstrain

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "zero/gathered_units.hpp"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "core/error.hpp"
+
+namespace dstrain {
+
+namespace {
+
+#ifdef DSTRAIN_CHECKED
+/// Whoever still reads released weights gets a loss of NaN instead of a silently wrong one.
+void poison(const View& v) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  if (v.dtype == DType::f32) {
+    std::fill_n(v.as<float>(), v.count, nan);
+  } else {
+    std::fill_n(v.as<bfloat16>(), v.count, bfloat16(nan));
+  }
+}
+#endif
+
+}  // namespace
+
+GatheredUnits::GatheredUnits(const ZeroMemory& memory, Communicator& comm)
+    : memory_(memory), comm_(comm), region_of_(static_cast<std::size_t>(memory.units()), -1) {
+  for (const GatherRegion& region : memory.buffers().regions) regions_.push_back({memory.view(region.buffer)});
+}
+
+int GatheredUnits::free_region(int unit) const noexcept {
+  const UnitPlace& place = memory_.unit(unit);
+  for (int r = place.first_region; r < place.first_region + place.regions; ++r) {
+    if (regions_[static_cast<std::size_t>(r)].unit < 0) return r;
+  }
+  return -1;
+}
+
+void GatheredUnits::gather(int unit, int region, const Stream& stream) {
+  std::array<AllGatherPart, part_kinds> parts;
+  std::size_t used = 0;
+  std::int64_t at = 0;
+  const View memory = regions_[static_cast<std::size_t>(region)].memory;
+  for (int kind = 0; kind < part_kinds; ++kind) {
+    const std::int64_t count = memory_.unit(unit).weights[kind].slices.padded;
+    if (count == 0) continue;
+    parts[used++] = {memory_.weight_shard(unit, kind), memory.slice(at, count)};
+    at += count;
+  }
+  if (used > 0) comm_.all_gather(std::span(parts.data(), used), stream, "weights of a unit");
+  regions_[static_cast<std::size_t>(region)].unit = unit;
+  region_of_[static_cast<std::size_t>(unit)] = region;
+}
+
+void GatheredUnits::fetch(int unit, const std::vector<int>& holds, const Stream& stream) {
+  if (region_of_[static_cast<std::size_t>(unit)] >= 0) return;
+  int region = free_region(unit);
+  const UnitPlace& place = memory_.unit(unit);
+  for (int r = place.first_region; region < 0 && r < place.first_region + place.regions; ++r) {
+    const int other = regions_[static_cast<std::size_t>(r)].unit;
+    if (holds[static_cast<std::size_t>(other)] > 0) continue;
+    drop(other);
+    region = r;
+  }
+  DSTRAIN_CHECK(region >= 0, "unit {} is acquired while the {} region(s) it may use are held", unit, place.regions);
+  gather(unit, region, stream);
+}
+
+void GatheredUnits::prefetch(int unit, const Stream& stream) {
+  if (region_of_[static_cast<std::size_t>(unit)] >= 0) return;
+  const int region = free_region(unit);
+  if (region >= 0) gather(unit, region, stream);
+}
+
+void GatheredUnits::drop(int unit) {
+  const int region = region_of_[static_cast<std::size_t>(unit)];
+  if (region < 0) return;
+#ifdef DSTRAIN_CHECKED
+  poison(regions_[static_cast<std::size_t>(region)].memory);
+#endif
+  regions_[static_cast<std::size_t>(region)].unit = -1;
+  region_of_[static_cast<std::size_t>(unit)] = -1;
+}
+
+ConstData GatheredUnits::part(int unit, int kind) const {
+  const PartPlace* parts = memory_.unit(unit).weights;
+  const View memory = regions_[static_cast<std::size_t>(region_of_[static_cast<std::size_t>(unit)])].memory;
+  const std::int64_t at = kind == 0 ? 0 : parts[0].slices.padded;
+  return ConstData(Data{memory.data, memory.dtype}.at(at));
+}
+
+}  // namespace dstrain

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Where gradients wait between the kernels that make them and the slices that the optimizer reads. Private to
+/// src/zero.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "model/parameter_store.hpp"
+#include "zero/zero_memory.hpp"
+
+namespace dstrain {
+
+/// The gradients of one step. After finish() ZeroMemory::kept_gradient() holds the sums over all slots of all micro
+/// steps.
+class Gradients {
+ public:
+  Gradients() = default;
+  Gradients(const Gradients&) = delete;
+  Gradients& operator=(const Gradients&) = delete;
+  virtual ~Gradients() = default;
+
+  virtual void begin_step() = 0;
+  /// Collective where gradients of the micro step before still wait.
+  virtual void begin_micro_step(int contributors, const Stream& stream) = 0;
+  /// ParameterStore::gradient of a unit with a trainable part. Collective where room has to be made.
+  virtual UnitGradient open(int unit, const Stream& stream) = 0;
+  /// ParameterStore::gradient_ready. Collective where a bucket is full.
+  virtual void ready(int unit, const Stream& stream) = 0;
+  /// Collective.
+  virtual void finish(const Stream& stream) = 0;
+};
+
+/// Adds the micro steps up in a full row on each rank and reduces once (stages 0 and 1, and any stage on one rank).
+std::unique_ptr<Gradients> make_accumulated_gradients(const ModelLayout& layout, const ZeroMemory& memory,
+                                                      Communicator& comm);
+
+/// Reduces each micro step into the slices, several units in one call (stages 2 and 3, and every stage when
+/// reproducible).
+std::unique_ptr<Gradients> make_bucketed_gradients(const ModelLayout& layout, const ZeroMemory& memory,
+                                                   Communicator& comm);
+
+/// The elements of each unit's trainable part that no tensor covers, padding included.
+///
+/// They are zeroed whenever a gradient buffer is opened for writing: its bytes held something else before, and what
+/// stands in a gap is summed, enters the norm and would move the gap's weight.
+class GradientGaps {
+ public:
+  GradientGaps(const ModelLayout& layout, const ZeroMemory& memory);
+  void zero(int unit, float* flat) const;
+
+ private:
+  std::vector<std::vector<PartRange>> gaps_;
+};
+
+/// Gathers the sums, which stand in each rank's slice of the full row, into everybody's full row (stage 0). Collective.
+/// @param parts  room for as many entries as there are units
+void gather_gradients(const ZeroMemory& memory, Communicator& comm, std::vector<AllGatherPart>& parts,
+                      const Stream& stream);
+
+}  // namespace dstrain

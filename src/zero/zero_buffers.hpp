@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Where everything that ZeRO keeps lies: what plan_zero() enters, as offsets. Private to src/zero.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/memory_plan.hpp"
+#include "zero/partition.hpp"
+#include "zero/zero_store.hpp"
+
+namespace dstrain {
+
+/// Stage, mode and number of ranks as the facts that the code asks for. One rank shards nothing, so that every stage
+/// runs there like stage 0.
+struct ZeroScheme {
+  bool sharded_weights = false;  ///< stage 3: weights are gathered unit by unit
+  bool sharded_state = false;    ///< stages 1-3: masters, moments and reduced gradients are slices
+  bool master_copy = false;      ///< weights are bf16: f32 masters lie apart
+  bool reduce_each = false;      ///< gradients are reduced in every micro step, else once per step
+  bool two_level = false;        ///< sums may run inside the node first
+};
+
+/// One part of one unit. Offsets are in elements, multiples of the chunk and so of 64.
+struct PartPlace {
+  PartLayout part;
+  Partition slices;
+  std::int64_t full_at = 0;   ///< of the gathered part, in a row of gathered parts
+  std::int64_t shard_at = 0;  ///< of one rank's slice, in a row of slices
+};
+
+/// One unit. Weights rows hold every part, gradient and moment rows only the trainable ones.
+struct UnitPlace {
+  PartPlace weights[part_kinds];
+  std::int64_t gradient_full_at = 0;
+  std::int64_t gradient_shard_at = 0;
+  std::int64_t chunk_at = 0;  ///< first chunk sum of the unit in one rank's row of chunk sums
+  int first_region = 0;  ///< stage 3: the unit is gathered into one of regions [first_region, first_region + regions)
+  int regions = 0;
+  [[nodiscard]] const PartPlace& trainable() const noexcept { return weights[static_cast<int>(PartKind::trainable)]; }
+};
+
+/// Elements of one rank's rows.
+struct RowSizes {
+  std::int64_t weights_full = 0;
+  std::int64_t weights_shard = 0;
+  std::int64_t gradient_full = 0;
+  std::int64_t gradient_shard = 0;
+  std::int64_t chunks = 0;  ///< chunks in a rank's gradient slices
+};
+
+/// Stage 3: room for one gathered unit.
+struct GatherRegion {
+  BufferId buffer;
+  std::int64_t count = 0;
+};
+
+/// Units [first, last) whose weights or gradients travel in one call.
+struct UnitGroup {
+  int first = 0;
+  int last = 0;
+};
+
+/// The plan of one rank. Buffers that a scheme does not need are invalid.
+struct ZeroBuffers {
+  ZeroOptions options;
+  ZeroScheme scheme;
+  int ranks = 1;
+  RowSizes rows;
+  std::vector<UnitPlace> units;
+  std::int64_t group_limit = 0;  ///< elements after which waiting gradients or weights are sent
+  std::vector<UnitGroup>
+      groups;  ///< all units, cut so that a group of several has at most group_limit trainable elements
+
+  BufferId weights;  ///< compute dtype: the full row, or the row of slices at stage 3
+  BufferId master;   ///< f32, only with master_copy: full row at stage 0, else the row of slices
+  BufferId exp_avg;  ///< f32: as master, trainable parts
+  BufferId exp_avg_sq;
+  BufferId gradient;   ///< f32: full row where gradients are accumulated locally and at stage 0, else the row of slices
+  BufferId bucket;     ///< reduce_each: unit gradients of the running micro step
+  BufferId held_open;  ///< reduce_each: gradient of unit 0 where the head writes into it first
+  BufferId chunk_sums;  ///< f64: every rank's chunk sums
+  std::vector<GatherRegion> regions;
+};
+
+/// True where the head has no matrix of its own, so that it uses unit 0 beside its own unit. Local, pure.
+bool head_uses_first_unit(const ModelLayout& layout) noexcept;
+
+}  // namespace dstrain

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "zero/zero_memory.hpp"
+
+#include <utility>
+
+#include "kernels/ops/elementwise.hpp"
+
+namespace dstrain {
+
+PartRange kept_range(const ZeroBuffers& buffers, const PartPlace& part, int rank) noexcept {
+  if (!buffers.scheme.sharded_state) return {0, part.part.count};
+  const std::int64_t begin = part.slices.begin(rank);
+  return {begin, part.slices.end(rank) - begin};
+}
+
+ZeroMemory::ZeroMemory(std::shared_ptr<const ZeroBuffers> buffers, const Arena& arena, int rank)
+    : buffers_(std::move(buffers)),
+      arena_(arena),
+      rank_(rank),
+      weights_(view(buffers_->weights)),
+      master_(view(buffers_->master)),
+      exp_avg_(view(buffers_->exp_avg)),
+      exp_avg_sq_(view(buffers_->exp_avg_sq)),
+      gradient_(view(buffers_->gradient)) {}
+
+View ZeroMemory::full_weights(int unit, int kind) const {
+  const PartPlace& part = this->unit(unit).weights[kind];
+  return weights_.slice(part.full_at, part.slices.padded);
+}
+
+View ZeroMemory::weight_shard(int unit, int kind) const {
+  const PartPlace& part = this->unit(unit).weights[kind];
+  const std::int64_t at = buffers_->scheme.sharded_weights ? part.shard_at : part.full_at + part.slices.shard * rank_;
+  return weights_.slice(at, part.slices.shard);
+}
+
+Data ZeroMemory::kept_weights(int unit, int kind) const {
+  const View v = buffers_->scheme.sharded_state ? weight_shard(unit, kind) : full_weights(unit, kind);
+  return {v.data, v.dtype};
+}
+
+float* ZeroMemory::master(int unit, int kind) const {
+  if (!buffers_->scheme.master_copy) return kept_weights(unit, kind).as<float>();
+  const PartPlace& part = this->unit(unit).weights[kind];
+  return master_.as<float>() + (buffers_->scheme.sharded_state ? part.shard_at : part.full_at);
+}
+
+float* ZeroMemory::moment(View row, int unit) const {
+  if (row.data == nullptr) return nullptr;
+  const UnitPlace& place = this->unit(unit);
+  return row.as<float>() + (buffers_->scheme.sharded_state ? place.gradient_shard_at : place.gradient_full_at);
+}
+
+bool ZeroMemory::full_gradient_row() const noexcept {
+  return !buffers_->scheme.reduce_each || !buffers_->scheme.sharded_state;
+}
+
+View ZeroMemory::full_gradient(int unit) const {
+  const UnitPlace& place = this->unit(unit);
+  return gradient_.slice(place.gradient_full_at, place.trainable().slices.padded);
+}
+
+View ZeroMemory::gradient_shard(int unit) const {
+  const UnitPlace& place = this->unit(unit);
+  const std::int64_t shard = place.trainable().slices.shard;
+  return full_gradient_row() ? full_gradient(unit).slice(shard * rank_, shard)
+                             : gradient_.slice(place.gradient_shard_at, shard);
+}
+
+float* ZeroMemory::kept_gradient(int unit) const {
+  if (gradient_.data == nullptr) return nullptr;
+  return (buffers_->scheme.sharded_state ? gradient_shard(unit) : full_gradient(unit)).as<float>();
+}
+
+void ZeroMemory::zero_state(const Exec& exec) const {
+  for (const View& v : {weights_, master_, exp_avg_, exp_avg_sq_}) {
+    if (v.count > 0) ops::fill_zero(exec, {v.data, v.dtype}, v.count);
+  }
+}
+
+}  // namespace dstrain

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The store of every stage: what differs between them is decided by ZeroScheme, not by subclasses.
+#include "zero/zero_store.hpp"
+
+#include <optional>
+#include <utility>
+
+#include "core/error.hpp"
+#include "kernels/ops/elementwise.hpp"
+#include "zero/gathered_units.hpp"
+#include "zero/gradient_norm.hpp"
+#include "zero/gradients.hpp"
+#include "zero/slices.hpp"
+
+namespace dstrain {
+
+namespace {
+
+class ShardedStore final : public ZeroStore {
+ public:
+  ShardedStore(const ModelLayout& layout, Communicator& comm, const Arena& arena,
+               std::shared_ptr<const ZeroBuffers> buffers, Device device)
+      : layout_(layout),
+        comm_(comm),
+        buffers_(std::move(buffers)),
+        exec_{Stream(device, nullptr)},
+        memory_(buffers_, arena, comm.rank()),
+        holds_(layout.units.size(), 0) {
+    memory_.zero_state(exec_);
+    if (buffers_->scheme.sharded_weights) gathered_.emplace(memory_, comm_);
+    if (buffers_->options.train) {
+      gradients_ = buffers_->scheme.reduce_each ? make_bucketed_gradients(layout, memory_, comm_)
+                                                : make_accumulated_gradients(layout, memory_, comm_);
+    }
+    owned_ = slices_in_memory(layout, memory_, compute_);
+    gather_.reserve(layout.units.size() * part_kinds);
+  }
+
+  UnitWeights acquire(int unit, const Stream& stream) override {
+    check_unit(unit);
+    if (gathered_) gathered_->fetch(unit, holds_, stream);
+    ++holds_[static_cast<std::size_t>(unit)];
+    UnitWeights weights;
+    weights.version = version_;
+    for (int kind = 0; kind < part_kinds; ++kind) {
+      ConstData& part = weights.parts[static_cast<std::size_t>(kind)];
+      part = ConstData(nullptr, buffers_->options.compute);
+      if (memory_.unit(unit).weights[kind].part.count == 0) continue;
+      part = gathered_ ? gathered_->part(unit, kind)
+                       : ConstData(memory_.full_weights(unit, kind).data, buffers_->options.compute);
+    }
+    return weights;
+  }
+
+  void prefetch(int unit, const Stream& stream) override {
+    check_unit(unit);
+    if (gathered_) gathered_->prefetch(unit, stream);
+  }
+
+  void release(int unit, const Stream& /*stream*/) override {
+    check_unit(unit);
+    int& holds = holds_[static_cast<std::size_t>(unit)];
+    DSTRAIN_CHECK(holds > 0, "unit {} is released but was not acquired", unit);
+    if (--holds == 0 && gathered_) gathered_->drop(unit);
+  }
+
+  UnitGradient gradient(int unit, const Stream& stream) override {
+    check_unit(unit);
+    check_micro_step();
+    if (memory_.unit(unit).trainable().part.count == 0) return {};
+    return gradients_->open(unit, stream);
+  }
+
+  void gradient_ready(int unit, const Stream& stream) override {
+    check_unit(unit);
+    check_micro_step();
+    if (memory_.unit(unit).trainable().part.count > 0) gradients_->ready(unit, stream);
+  }
+
+  void begin_step() override {
+    check_training();
+    gradients_->begin_step();
+    in_micro_step_ = false;
+  }
+
+  void begin_micro_step(int contributors, bool /*last*/) override {
+    check_training();
+    DSTRAIN_CHECK(contributors >= 1 && contributors <= comm_.size(), "{} of {} ranks contribute", contributors,
+                  comm_.size());
+    gradients_->begin_micro_step(contributors, exec_.stream);
+    in_micro_step_ = true;
+  }
+
+  double reduce_gradients() override {
+    check_training();
+    DSTRAIN_CHECK(in_micro_step_, "gradients are reduced before any micro step of this step");
+    gradients_->finish(exec_.stream);
+    in_micro_step_ = false;
+    return gradient_norm(memory_, comm_, exec_);
+  }
+
+  void optimizer_step(const AdamWParameters& p, const std::vector<bool>& decay) override {
+    check_training();
+    DSTRAIN_CHECK(buffers_->options.optimizer, "this store was planned without an optimizer");
+    DSTRAIN_CHECK(!in_micro_step_, "the optimizer runs before the gradients were reduced");
+    DSTRAIN_CHECK(decay.size() == layout_.tensors.size(), "{} decay choices for {} tensors", decay.size(),
+                  layout_.tensors.size());
+    forget_gathered();
+    for (std::size_t i = 0; i < owned_.size(); ++i) {
+      const OwnedSlice& slice = owned_[i];
+      if (slice.exp_avg == nullptr) continue;  // frozen
+      AdamWParameters update = p;
+      if (!decay[static_cast<std::size_t>(slice.tensor)]) update.weight_decay = 0.0;
+      const Data copy = buffers_->scheme.master_copy ? compute_[i] : Data{};
+      ops::adamw(exec_, slice.master, slice.exp_avg, slice.exp_avg_sq, slice.gradient, copy, slice.count, update);
+    }
+    ++version_;
+    gather_weights(1);
+  }
+
+  [[nodiscard]] const std::vector<OwnedSlice>& owned() const noexcept override { return owned_; }
+  [[nodiscard]] std::vector<OwnedSlice> owned_by(int rank) const override {
+    return kept_slices(layout_, *buffers_, rank);
+  }
+  [[nodiscard]] std::vector<OwnedSlice> written_by(int rank) const override {
+    return shard_slices(layout_, *buffers_, rank);
+  }
+
+  void weights_changed() override {
+    forget_gathered();
+    if (buffers_->scheme.master_copy) {
+      for (std::size_t i = 0; i < owned_.size(); ++i) {
+        ops::convert(exec_, compute_[i], Data{owned_[i].master, DType::f32}, owned_[i].count);
+      }
+    }
+    ++version_;
+    gather_weights(part_kinds);
+  }
+
+ private:
+  void check_unit(int unit) const {
+    DSTRAIN_CHECK(unit >= 0 && unit < layout_.unit_count(), "unit {} of {}", unit, layout_.unit_count());
+  }
+  void check_training() const { DSTRAIN_CHECK(gradients_ != nullptr, "this store was planned for weights only"); }
+  void check_micro_step() const {
+    check_training();
+    DSTRAIN_CHECK(in_micro_step_, "gradients are made outside a micro step");
+  }
+
+  /// New values make what was gathered stale, also what was fetched ahead and never used.
+  void forget_gathered() {
+    for (int u = 0; u < layout_.unit_count(); ++u) {
+      DSTRAIN_CHECK(holds_[static_cast<std::size_t>(u)] == 0, "weights change while unit {} is held", u);
+      if (gathered_) gathered_->drop(u);
+    }
+  }
+
+  /// Stages 1 and 2: everybody's new slices into everybody's full row, in place.
+  /// @param kinds  1: trainable parts, part_kinds: all
+  void gather_weights(int kinds) {
+    if (!buffers_->scheme.sharded_state || buffers_->scheme.sharded_weights || comm_.size() == 1) return;
+    for (const UnitGroup& group : buffers_->groups) {
+      gather_.clear();
+      for (int u = group.first; u < group.last; ++u) {
+        for (int kind = 0; kind < kinds; ++kind) {
+          if (memory_.unit(u).weights[kind].part.count == 0) continue;
+          gather_.push_back({memory_.weight_shard(u, kind), memory_.full_weights(u, kind)});
+        }
+      }
+      if (!gather_.empty()) comm_.all_gather(gather_, exec_.stream, "weights to all");
+    }
+  }
+
+  const ModelLayout& layout_;
+  Communicator& comm_;
+  std::shared_ptr<const ZeroBuffers> buffers_;
+  Exec exec_;
+  ZeroMemory memory_;
+  std::vector<int> holds_;
+  std::optional<GatheredUnits> gathered_;  ///< stage 3 on several ranks
+  std::unique_ptr<Gradients> gradients_;   ///< null without training
+  std::vector<OwnedSlice> owned_;
+  std::vector<Data> compute_;  ///< the weights of each owned slice in the compute dtype
+  std::vector<AllGatherPart> gather_;
+  std::uint64_t version_ = 0;
+  bool in_micro_step_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<ZeroStore> make_zero_store(const ModelLayout& layout, const ZeroOptions& options, Communicator& comm,
+                                           const Arena& arena, std::shared_ptr<const ZeroBuffers> buffers,
+                                           Device device) {
+  DSTRAIN_CHECK(buffers != nullptr && buffers->ranks == comm.size(),
+                "the plan was made for another number of ranks than {}", comm.size());
+  DSTRAIN_CHECK(buffers->units.size() == layout.units.size(), "the plan was made for another layout");
+  DSTRAIN_CHECK(buffers->options.stage == options.stage && buffers->options.compute == options.compute &&
+                    buffers->options.train == options.train && buffers->options.reproducible == options.reproducible,
+                "the plan was made for other options");
+  return std::make_unique<ShardedStore>(layout, comm, arena, std::move(buffers), device);
+}
+
+}  // namespace dstrain

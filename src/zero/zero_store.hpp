@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+/// ZeRO: who holds which slice of weights, gradients and optimizer states when.
+/// Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models", arXiv:1910.02054.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "core/memory_plan.hpp"
+#include "kernels/ops/optimizer.hpp"
+#include "model/parameter_store.hpp"
+
+namespace dstrain {
+
+struct ZeroOptions {
+  int stage = 0;               ///< 0 none, 1 optimizer states, 2 + gradients, 3 + parameters
+  DType compute = DType::f32;  ///< of the weights that acquire() hands out; master weights and moments are f32
+  bool train = true;           ///< false: weights only (generate, compare without gradients)
+  bool optimizer = true;       ///< false: gradients but no moments (compare)
+  bool reproducible =
+      false;  ///< reduce every micro step, add in slot order: the same bits for any number of ranks and stage
+  std::int64_t reduce_bucket_size = 500'000'000;  ///< elements: gradients of consecutive units reduced in one call
+  std::int64_t stage3_prefetch_bucket_size = 50'000'000;  ///< elements that may be gathered ahead
+};
+
+struct ZeroBuffers;
+
+/// Enters weights, gradients, optimizer states and staging of one rank. Pure arithmetic, any number of ranks.
+std::shared_ptr<const ZeroBuffers> plan_zero(MemoryPlan& plan, const ModelLayout& layout, const ZeroOptions& options,
+                                             int ranks);
+
+/// A flat range [begin, begin + count) of tensor `tensor` whose f32 state lies on this rank.
+struct OwnedSlice {
+  std::int32_t tensor = 0;  ///< index into ModelLayout::tensors
+  std::int64_t begin = 0;
+  std::int64_t count = 0;
+  float* master = nullptr;
+  float* exp_avg = nullptr;  ///< null where there is no optimizer
+  float* exp_avg_sq = nullptr;
+  float* gradient = nullptr;  ///< where the reduced gradient stands after reduce_gradients()
+};
+
+/// ParameterStore of every stage, and the sharded AdamW behind it.
+///
+/// One step: begin_step(); per micro step begin_micro_step(), forward and backward through the ParameterStore calls;
+/// then reduce_gradients(), optimizer_step(). All collective.
+class ZeroStore : public ParameterStore {
+ public:
+  /// Forgets the gradients. Before the first micro step of a step. Local.
+  virtual void begin_step() = 0;
+  /// @param contributors  ranks [0, contributors) have a slot in this micro step, the others run empty batches
+  virtual void begin_micro_step(int contributors, bool last) = 0;
+  /// Ends the step's reductions and returns the global L2 norm of the summed gradient (before clipping), the same on
+  /// all ranks: sums of squares of the chunks added in chunk order. Collective.
+  virtual double reduce_gradients() = 0;
+  /// AdamW on the owned slices; `decay[tensor]` chooses weight_decay or 0. Then makes the new weights readable (stages
+  /// 1, 2 gather them). Collective. @param p  weight_decay for the decaying tensors; gradient_scale = clip factor
+  virtual void optimizer_step(const AdamWParameters& p, const std::vector<bool>& decay) = 0;
+
+  /// The ranges whose state this rank keeps, by unit and offset: together over ranks every element once (stage 0: every
+  /// rank keeps everything). Local.
+  [[nodiscard]] virtual const std::vector<OwnedSlice>& owned() const noexcept = 0;
+  /// The same ranges for any rank (pointers null): what streaming needs on all ranks. Local.
+  [[nodiscard]] virtual std::vector<OwnedSlice> owned_by(int rank) const = 0;
+  /// The ranges that `rank` writes into a checkpoint (pointers null): those it owns, but at stage 0 a share of them, so
+  /// that all ranks write and none twice. Local.
+  [[nodiscard]] virtual std::vector<OwnedSlice> written_by(int rank) const = 0;
+  /// After master weights were filled through owned(): rounds them to the compute dtype and gathers. Collective.
+  virtual void weights_changed() = 0;
+};
+
+std::unique_ptr<ZeroStore> make_zero_store(const ModelLayout& layout, const ZeroOptions& options, Communicator& comm,
+                                           const Arena& arena, std::shared_ptr<const ZeroBuffers> buffers,
+                                           Device device);
+
+}  // namespace dstrain

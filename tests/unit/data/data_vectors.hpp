@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The shared test data, as the tests of this folder want it.
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "data/tokenizer.hpp"
+#include "support/shared_data.hpp"
+
+namespace dstrain::test {
+
+/// The shared data laid out; none where there is no ../shared.
+inline std::optional<std::filesystem::path> unpacked_data() {
+  static const auto data = shared_data_unpacked(DSTRAIN_TEST_TMP);
+  return data;
+}
+
+inline std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// The files of a tokenizer the vectors name; qwen3 is qwen2's vocabulary with its own added tokens.
+inline TokenizerFiles vector_tokenizer_files(const std::filesystem::path& data, const std::string& name) {
+  if (name == "stories260K") return read_tokenizer_files(data / name);
+  if (name != "qwen3") return read_tokenizer_files(data / "tokenizers" / name);
+  auto files = read_tokenizer_files(data / "tokenizers" / "qwen2");
+  auto root = nlohmann::json::parse(files.at("tokenizer.json"));
+  root["added_tokens"] = nlohmann::json::parse(read_text(data / "tokenizers" / "qwen3" / "added_tokens.json"));
+  files["tokenizer.json"] = root.dump();
+  files["tokenizer_config.json"] = read_text(data / "tokenizers" / "qwen3" / "tokenizer_config.json");
+  return files;
+}
+
+inline Tokenizer vector_tokenizer(const std::filesystem::path& data, const std::string& name) {
+  return load_tokenizer(vector_tokenizer_files(data, name));
+}
+
+inline Tokenizer bare_sentencepiece(const std::filesystem::path& data, const std::string& name) {
+  const auto files = vector_tokenizer_files(data, name);
+  Tokenizer tokenizer = load_tokenizer({{"tokenizer.model", files.at("tokenizer.model")}});
+  tokenizer.set_split_special_tokens(true);
+  return tokenizer;
+}
+
+}  // namespace dstrain::test

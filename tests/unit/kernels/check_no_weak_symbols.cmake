@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -DNM=nm -DOBJECTS="a.o;b.o" -P check_no_weak_symbols.cmake: fails where an object defines a weak or unique symbol.
+foreach(object ${OBJECTS})
+  execute_process(COMMAND ${NM} --defined-only -C ${object} OUTPUT_VARIABLE symbols RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "nm failed on ${object}")
+  endif()
+  if(NOT symbols MATCHES " [RDVBT] ")
+    message(FATAL_ERROR "${object} defines nothing: is this the right file?")
+  endif()
+  string(REGEX MATCHALL "[^\n]* [WVu] [^\n]*" weak "${symbols}")
+  if(weak)
+    message(FATAL_ERROR "${object} defines functions that the linker may share between instruction sets:\n${weak}")
+  endif()
+endforeach()

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+/// SwiGLU, embedding, conversions and sums: hand-made numbers and finite differences -> reference -> cpu.
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <tuple>
+
+#include "core/error.hpp"
+#include "kernels/ops/elementwise.hpp"
+#include "kernels/reference/elementwise.hpp"
+#include "support/random.hpp"
+#include "support/tolerance.hpp"
+#include "unit/kernels/kernel_case.hpp"
+
+namespace dstrain::test {
+namespace {
+
+struct Size {
+  std::int64_t rows, columns;
+};
+const Size sizes[] = {{1, 1}, {3, 7}, {2, 1031}, {5, 64}, {40, 37}};
+const std::int64_t counts[] = {1, 7, 16, 31, 1031, 40000};
+
+TEST(SwigluReference, GivesHandMadeNumbers) {
+  const double gate_up[] = {0, std::log(3.0), 5, 2};  // gate 0 and ln 3, up 5 and 2
+  double h[2];
+
+  reference::swiglu_forward(h, gate_up, 1, 2);
+
+  EXPECT_EQ(h[0], 0);
+  EXPECT_NEAR(h[1], std::log(3.0) * 0.75 * 2, 1e-15);  // sigmoid(ln 3) = 3/4
+}
+
+TEST(SwigluReference, BackwardMatchesFiniteDifferences) {
+  constexpr std::int64_t T = 3, F = 7;
+  const auto gate_up = uniform(T * 2 * F, 1, -4, 4), dh = uniform(T * F, 2);
+  const auto loss = [&](const std::vector<double>& v) {
+    std::vector<double> h(T * F);
+    reference::swiglu_forward(h.data(), v.data(), T, F);
+    return std::inner_product(h.begin(), h.end(), dh.begin(), 0.0);
+  };
+  std::vector<double> gradient(gate_up.size());
+
+  reference::swiglu_backward(gradient.data(), dh.data(), gate_up.data(), T, F);
+
+  expect_gradient(loss, gate_up, gradient, 1e-6);
+}
+
+TEST(EmbeddingReference, SumsRowsOfRepeatedTokens) {
+  const std::int32_t ids[] = {2, 0, 2};
+  const double table[] = {1, 2, 3, 4, 5, 6}, dy[] = {1, 2, 3, 4, 5, 6};
+  double y[6], dtable[] = {1, 1, 1, 1, 1, 1};
+
+  reference::embedding_forward(y, table, ids, 3, 2);
+  reference::embedding_backward(dtable, dy, ids, 3, 2, 3, true);
+
+  EXPECT_EQ(std::vector<double>(y, y + 6), (std::vector<double>{5, 6, 1, 2, 5, 6}));
+  EXPECT_EQ(std::vector<double>(dtable, dtable + 6), (std::vector<double>{4, 5, 1, 1, 7, 9}));
+  reference::embedding_backward(dtable, dy, ids, 3, 2, 3, false);
+  EXPECT_EQ(std::vector<double>(dtable, dtable + 6), (std::vector<double>{3, 4, 0, 0, 6, 8}));
+}
+
+class Swiglu : public KernelTest {};
+
+TEST_P(Swiglu, MatchesReferenceForwardAndBackwardAlsoInPlace) {
+  for (const auto [T, F] : sizes) {
+    SCOPED_TRACE(testing::Message() << T << " x " << F);
+    const Buffer gate_up(dtype(), uniform(T * 2 * F, 1, -12, 12)), dh(dtype(), uniform(T * F, 2));
+    Buffer h(dtype(), T * F), gradient(dtype(), T * 2 * F), over = gate_up;
+    std::vector<double> h_expected(T * F), gradient_expected(T * 2 * F);
+    reference::swiglu_forward(h_expected.data(), gate_up.values().data(), T, F);
+    reference::swiglu_backward(gradient_expected.data(), dh.values().data(), gate_up.values().data(), T, F);
+
+    ops::swiglu_forward({}, h.data(), gate_up.data(), T, F);
+    ops::swiglu_backward({}, gradient.data(), dh.data(), gate_up.data(), T, F);
+    ops::swiglu_backward({}, over.data(), dh.data(), over.data(), T, F);
+
+    EXPECT_TRUE(all_close(h.values(), h_expected, tolerance_for(dtype())));
+    EXPECT_TRUE(all_close(gradient.values(), gradient_expected, tolerance_for(dtype())));
+    EXPECT_EQ(over.bits(), gradient.bits());
+  }
+}
+
+TEST_P(Swiglu, StaysFiniteAtTheEndsAndKeepsNaN) {
+  const Buffer gate_up(dtype(), {-1e4, -89, 89, 1e4, std::nan(""), 1, 1, 1, 1, 1}), dh(dtype(), 5, 1);
+  Buffer h(dtype(), 5), gradient(dtype(), 10);
+
+  ops::swiglu_forward({}, h.data(), gate_up.data(), 1, 5);
+  ops::swiglu_backward({}, gradient.data(), dh.data(), gate_up.data(), 1, 5);
+
+  const auto h_values = h.values(), gradient_values = gradient.values();
+  EXPECT_EQ(h_values[0], 0);
+  EXPECT_NEAR(h_values[1], 0, 1e-35);
+  EXPECT_EQ(h_values[2], 89);
+  EXPECT_EQ(h_values[3], gate_up.values()[3]);
+  EXPECT_TRUE(std::isnan(h_values[4]));
+  for (const int i : {0, 1}) EXPECT_NEAR(gradient_values[i], 0, 1e-35);
+  for (const int i : {2, 3}) EXPECT_EQ(gradient_values[i], 1);
+  EXPECT_TRUE(std::isnan(gradient_values[4]));
+}
+
+TEST_P(Swiglu, GivesTheSameBitsForAnyThreads) {
+  constexpr std::int64_t T = 67, F = 1031;
+  const Buffer gate_up(dtype(), uniform(T * 2 * F, 1, -4, 4)), dh(dtype(), uniform(T * F, 2));
+  expect_same_for_any_threads([&] {
+    Buffer h(dtype(), T * F), gradient(dtype(), T * 2 * F);
+    ops::swiglu_forward({}, h.data(), gate_up.data(), T, F);
+    ops::swiglu_backward({}, gradient.data(), dh.data(), gate_up.data(), T, F);
+    return std::tuple(h.bits(), gradient.bits());
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, Swiglu, every_isa_and_dtype(), name_of_case);
+
+class Embedding : public KernelTest {};
+
+std::vector<std::int32_t> some_ids(std::int64_t T, std::int64_t V) {
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(T));
+  for (std::int64_t t = 0; t < T; ++t) ids[t] = static_cast<std::int32_t>(t * t % V);  // with repetitions
+  return ids;
+}
+
+TEST_P(Embedding, MatchesReference) {
+  constexpr std::int64_t V = 11;
+  for (const auto [T, D] : sizes) {
+    SCOPED_TRACE(testing::Message() << T << " x " << D);
+    const auto ids = some_ids(T, V);
+    const Buffer table(dtype(), uniform(V * D, 1)), dy(dtype(), uniform(T * D, 2)),
+        before(DType::f32, uniform(V * D, 3));
+    Buffer y(dtype(), T * D), dtable = before, written = before;
+    std::vector<double> y_expected(T * D), dtable_expected = before.values(), written_expected(V * D);
+    reference::embedding_forward(y_expected.data(), table.values().data(), ids.data(), T, D);
+    reference::embedding_backward(dtable_expected.data(), dy.values().data(), ids.data(), T, D, V, true);
+    reference::embedding_backward(written_expected.data(), dy.values().data(), ids.data(), T, D, V, false);
+
+    ops::embedding_forward({}, y.data(), table.data(), ids.data(), T, D);
+    ops::embedding_backward({}, dtable.f32(), dy.data(), ids.data(), T, D, V, true);
+    ops::embedding_backward({}, written.f32(), dy.data(), ids.data(), T, D, V, false);
+
+    EXPECT_EQ(y.values(), y_expected);
+    EXPECT_TRUE(all_close(dtable.values(), dtable_expected, tolerance_for(DType::f32, T)));
+    EXPECT_TRUE(all_close(written.values(), written_expected, tolerance_for(DType::f32, T)));
+  }
+}
+
+TEST_P(Embedding, GivesTheSameBitsForAnyThreads) {
+  constexpr std::int64_t T = 700, D = 131, V = 30;
+  const auto ids = some_ids(T, V);
+  const Buffer dy(dtype(), uniform(T * D, 2));
+  expect_same_for_any_threads([&] {
+    Buffer dtable(DType::f32, V * D, 1);
+    ops::embedding_backward({}, dtable.f32(), dy.data(), ids.data(), T, D, V, false);
+    return dtable.bits();
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, Embedding, every_isa_and_dtype(), name_of_case);
+
+class Runs : public KernelTest {};
+
+TEST_P(Runs, ConvertRoundsToNearestEvenAndWidensExactly) {
+  const DType other = dtype() == DType::f32 ? DType::bf16 : DType::f32;
+  for (const std::int64_t count : counts) {
+    const Buffer src(dtype(), uniform(count, 1, -1e3, 1e3)), expected(other, src.values());
+    Buffer dst(other, count), copy(dtype(), count);
+
+    ops::convert({}, dst.data(), src.data(), count);
+    ops::convert({}, copy.data(), src.data(), count);
+
+    EXPECT_EQ(dst.bits(), expected.bits()) << count;  // Buffer rounds as core's bfloat16
+    EXPECT_EQ(copy.bits(), src.bits()) << count;
+  }
+}
+
+TEST_P(Runs, AddsAndScalesWithOneRounding) {
+  for (const std::int64_t count : counts) {
+    const Buffer a(dtype(), uniform(count, 1)), b(dtype(), uniform(count, 2));
+    const auto a_values = a.values(), b_values = b.values();
+    std::vector<double> sum(a_values.size()), product(a_values.size());
+    for (std::size_t i = 0; i < sum.size(); ++i) {
+      sum[i] = static_cast<float>(a_values[i]) + static_cast<float>(b_values[i]);
+      product[i] = static_cast<float>(a_values[i]) * 0.37F;
+    }
+    Buffer added = a, scaled = a;
+
+    ops::add({}, added.data(), b.data(), count);
+    ops::scale({}, scaled.data(), 0.37F, count);
+
+    EXPECT_EQ(added.bits(), Buffer(dtype(), sum).bits()) << count;
+    EXPECT_EQ(scaled.bits(), Buffer(dtype(), product).bits()) << count;
+  }
+}
+
+TEST_P(Runs, AddsBfloat16ToFloat) {
+  for (const std::int64_t count : counts) {
+    const Buffer a(DType::f32, uniform(count, 1)), b(DType::bf16, uniform(count, 2));
+    std::vector<double> sum = a.values();
+    const auto b_values = b.values();
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = static_cast<float>(sum[i]) + static_cast<float>(b_values[i]);
+    Buffer added = a;
+
+    ops::add({}, added.data(), b.data(), count);
+
+    EXPECT_EQ(added.bits(), Buffer(DType::f32, sum).bits()) << count;
+  }
+}
+
+TEST_P(Runs, FillsWithZerosUpToTheEnd) {
+  for (const std::int64_t count : counts) {
+    Buffer x(dtype(), uniform(count, 1));
+
+    ops::fill_zero({}, x.data(), count);
+
+    EXPECT_EQ(x.bits(), Buffer(dtype(), count).bits()) << count;
+  }
+}
+
+TEST_P(Runs, RefuseOtherTypes) {
+  Buffer x(dtype(), 4);
+  Data half{x.data().data, DType::f16};
+
+  EXPECT_THROW(ops::convert({}, half, x.data(), 2), ShapeError);
+  EXPECT_THROW(ops::add({}, half, half, 2), ShapeError);
+  EXPECT_THROW(ops::add({}, Data{x.data().data, DType::bf16}, ConstData{x.data().data, DType::f32}, 2), ShapeError);
+  EXPECT_THROW(ops::scale({}, half, 2.0F, 2), ShapeError);
+  EXPECT_THROW(ops::swiglu_forward({}, half, x.data(), 1, 1), ShapeError);
+}
+
+TEST_P(Runs, RefuseADeviceWithoutKernels) {
+  Buffer x(dtype(), 4);
+  const Exec on_cuda{Stream(Device{DeviceKind::cuda, 0}, nullptr)};
+
+  EXPECT_THROW(ops::fill_zero(on_cuda, x.data(), 4), Error);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, Runs, every_isa_and_dtype(), name_of_case);
+
+/// Every kind of float that rounding treats in its own way.
+TEST(Conversion, HandlesSpecialValuesLikeTheScalarOne) {
+  const float inf = std::numeric_limits<float>::infinity(), denormal = std::numeric_limits<float>::denorm_min();
+  std::vector<float> src = {0.0F,
+                            -0.0F,
+                            inf,
+                            -inf,
+                            denormal,
+                            -denormal,
+                            std::numeric_limits<float>::max(),
+                            1.00390625F,
+                            1.01171875F,
+                            std::bit_cast<float>(0x7f800001U),
+                            std::bit_cast<float>(0xffffffffU),
+                            std::bit_cast<float>(0x7fc00000U),
+                            1.0F / 3.0F,
+                            1e-40F,
+                            std::bit_cast<float>(0x3f808001U),
+                            std::bit_cast<float>(0x3f807fffU),
+                            2.5F};
+  for (const auto isa : {cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512}) {
+    cpu::cap_isa(isa);
+    std::vector<bfloat16> dst(src.size());
+    ops::convert({}, {dst.data(), DType::bf16}, {src.data(), DType::f32}, static_cast<std::int64_t>(src.size()));
+    for (std::size_t i = 0; i < src.size(); ++i)
+      EXPECT_EQ(dst[i].bits, bfloat16(src[i]).bits) << src[i] << " " << cpu::name_of(isa);
+  }
+  cpu::cap_isa(cpu::detected_isa());
+}
+
+}  // namespace
+}  // namespace dstrain::test

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The matrix product against its definition: all layouts, dtypes, instruction sets and bf16 units; the bits do not depend on
+/// threads or tiles.
+#include <gtest/gtest.h>
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+#include <vector>
+
+#include "core/error.hpp"
+#include "kernels/cpu/bf16_products.hpp"
+#include "kernels/cpu/simd/isa.hpp"
+#include "kernels/ops.hpp"
+#include "kernels/reference/matmul.hpp"
+#include "support/random.hpp"
+#include "support/tolerance.hpp"
+
+namespace dstrain {
+namespace {
+
+using test::all_close;
+using test::tolerance_for;
+using test::uniform;
+
+/// Elements in a storage type, made from doubles.
+struct Matrix {
+  DType dtype;
+  std::vector<float> f32;
+  std::vector<bfloat16> bf16;
+
+  Matrix(DType d, const std::vector<double>& values) : dtype(d) {
+    for (const double v : values) {
+      if (d == DType::f32) f32.push_back(static_cast<float>(v));
+      else bf16.push_back(bfloat16(static_cast<float>(v)));
+    }
+  }
+  Data data() { return dtype == DType::f32 ? Data{f32.data(), dtype} : Data{bf16.data(), dtype}; }
+  [[nodiscard]] std::vector<double> values() const {
+    std::vector<double> v(f32.begin(), f32.end());
+    for (const bfloat16 x : bf16) v.push_back(static_cast<float>(x));
+    return v;
+  }
+};
+
+std::int64_t stored_a(const MatmulShape& s) { return s.transpose_a ? s.K * std::max(s.lda, s.M) : s.M * std::max(s.lda, s.K); }
+std::int64_t stored_b(const MatmulShape& s) { return s.transpose_b ? s.N * std::max(s.ldb, s.K) : s.K * std::max(s.ldb, s.N); }
+std::int64_t stored_c(const MatmulShape& s) { return s.M * std::max(s.ldc, s.N); }
+
+/// A of a product whose sums are about 1, as the tolerances assume.
+std::vector<double> scaled_a(const MatmulShape& s) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(s.K));
+  return uniform(stored_a(s), 1, -bound, bound);
+}
+
+/// ops::matmul with a workspace of exactly the promised size, whose end is watched.
+void run(Matrix& c, Matrix& a, Matrix& b, const MatmulShape& s, bool accumulate) {
+  const std::int64_t bytes = ops::matmul_workspace_bytes(s, a.dtype, c.dtype);
+  std::vector<char> workspace(static_cast<std::size_t>(bytes + 128), 77);
+  Exec exec;
+  exec.workspace = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(workspace.data()) + 63) / 64 * 64);
+  exec.workspace_bytes = bytes;
+  ops::matmul_prepare(s, a.dtype, c.dtype, accumulate);
+  ops::matmul(exec, c.data(), a.data(), b.data(), s, accumulate);
+  const char* end = static_cast<char*>(exec.workspace) + bytes;
+  for (; end < workspace.data() + workspace.size(); ++end) ASSERT_EQ(*end, 77) << "written behind the workspace";
+}
+
+/// Instruction set and bf16 unit for one test; back to the machine's own afterwards.
+class Unit {
+ public:
+  Unit(cpu::Isa isa, cpu::Bf16Products products) : products_before_(cpu::bf16_products()) {
+    cpu::cap_isa(isa);
+    cpu::use_bf16_products(products);
+  }
+  ~Unit() {
+    cpu::cap_isa(cpu::detected_isa());
+    cpu::use_bf16_products(products_before_);
+  }
+  Unit(const Unit&) = delete;
+  Unit& operator=(const Unit&) = delete;
+
+ private:
+  cpu::Bf16Products products_before_;
+};
+
+/// OpenMP threads for one test.
+class Threads {
+ public:
+  explicit Threads(int n) : before_(omp_get_max_threads()) { omp_set_num_threads(n); }
+  ~Threads() { omp_set_num_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_;
+};
+
+struct Dtypes {
+  DType a_b;
+  DType c;
+};
+
+using Case = std::tuple<cpu::Isa, cpu::Bf16Products, int>;  // dtypes by index
+
+constexpr Dtypes dtypes[] = {{DType::f32, DType::f32}, {DType::bf16, DType::f32}, {DType::bf16, DType::bf16}};
+
+class Matmul : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (std::get<0>(GetParam()) > cpu::detected_isa()) GTEST_SKIP() << "skipped: this CPU has no " << cpu::name_of(std::get<0>(GetParam()));
+    if (!cpu::can_run(std::get<1>(GetParam()))) GTEST_SKIP() << "skipped: this CPU has no such bf16 product";
+  }
+};
+
+/// Sizes off every tile and vector, one element, several blocks of k and of rows, the few rows of generation.
+const MatmulShape sizes[] = {
+    {1, 1, 1},     {3, 5, 7},      {8, 48, 16},    {9, 49, 17},    {64, 288, 96},   {33, 100, 65}, {17, 31, 1100}, {70, 200, 2051},
+    {300, 50, 37}, {1, 130, 257},  {2, 97, 64},    {5, 64, 1025},  {16, 33, 130},   {40, 7, 3},    {13, 1, 29},    {128, 384, 130},
+};
+
+TEST_P(Matmul, AgreesWithTheDefinitionInAllLayouts) {
+  const auto [isa, products, which] = GetParam();
+  const Unit unit(isa, products);
+  const Dtypes d = dtypes[which];
+  for (MatmulShape s : sizes) {
+    for (int layout = 0; layout < 4; ++layout) {
+      s.transpose_a = (layout & 1) != 0;
+      s.transpose_b = (layout & 2) != 0;
+      Matrix a(d.a_b, scaled_a(s)), b(d.a_b, uniform(stored_b(s), 2)), c(d.c, uniform(stored_c(s), 3));
+      std::vector<double> expected(static_cast<std::size_t>(stored_c(s)));
+      reference::matmul(expected.data(), a.values().data(), b.values().data(), s, false);
+
+      run(c, a, b, s, false);
+
+      EXPECT_TRUE(all_close(c.values(), expected, tolerance_for(d.c, s.K))) << s.M << "x" << s.N << "x" << s.K << " layout " << layout;
+    }
+  }
+}
+
+TEST_P(Matmul, AddsToWhatIsThereAndKeepsToItsStrides) {
+  const auto [isa, products, which] = GetParam();
+  const Unit unit(isa, products);
+  const Dtypes d = dtypes[which];
+  const bool accumulate = d.c == DType::f32;
+  for (MatmulShape s : {MatmulShape{19, 53, 41}, MatmulShape{70, 101, 1200}, MatmulShape{3, 20, 64}}) {
+    for (int layout = 0; layout < 4; ++layout) {
+      s.transpose_a = (layout & 1) != 0;
+      s.transpose_b = (layout & 2) != 0;
+      s.lda = (s.transpose_a ? s.M : s.K) + 5;
+      s.ldb = (s.transpose_b ? s.K : s.N) + 3;
+      s.ldc = s.N + 7;
+      Matrix a(d.a_b, scaled_a(s)), b(d.a_b, uniform(stored_b(s), 2)), c(d.c, uniform(stored_c(s), 3));
+      std::vector<double> expected = c.values();
+      reference::matmul(expected.data(), a.values().data(), b.values().data(), s, accumulate);
+
+      run(c, a, b, s, accumulate);
+
+      EXPECT_TRUE(all_close(c.values(), expected, tolerance_for(d.c, s.K))) << s.M << "x" << s.N << "x" << s.K << " layout " << layout;
+    }
+  }
+}
+
+// Small integers: every order of summation gives the same sum, so equality is exact.
+TEST_P(Matmul, IsExactWhereTheSumsAre) {
+  const auto [isa, products, which] = GetParam();
+  const Unit unit(isa, products);
+  const Dtypes d = dtypes[which];
+  const int bound = d.c == DType::bf16 ? 1 : 8;  // sums of bf16 stay below 257
+  const MatmulShape s{65, 130, d.c == DType::bf16 ? 200 : 1500, false, true};
+  Matrix a(d.a_b, test::small_integers<double>(stored_a(s), 1, bound)), b(d.a_b, test::small_integers<double>(stored_b(s), 2, bound));
+  Matrix c(d.c, std::vector<double>(static_cast<std::size_t>(stored_c(s)), 9.0));
+  std::vector<double> expected(static_cast<std::size_t>(stored_c(s)));
+  reference::matmul(expected.data(), a.values().data(), b.values().data(), s, false);
+
+  run(c, a, b, s, false);
+
+  EXPECT_EQ(c.values(), expected);
+}
+
+TEST_P(Matmul, GivesTheSameBitsOnAnyNumberOfThreads) {
+  const auto [isa, products, which] = GetParam();
+  const Unit unit(isa, products);
+  const Dtypes d = dtypes[which];
+  for (MatmulShape s : {MatmulShape{128, 300, 700}, MatmulShape{2, 500, 129}, MatmulShape{600, 96, 1300}}) {
+    for (int layout = 0; layout < 4; ++layout) {
+      s.transpose_a = (layout & 1) != 0;
+      s.transpose_b = (layout & 2) != 0;
+      Matrix a(d.a_b, uniform(stored_a(s), 1)), b(d.a_b, uniform(stored_b(s), 2));
+      std::vector<std::vector<double>> results;
+      for (const int threads : {1, 2, 3}) {
+        const Threads use(threads);
+        Matrix c(d.c, std::vector<double>(static_cast<std::size_t>(stored_c(s))));
+        run(c, a, b, s, false);
+        results.push_back(c.values());
+      }
+      for (const auto& result : results) EXPECT_EQ(result, results.front()) << s.M << " layout " << layout;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(F32, Matmul,
+                         testing::Combine(testing::Values(cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512),
+                                          testing::Values(cpu::Bf16Products::convert), testing::Values(0)));
+INSTANTIATE_TEST_SUITE_P(Bf16Converted, Matmul,
+                         testing::Combine(testing::Values(cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512),
+                                          testing::Values(cpu::Bf16Products::convert), testing::Values(1, 2)));
+INSTANTIATE_TEST_SUITE_P(Bf16Units, Matmul,
+                         testing::Combine(testing::Values(cpu::Isa::avx512),
+                                          testing::Values(cpu::Bf16Products::pairs, cpu::Bf16Products::onednn), testing::Values(1, 2)));
+
+// A workspace planned for all threads serves a call inside a parallel region, which runs on one.
+TEST(MatmulCalls, WorkInsideAParallelRegion) {
+  const Threads use(2);
+  const MatmulShape s{64, 64, 64, false, true};
+  Matrix a(DType::f32, uniform(stored_a(s), 1)), b(DType::f32, uniform(stored_b(s), 2));
+  std::vector<double> expected(static_cast<std::size_t>(stored_c(s)));
+  reference::matmul(expected.data(), a.values().data(), b.values().data(), s, false);
+  const std::int64_t bytes = ops::matmul_workspace_bytes(s, DType::f32, DType::f32);
+  std::vector<Matrix> c(2, Matrix(DType::f32, expected));
+  std::vector<std::vector<float>> workspaces(2, std::vector<float>(static_cast<std::size_t>(bytes / 4 + 1)));
+
+#pragma omp parallel for num_threads(2)
+  for (std::size_t i = 0; i < 2; ++i) {
+    std::fill(c[i].f32.begin(), c[i].f32.end(), 0.0F);
+    ops::matmul({{}, workspaces[i].data(), bytes}, c[i].data(), a.data(), b.data(), s, false);
+  }
+
+  for (Matrix& result : c) EXPECT_TRUE(all_close(result.values(), expected, tolerance_for(DType::f32, s.K)));
+}
+
+TEST(MatmulCalls, WithNothingToSumWriteZeros) {
+  for (const std::int64_t rows : {2, 40}) {
+    const MatmulShape s{rows, 3, 0, false, true};
+    Matrix a(DType::f32, {}), b(DType::f32, {}), c(DType::f32, std::vector<double>(static_cast<std::size_t>(rows) * 3, 5.0));
+    run(c, a, b, s, false);
+    EXPECT_EQ(c.values(), std::vector<double>(static_cast<std::size_t>(rows) * 3, 0.0));
+  }
+}
+
+TEST(MatmulCalls, ThatCannotBeRightAreRefused) {
+  std::vector<float> x(64);
+  const MatmulShape s{64, 4, 4, false, false};
+  const Data f{x.data(), DType::f32}, h{x.data(), DType::bf16}, half{x.data(), DType::f16};
+  EXPECT_THROW(ops::matmul({}, f, f, h, s, false), ShapeError);
+  EXPECT_THROW(ops::matmul({}, half, half, half, s, false), ShapeError);
+  EXPECT_THROW(ops::matmul({}, h, f, f, s, false), ShapeError);
+  EXPECT_THROW(ops::matmul({}, h, h, h, s, true), ShapeError);
+  EXPECT_THROW(ops::matmul({}, f, f, f, {4, 4, 4, false, false, 3}, false), ShapeError);
+  EXPECT_THROW(ops::matmul({}, f, f, f, {4, -4, 4}, false), ShapeError);
+  EXPECT_THROW(ops::matmul({}, f, f, f, s, false), ShapeError) << "no workspace";
+}
+
+}  // namespace
+}  // namespace dstrain

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Logits, loss and every gradient against transformers' own numbers.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "model/compare.hpp"
+#include "support/shared_data.hpp"
+#include "unit/model/model_under_test.hpp"
+
+namespace dstrain {
+namespace {
+
+struct Case {
+  std::string model;
+  bool own;  ///< in tests/oracle/tiny-models, else in the shared test data
+  bool checkpointing;
+  DType dtype;
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.model << (c.checkpointing ? " checkpointing " : " ") << name_of(c.dtype);
+}
+
+class Reference : public testing::TestWithParam<Case> {};
+
+std::optional<std::filesystem::path> folder_of(const Case& c) {
+  if (c.own) return std::filesystem::path(DSTRAIN_SOURCE_DIR) / "tests" / "oracle" / "tiny-models" / c.model;
+  const auto shared = test::shared_dir();
+  if (!shared) return std::nullopt;
+  return *shared / "data" / "reference-numerics" / "tiny-models" / c.model;
+}
+
+CompareReport run(const std::filesystem::path& folder, const Case& c) {
+  const auto reference = ReferenceFile::open(folder / "reference.safetensors");
+  DecoderOptions options;
+  options.dtype = c.dtype;
+  options.gradient_checkpointing = c.checkpointing;
+  options.max_tokens = reference.batch().padded_tokens;
+  options.max_position = reference.longest_row();
+  const auto model = test::load_model(folder, options);
+  const auto report = compare_with_reference(
+      *model->decoder, *model->store, model->spec, model->layout, reference, CompareTolerance::of(c.dtype),
+      [&] { model->store->begin_micro_step(); }, [] {},
+      [&](std::int32_t index, float* out) {
+        const TensorLayout& tensor = model->layout.tensors[static_cast<std::size_t>(index)];
+        std::copy_n(model->store->gradient_of(tensor), tensor.count, out);
+      });
+  EXPECT_TRUE(model->store->at_rest());
+  return report;
+}
+
+TEST_P(Reference, AgreesInLogitsLossAndEveryGradient) {
+  const auto folder = folder_of(GetParam());
+  if (!folder) GTEST_SKIP() << "skipped: no ../shared";
+
+  const CompareReport report = run(*folder, GetParam());
+
+  EXPECT_TRUE(report.logits_good) << "largest error " << report.largest_logit_error << " of logits up to " << report.largest_logit;
+  EXPECT_TRUE(report.loss_good) << report.loss << " instead of " << report.reference_loss;
+  EXPECT_TRUE(report.not_in_reference.empty()) << report.not_in_reference.front();
+  EXPECT_TRUE(report.not_in_model.empty()) << report.not_in_model.front();
+  EXPECT_GT(report.gradients.size(), 20U);
+  for (const GradientError& g : report.gradients) {
+    EXPECT_TRUE(g.good) << g.name << ": " << g.difference << " of " << g.norm;
+  }
+  EXPECT_EQ(report.good(), !HasFailure());
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  const auto add = [&](const char* model, bool own) {
+    for (const bool checkpointing : {true, false}) {
+      for (const DType dtype : {DType::f32, DType::bf16}) all.push_back({model, own, checkpointing, dtype});
+    }
+  };
+  for (const char* model : {"llama-mha", "llama-gqa-tied", "llama-linear-rope", "llama-dynamic-rope", "llama31-rope", "mistral", "qwen2"}) {
+    add(model, false);
+  }
+  for (const char* model : {"llama-biases", "llama-yarn", "mistral-window", "qwen2-window"}) add(model, true);
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Reference, testing::ValuesIn(cases()));
+
+}  // namespace
+}  // namespace dstrain

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The store's promises that need one rank only: flags, versions, decay, misuse, no allocation.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "comm/local_communicator.hpp"
+#include "core/error.hpp"
+#include "unit/zero/fake_model.hpp"
+#include "unit/zero/spy_communicator.hpp"
+
+namespace dstrain::test {
+namespace {
+
+const Stream stream;
+
+TEST(ZeroStore, AsksForWritingFirstAndForAddingLater) {
+  const ModelLayout layout = fake_layout({});
+  LocalCommunicator comm;
+  const StoreUnderTest store = make_store(layout, {.stage = 1}, comm);
+
+  for (int step = 0; step < 2; ++step) {
+    store->begin_step();
+    store->begin_micro_step(1, false);
+    EXPECT_FALSE(store->gradient(0, stream).accumulate);
+    EXPECT_TRUE(store->gradient(0, stream).accumulate);  // a tied matrix
+    store->gradient_ready(0, stream);
+    store->begin_micro_step(1, true);
+    EXPECT_TRUE(store->gradient(0, stream).accumulate);
+    store->gradient_ready(0, stream);
+    (void)store->reduce_gradients();
+  }
+}
+
+TEST(ZeroStore, NeverSumsSlotsInsideAKernelWhenReproducible) {
+  const ModelLayout layout = fake_layout({});
+  LocalCommunicator comm;
+  for (int stage = 0; stage <= 3; ++stage) {
+    const StoreUnderTest store = make_store(layout, {.stage = stage, .reproducible = true}, comm);
+    store->begin_step();
+    for (int m = 0; m < 3; ++m) {
+      store->begin_micro_step(1, m == 2);
+      EXPECT_FALSE(store->gradient(1, stream).accumulate);
+      store->gradient_ready(1, stream);
+    }
+  }
+}
+
+// Such a rank's row still holds the step before: adding to it would bring that back.
+TEST(ZeroStore, AsksARankForWritingUntilItHadASlot) {
+  const ModelLayout layout = fake_layout({});
+  SpyCommunicator comm(1, 2);
+  const StoreUnderTest store = make_store(layout, {.stage = 1}, comm);
+
+  store->begin_step();
+  store->begin_micro_step(1, false);  // rank 0 only
+  (void)store->gradient(1, stream);
+  store->gradient_ready(1, stream);
+  store->begin_micro_step(2, true);
+
+  EXPECT_FALSE(store->gradient(1, stream).accumulate);
+}
+
+TEST(ZeroStore, SumsTheMicroStepsOfAStepAndForgetsThemAtTheNext) {
+  const FakeShape shape;
+  const ModelLayout layout = fake_layout(shape);
+  LocalCommunicator comm;
+  for (const bool reproducible : {false, true}) {
+    for (int stage = 0; stage <= 3; ++stage) {
+      const StoreUnderTest store = make_store(layout, {.stage = stage, .reproducible = reproducible}, comm);
+      fill_weights(*store.store);
+      for (int step = 0; step < 2; ++step) {
+        store->begin_step();
+        for (int m = 0; m < 3; ++m) {
+          store->begin_micro_step(1, m == 2);
+          run_micro_step(*store.store, layout, shape.tied, exact_gradient, 10 * step + m);
+        }
+        const double norm = store->reduce_gradients();
+
+        double squares = 0.0;
+        for (const OwnedSlice& slice : store->owned()) {
+          const bool first_unit = layout.tensors[static_cast<std::size_t>(slice.tensor)].unit == 0;
+          for (std::int64_t i = 0; i < slice.count; ++i) {
+            float expected = 0.0F;
+            for (int m = 0; m < 3; ++m) {
+              for (int site = 0; site <= (first_unit ? 1 : 0); ++site) {
+                expected += exact_gradient(10 * step + m, site, slice.tensor, slice.begin + i, 0.0F);
+              }
+            }
+            ASSERT_EQ(slice.gradient[i], expected);
+            squares += static_cast<double>(expected) * expected;
+          }
+        }
+        EXPECT_EQ(norm, std::sqrt(squares));  // whole numbers: exact in f64
+      }
+    }
+  }
+}
+
+// The sums of the step before must not stand in for those that nobody made.
+TEST(ZeroStore, CountsAUnitWithoutGradientAsZero) {
+  const ModelLayout layout = fake_layout({});
+  LocalCommunicator comm;
+  for (const bool reproducible : {false, true}) {
+    const StoreUnderTest store = make_store(layout, {.reproducible = reproducible}, comm);
+    for (const int unit : {1, 2}) {
+      store->begin_step();
+      store->begin_micro_step(1, true);
+      const UnitGradient gradient = store->gradient(unit, stream);
+      for (const std::int32_t t : layout.units[static_cast<std::size_t>(unit)].tensors) {
+        const TensorLayout& tensor = layout.tensors[static_cast<std::size_t>(t)];
+        std::fill_n(gradient.of(tensor), tensor.count, 2.0F);
+      }
+      store->gradient_ready(unit, stream);
+      (void)store->reduce_gradients();
+
+      for (const OwnedSlice& slice : store->owned()) {
+        const float expected = layout.tensors[static_cast<std::size_t>(slice.tensor)].unit == unit ? 2.0F : 0.0F;
+        for (std::int64_t i = 0; i < slice.count; ++i) ASSERT_EQ(slice.gradient[i], expected);
+      }
+    }
+  }
+}
+
+TEST(ZeroStore, DecaysTheChosenTensorsOnly) {
+  const FakeShape shape;
+  const ModelLayout layout = fake_layout(shape);
+  LocalCommunicator comm;
+  const StoreUnderTest store = make_store(layout, {.stage = 2}, comm);
+  fill_weights(*store.store);
+  store->begin_step();
+  store->begin_micro_step(1, true);
+  run_micro_step(
+      *store.store, layout, shape.tied, [](auto...) { return 0.0F; }, 0);
+  const double norm = store->reduce_gradients();
+  const AdamWParameters p = adamw_parameters(1, norm);
+
+  store->optimizer_step(p, alternating_decay(layout));
+
+  EXPECT_EQ(norm, 0.0);
+  for (const OwnedSlice& slice : store->owned()) {
+    for (std::int64_t i = 0; i < slice.count; ++i) {
+      const float before = initial_weight(slice.tensor, slice.begin + i);
+      if (slice.tensor % 2 == 0) {
+        ASSERT_NEAR(slice.master[i], before * (1.0 - p.lr * p.weight_decay), 1e-7);
+        ASSERT_TRUE(before == 0.0F || slice.master[i] != before);
+      } else {
+        ASSERT_EQ(slice.master[i], before);
+      }
+    }
+  }
+}
+
+TEST(ZeroStore, LeavesFrozenWeightsAlone) {
+  const FakeShape shape{.frozen = true};
+  const ModelLayout layout = fake_layout(shape);
+  LocalCommunicator comm;
+  const StoreUnderTest store = make_store(layout, {.compute = DType::bf16}, comm);
+  fill_weights(*store.store);
+
+  (void)train(*store.store, layout, shape, exact_gradient, comm, 2, 2);
+
+  for (const OwnedSlice& slice : store->owned()) {
+    const TensorLayout& tensor = layout.tensors[static_cast<std::size_t>(slice.tensor)];
+    if (tensor.part != PartKind::frozen) continue;
+    const UnitWeights weights = store->acquire(tensor.unit, stream);
+    for (std::int64_t i = 0; i < slice.count; ++i) {
+      ASSERT_EQ(slice.master[i], initial_weight(slice.tensor, i));
+      ASSERT_EQ(weights.of(tensor).as<bfloat16>()[i].bits, bfloat16(slice.master[i]).bits);
+    }
+    store->release(tensor.unit, stream);
+  }
+}
+
+TEST(ZeroStore, CountsAVersionUpWhenWeightsChange) {
+  const FakeShape shape;
+  const ModelLayout layout = fake_layout(shape);
+  LocalCommunicator comm;
+  const StoreUnderTest store = make_store(layout, {}, comm);
+  const auto version = [&] {
+    const std::uint64_t v = store->acquire(1, stream).version;
+    store->release(1, stream);
+    return v;
+  };
+  const std::uint64_t at_start = version();
+
+  store->weights_changed();
+  const std::uint64_t after_load = version();
+  (void)train(*store.store, layout, shape, exact_gradient, comm, 1, 1);
+
+  EXPECT_NE(after_load, at_start);
+  EXPECT_NE(version(), after_load);
+  EXPECT_EQ(version(), version());
+}
+
+TEST(ZeroStore, GivesNoPointersToWhatAUnitHasNot) {
+  const ModelLayout layout = fake_layout({});
+  LocalCommunicator comm;
+  const StoreUnderTest store = make_store(layout, {.train = false}, comm);
+
+  const UnitWeights weights = store->acquire(1, stream);
+
+  EXPECT_NE(weights.parts[0].data, nullptr);
+  EXPECT_EQ(weights.parts[1].data, nullptr);
+}
+
+TEST(ZeroStore, NamesWrongOrdersOfCalls) {
+  const FakeShape shape;
+  const ModelLayout layout = fake_layout(shape);
+  for (const int stage : {0, 3}) {
+    SpyCommunicator comm(0, 2);
+    const StoreUnderTest store = make_store(layout, {.stage = stage}, comm);
+    ZeroStore& s = *store.store;
+
+    EXPECT_THROW(s.release(1, stream), Error);
+    EXPECT_THROW((void)s.acquire(-1, stream), Error);
+    EXPECT_THROW((void)s.acquire(layout.unit_count(), stream), Error);
+    EXPECT_THROW((void)s.gradient(1, stream), Error);  // outside a micro step
+    EXPECT_THROW((void)s.reduce_gradients(), Error);
+    s.begin_step();
+    EXPECT_THROW(s.begin_micro_step(0, true), Error);
+    EXPECT_THROW(s.begin_micro_step(3, true), Error);
+    s.begin_micro_step(2, true);
+    EXPECT_THROW(s.gradient_ready(1, stream), Error);  // not opened
+    (void)s.gradient(1, stream);
+    EXPECT_THROW((void)s.reduce_gradients(), Error);  // still open
+    s.gradient_ready(1, stream);
+    EXPECT_THROW((void)s.gradient(1, stream), Error);  // handed in already
+    (void)s.acquire(1, stream);
+    (void)s.reduce_gradients();
+    EXPECT_THROW(s.optimizer_step(adamw_parameters(1, 1.0), alternating_decay(layout)), Error);  // held
+    s.release(1, stream);
+    EXPECT_THROW(s.optimizer_step(adamw_parameters(1, 1.0), {}), Error);
+    EXPECT_NO_THROW(s.optimizer_step(adamw_parameters(1, 1.0), alternating_decay(layout)));
+  }
+}
+
+TEST(ZeroStore, RefusesToHoldMoreUnitsThanThePlanHasRoomFor) {
+  const ModelLayout layout = fake_layout({});
+  SpyCommunicator comm(0, 2);
+  const StoreUnderTest store = make_store(layout, {.stage = 3}, comm);
+
+  (void)store->acquire(1, stream);
+  (void)store->acquire(2, stream);
+
+  EXPECT_THROW((void)store->acquire(3, stream), Error);
+  store->release(1, stream);
+  EXPECT_NO_THROW((void)store->acquire(3, stream));
+}
+
+TEST(ZeroStore, GivesARoomThatWasFetchedInVainToWhoNeedsIt) {
+  const ModelLayout layout = fake_layout({});
+  SpyCommunicator comm(0, 2);
+  const StoreUnderTest store = make_store(layout, {.stage = 3}, comm);
+
+  store->prefetch(1, stream);
+  store->prefetch(2, stream);
+  store->prefetch(3, stream);  // no room: only a hint
+
+  EXPECT_EQ(comm.count(CommOp::all_gather).calls, 2);
+  EXPECT_NO_THROW((void)store->acquire(3, stream));
+  EXPECT_EQ(comm.count(CommOp::all_gather).calls, 3);
+}
+
+TEST(ZeroStore, GathersAgainWhatWasFetchedBeforeTheWeightsChanged) {
+  const ModelLayout layout = fake_layout({});
+  SpyCommunicator comm(0, 2);
+  const StoreUnderTest store = make_store(layout, {.stage = 3}, comm);
+  store->prefetch(1, stream);
+
+  store->weights_changed();
+  (void)store->acquire(1, stream);
+
+  EXPECT_EQ(comm.count(CommOp::all_gather).calls, 2);
+}
+
+TEST(ZeroStore, PoisonsReleasedWeightsWhenChecked) {
+#ifdef DSTRAIN_CHECKED
+  const ModelLayout layout = fake_layout({});
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    SpyCommunicator comm(0, 2);
+    const StoreUnderTest store = make_store(layout, {.stage = 3, .compute = compute}, comm);
+
+    const ConstData weights = store->acquire(1, stream).parts[0];
+    store->release(1, stream);
+
+    for (std::int64_t i = 0; i < layout.units[1].parts[0].count; ++i) {
+      ASSERT_TRUE(
+          std::isnan(compute == DType::f32 ? weights.as<float>()[i] : static_cast<float>(weights.as<bfloat16>()[i])));
+    }
+  }
+#else
+  GTEST_SKIP() << "only in the checked preset";
+#endif
+}
+
+TEST(ZeroStore, RefusesTrainingWithoutItsBuffers) {
+  const ModelLayout layout = fake_layout({});
+  LocalCommunicator comm;
+  const StoreUnderTest weights = make_store(layout, {.train = false}, comm);
+  const StoreUnderTest gradients = make_store(layout, {.optimizer = false}, comm);
+
+  EXPECT_THROW(weights->begin_step(), Error);
+  EXPECT_THROW((void)weights->reduce_gradients(), Error);
+  gradients->begin_step();
+  EXPECT_THROW(gradients->optimizer_step(adamw_parameters(1, 1.0), alternating_decay(layout)), Error);
+}
+
+TEST(ZeroStore, RefusesAPlanMadeForSomethingElse) {
+  const ModelLayout layout = fake_layout({});
+  LocalCommunicator comm;
+  const StoreUnderTest one = make_store(layout, {.stage = 2}, comm);
+  SpyCommunicator two(0, 2);
+
+  EXPECT_THROW((void)make_zero_store(layout, {.stage = 2}, two, *one.arena, one.buffers, Device{}), Error);
+  EXPECT_THROW((void)make_zero_store(layout, {.stage = 1}, comm, *one.arena, one.buffers, Device{}), Error);
+}
+
+}  // namespace
+}  // namespace dstrain::test
