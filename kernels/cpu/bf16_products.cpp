@@ -5,11 +5,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "kernels/cpu/matmul_onednn.hpp"
 #include "kernels/cpu/simd/isa.hpp"
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 namespace dstrain::cpu {
 
@@ -17,8 +14,8 @@ namespace {
 
 struct Cpu {
   bool avx512_bf16 = false;
-  bool amx_bf16 = false;
   bool amd = false;
+  OnednnUnits onednn{};
 };
 
 Cpu this_cpu() noexcept {
@@ -26,10 +23,8 @@ Cpu this_cpu() noexcept {
 #if defined(__x86_64__)
   cpu.avx512_bf16 = __builtin_cpu_supports("avx512bf16") != 0;
   cpu.amd = __builtin_cpu_is("amd") != 0;
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  // Leaf 7: AMX-BF16 is bit 22 of EDX. oneDNN asks the kernel for the tile registers itself.
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0) cpu.amx_bf16 = (d >> 22 & 1U) != 0;
 #endif
+  cpu.onednn = onednn_units();
   return cpu;
 }
 
@@ -37,7 +32,7 @@ bool can_run(Bf16Products unit, const Cpu& cpu) noexcept {
   switch (unit) {
     case Bf16Products::convert: return true;
     case Bf16Products::pairs: return cpu.avx512_bf16 && isa() == Isa::avx512;
-    case Bf16Products::onednn: return detected_isa() == Isa::avx512;
+    case Bf16Products::onednn: return cpu.onednn.bf16 && isa() == Isa::avx512;
   }
   return false;
 }
@@ -51,7 +46,7 @@ Bf16Products choice_at_start() noexcept {
     if (name == "onednn" && can_run(Bf16Products::onednn, cpu)) return Bf16Products::onednn;
   }
   if (isa() != Isa::avx512) return Bf16Products::convert;
-  if (cpu.amx_bf16) return Bf16Products::onednn;
+  if (cpu.onednn.amx) return Bf16Products::onednn;
   return cpu.avx512_bf16 && cpu.amd ? Bf16Products::pairs : Bf16Products::convert;
 }
 
@@ -66,7 +61,7 @@ bool can_run(Bf16Products unit) noexcept { return can_run(unit, this_cpu()); }
 
 Bf16Products bf16_products() noexcept {
   const Bf16Products unit = chosen().load(std::memory_order_relaxed);
-  return unit == Bf16Products::pairs && isa() != Isa::avx512 ? Bf16Products::convert : unit;
+  return isa() == Isa::avx512 ? unit : Bf16Products::convert;
 }
 
 void use_bf16_products(Bf16Products unit) noexcept {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Matrix products on the CPU: checks, and which implementation takes the shape.
+#include <algorithm>
+
+#include "core/parallel.hpp"
 #include "kernels/cpu/backend.hpp"
 #include "kernels/cpu/bf16_products.hpp"
 #include "kernels/cpu/check.hpp"
@@ -41,6 +44,22 @@ Packing packing_of(DType a_b) {
 
 bool by_onednn(DType a_b) { return a_b == DType::bf16 && bf16_products() == Bf16Products::onednn; }
 
+/// Rows up to which y = x W^T is faster as dot products of rows, with nothing packed: generation.
+constexpr std::int64_t most_dot_rows = 16;
+
+bool by_dots(const MatmulShape& s) { return s.M <= most_dot_rows && !s.transpose_a && s.transpose_b; }
+
+constexpr IsaTables<GemmDotFunctions> dot_tables = DSTRAIN_ISA_TABLES(gemm_dot);
+
+void matmul_dots(Data c, ConstData a, ConstData b, const MatmulShape& s, bool accumulate) {
+  const auto multiply = dot_tables.get().multiply[storage_index(a.dtype, "matmul")];
+  const TileStore write = c.dtype == DType::bf16 ? TileStore::write_bf16 : TileStore::write_f32;
+  const std::int64_t grain = std::max<std::int64_t>(4, rows_grain(s.K) / 4 * 4);
+  parallel_for(s.N, grain, [&](std::int64_t begin, std::int64_t end) {
+    multiply({a.data, b.data, c.data, s.lda, s.ldb, s.ldc, s.M, begin, end, s.K}, accumulate ? TileStore::add_f32 : write);
+  });
+}
+
 bool is_empty(const MatmulShape& s) { return s.M == 0 || s.N == 0; }
 
 }  // namespace
@@ -48,7 +67,7 @@ bool is_empty(const MatmulShape& s) { return s.M == 0 || s.N == 0; }
 std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c) {
   check_dtypes(a_b, a_b, c, false);
   const MatmulShape s = with_strides(shape);
-  if (is_empty(s)) return 0;
+  if (is_empty(s) || by_dots(s)) return 0;
   if (by_onednn(a_b) && s.K > 0) return onednn_workspace_bytes(s, c);
   return packed_workspace_bytes(s, packing_of(a_b), c);
 }
@@ -57,6 +76,10 @@ void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShap
   check_dtypes(a.dtype, b.dtype, c.dtype, accumulate);
   const MatmulShape s = with_strides(shape);
   if (is_empty(s)) return;
+  if (by_dots(s)) {
+    matmul_dots(c, a, b, s, accumulate);
+    return;
+  }
   const std::int64_t needed = matmul_workspace_bytes(s, a.dtype, c.dtype);
   if (exec.workspace_bytes < needed) {
     throw ShapeError(fmt::format("matmul needs {} bytes of workspace and got {}", needed, exec.workspace_bytes));
@@ -71,7 +94,7 @@ void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShap
 void matmul_prepare(const MatmulShape& shape, DType a_b, DType c, bool accumulate) {
   check_dtypes(a_b, a_b, c, accumulate);
   const MatmulShape s = with_strides(shape);
-  if (by_onednn(a_b) && !is_empty(s) && s.K > 0) onednn_prepare(s, c, accumulate);
+  if (by_onednn(a_b) && !is_empty(s) && !by_dots(s) && s.K > 0) onednn_prepare(s, c, accumulate);
 }
 
 }  // namespace dstrain::cpu

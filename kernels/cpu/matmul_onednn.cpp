@@ -158,6 +158,16 @@ void transpose_a(const Grid& g, void* rows, ConstData a, std::int64_t lda) {
 
 }  // namespace
 
+OnednnUnits onednn_units() noexcept {
+  try {
+    const auto have = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+    const auto contains = [&](dnnl::cpu_isa isa) { return (have & static_cast<unsigned>(isa)) == static_cast<unsigned>(isa); };
+    return {contains(dnnl::cpu_isa::avx512_core_bf16), contains(dnnl::cpu_isa::avx512_core_amx)};
+  } catch (const dnnl::error&) {
+    return {false, false};
+  }
+}
+
 void onednn_prepare(const MatmulShape& shape, DType c, bool accumulate) { grid_of(shape, c, accumulate); }
 
 std::int64_t onednn_workspace_bytes(const MatmulShape& shape, DType c) {

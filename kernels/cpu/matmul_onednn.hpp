@@ -15,6 +15,13 @@ void matmul_onednn(void* workspace, Data c, ConstData a, ConstData b, const Matm
 /// Workspace for max_threads() threads: scratchpads, and A as rows where it is stored transposed. Makes the primitives.
 std::int64_t onednn_workspace_bytes(const MatmulShape& shape, DType c);
 
+/// What oneDNN may use here, as CPU, operating system and ONEDNN_MAX_CPU_ISA allow: products of bf16 at all, and matrix units.
+struct OnednnUnits {
+  bool bf16;
+  bool amx;
+};
+OnednnUnits onednn_units() noexcept;
+
 /// Makes the primitives of the shape (JIT), which are kept for the life of the process.
 void onednn_prepare(const MatmulShape& shape, DType c, bool accumulate);
 

@@ -21,6 +21,14 @@ constexpr IsaTables<ElementwiseFunctions> elementwise_tables = DSTRAIN_ISA_TABLE
 /// Rows of A that are packed in one go; a multiple of every vector length.
 constexpr std::int64_t pack_rows = 16;
 
+/// Products (M N K) that a thread must get for a parallel region to be worth its start.
+constexpr std::int64_t products_per_thread = std::int64_t{1} << 18;
+
+int threads_for(const MatmulShape& s) {
+  const std::int64_t worth = s.M * s.N / products_per_thread * s.K + s.M * s.N % products_per_thread * s.K / products_per_thread;
+  return static_cast<int>(std::clamp<std::int64_t>(worth, 1, max_threads()));
+}
+
 struct Product {
   Data c;
   ConstData a;
@@ -121,13 +129,13 @@ void work(const Product& p, std::int64_t m0, int thread, int threads, std::atomi
 }  // namespace
 
 std::int64_t packed_workspace_bytes(const MatmulShape& shape, Packing packing, DType c) {
-  const int threads = max_threads();
+  const int threads = threads_for(shape);
   return matmul_blocks(shape, packing, c, gemm_tables.get(), threads).workspace_bytes(threads);
 }
 
 void matmul_packed(void* workspace, Data c, ConstData a, ConstData b, const MatmulShape& shape, Packing packing, bool accumulate) {
   const GemmFunctions& f = gemm_tables.get();
-  const int threads = max_threads();
+  const int threads = threads_for(shape);
   const MatmulBlocks blocks = matmul_blocks(shape, packing, c.dtype, f, threads);
   auto* packed_a = static_cast<float*>(workspace);
   const Product p{c,      a, b, shape, packing, accumulate, blocks, f, packing == Packing::bf16_pairs ? gemm_bf16_tables.get().tile : f.tile_f32,

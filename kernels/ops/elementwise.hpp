@@ -20,7 +20,7 @@ void embedding_backward(const Exec& exec, float* dtable_VD, ConstData dy_TD, con
 
 /// dst = src converted (f32 <-> bf16, or a copy).
 void convert(const Exec& exec, Data dst, ConstData src, std::int64_t count);
-/// dst += src, both of one dtype.
+/// dst += src, both of one dtype, or f32 += bf16.
 void add(const Exec& exec, Data dst, ConstData src, std::int64_t count);
 void fill_zero(const Exec& exec, Data dst, std::int64_t count);
 /// x *= factor

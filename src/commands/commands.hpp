@@ -17,6 +17,7 @@ using Words = std::vector<std::string>;
 /// Each returns the exit code of the process; what is wrong is thrown as dstrain::Error and printed by main. `--help`
 /// is theirs.
 ExitCode config(const Words& words);
+ExitCode data(const Words& words);
 ExitCode inspect(const Words& words);
 ExitCode plan(const Words& words);
 ExitCode compare(const Words& words);

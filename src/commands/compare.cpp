@@ -18,7 +18,8 @@ namespace dstrain::commands {
 namespace {
 
 constexpr const char* kHelp =
-    "usage: dstrain compare MODEL_DIR reference.safetensors [--dtype float32|bfloat16] [--gradient_checkpointing false] [--json]\n"
+    "usage: dstrain compare MODEL_DIR reference.safetensors [--dtype float32|bfloat16] [--gradient_checkpointing "
+    "false] [--json]\n"
     "The reference holds input_ids, attention_mask, labels, logits, loss and grad.<name> of one right-padded batch.\n"
     "Exit code 0 where all agree: float32 logits and loss to 1e-5 + 1e-5 |x|, gradients to 1e-4 in their 2-norm.\n";
 
@@ -29,11 +30,12 @@ double ratio(const GradientError& g) { return g.norm > 0.0 ? g.difference / g.no
 
 void print_table(const CompareReport& r) {
   fmt::print("{:<52} {:>12} {:>12}\n", "gradient", "rel. error", "2-norm");
-  for (const GradientError& g : r.gradients) fmt::print("{:<52} {:>12.3e} {:>12.5g}{}\n", g.name, ratio(g), g.norm, g.good ? "" : "  differs");
+  for (const GradientError& g : r.gradients)
+    fmt::print("{:<52} {:>12.3e} {:>12.5g}{}\n", g.name, ratio(g), g.norm, g.good ? "" : "  differs");
   for (const auto& name : r.not_in_reference) fmt::print("{:<52} not in the reference\n", name);
   for (const auto& name : r.not_in_model) fmt::print("{:<52} not in the model\n", name);
-  fmt::print("\nlogits of {} tokens: largest error {:.3e} of values up to {:.4g}{}\n", r.tokens, r.largest_logit_error, r.largest_logit,
-             r.logits_good ? "" : "  differ");
+  fmt::print("\nlogits of {} tokens: largest error {:.3e} of values up to {:.4g}{}\n", r.tokens, r.largest_logit_error,
+             r.largest_logit, r.logits_good ? "" : "  differ");
   fmt::print("loss {:.7g}, reference {:.7g}{}\n", r.loss, r.reference_loss, r.loss_good ? "" : "  differs");
   fmt::print("{}\n", r.good() ? "agrees" : "does not agree");
 }
@@ -73,8 +75,9 @@ ExitCode compare(const Words& words) {
   decoder_options.max_position = reference.longest_row();
   decoder_options.threads = max_threads();
   std::shared_ptr<const DecoderBuffers> buffers;
-  LocalModel model(parsed.position(0), {.compute = decoder_options.dtype, .optimizer = false},
-                   [&](MemoryPlan& plan, const ModelSpec& spec) { buffers = plan_decoder(plan, spec, decoder_options); });
+  LocalModel model(
+      parsed.position(0), {.compute = decoder_options.dtype, .optimizer = false},
+      [&](MemoryPlan& plan, const ModelSpec& spec) { buffers = plan_decoder(plan, spec, decoder_options); });
   Decoder decoder(model.spec(), model.layout(), decoder_options, model.arena(), buffers, Device{});
 
   const auto begin = [&] {
@@ -86,9 +89,9 @@ ExitCode compare(const Words& words) {
       if (slice.tensor == tensor) std::copy_n(slice.gradient, slice.count, out + slice.begin);
     }
   };
-  const CompareReport report =
-      compare_with_reference(decoder, model.store(), model.spec(), model.layout(), reference, CompareTolerance::of(decoder_options.dtype),
-                             begin, [&] { (void)model.store().reduce_gradients(); }, gradient_of);
+  const CompareReport report = compare_with_reference(
+      decoder, model.store(), model.spec(), model.layout(), reference, CompareTolerance::of(decoder_options.dtype),
+      begin, [&] { (void)model.store().reduce_gradients(); }, gradient_of);
   if (parsed.has("json")) {
     print_json(report);
   } else {

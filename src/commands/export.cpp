@@ -21,7 +21,8 @@ namespace {
 constexpr const char* kHelp =
     "usage: dstrain export preset:NAME DIR [--seed 42] [--dtype float32|bfloat16]\n"
     "       dstrain export CONFIG.json DIR ...      the same for any architecture\n"
-    "Writes config.json and model.safetensors: matrices N(0, initializer_range), norms 1, biases 0. `dstrain train` with the same\n"
+    "Writes config.json and model.safetensors: matrices N(0, initializer_range), norms 1, biases 0. `dstrain train` "
+    "with the same\n"
     "preset and seed starts from the same weights. Presets: nano, 15m, 110m, 0.5b, 1b, 7b, 8b, 70b.\n";
 
 constexpr std::array<FlagSpec, 2> kFlags = {{{"seed"}, {"dtype"}}};
@@ -32,12 +33,14 @@ constexpr std::int64_t piece_elements = 1 << 20;
 void refuse_model_folder(const std::filesystem::path& folder) {
   for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"}) {
     if (std::filesystem::exists(folder / name)) {
-      throw ConfigError(fmt::format("{} already holds {}", folder.string(), name), folder.string(), "give a folder without a model");
+      throw ConfigError(fmt::format("{} already holds {}", folder.string(), name), folder.string(),
+                        "give a folder without a model");
     }
   }
 }
 
-void write_weights(const ModelSpec& spec, const ModelLayout& layout, const std::filesystem::path& folder, DType dtype, std::uint64_t seed) {
+void write_weights(const ModelSpec& spec, const ModelLayout& layout, const std::filesystem::path& folder, DType dtype,
+                   std::uint64_t seed) {
   std::vector<TensorInfo> tensors;
   for (const TensorLayout& tensor : layout.tensors) tensors.push_back({tensor.name, tensor.shape});
   SafetensorsModelWriter writer(folder, tensors, dtype);
@@ -74,7 +77,9 @@ ExitCode export_model(const Words& words) {
   const ModelLayout layout = make_layout(source.spec);
   write_weights(source.spec, layout, folder, dtype, static_cast<std::uint64_t>(seed));
   // Last: a folder with config.json is complete.
-  write_hf_folder(folder, {.config_json = source.spec.config_json}, dtype);
+  HfFolder files;
+  files.config_json = source.spec.config_json;
+  write_hf_folder(folder, files, dtype);
   fmt::print("{}: {} parameters, {}\n", folder.string(), layout.parameters,
              format_bytes(layout.parameters * static_cast<std::int64_t>(size_of(dtype))));
   return ExitCode::good;

@@ -20,15 +20,28 @@ namespace {
 
 constexpr const char* kHelp =
     "usage: dstrain generate MODEL_DIR --prompt \"text\" [--template NAME] [--system \"text\"]\n"
-    "       dstrain generate MODEL_DIR --prompts FILE.jsonl|- ...   lines: \"text\", {\"prompt\": ...} or {\"messages\": [...]}\n"
+    "       dstrain generate MODEL_DIR --prompts FILE.jsonl|- ...   lines: \"text\", {\"prompt\": ...} or "
+    "{\"messages\": [...]}\n"
     "Without --template the text goes on as it stands.\n"
     "  --do_sample true|false (true)  --temperature 0.95  --top_p 0.7  --top_k 50  --repetition_penalty 1.0\n"
     "  --max_new_tokens 1024  --seed 42  --skip_special_tokens true|false (true)\n"
     "  --dtype float32|bfloat16  --batch_size 8  --json (one line per prompt)\n";
 
-constexpr std::array<FlagSpec, 15> kFlags = {{{"prompt"}, {"prompts"}, {"template"}, {"system"}, {"do_sample"}, {"temperature"}, {"top_p"}, {"top_k"},
-                                             {"repetition_penalty"}, {"max_new_tokens"}, {"seed"}, {"skip_special_tokens"}, {"dtype"},
-                                             {"batch_size"}, {"json", false}}};
+constexpr std::array<FlagSpec, 15> kFlags = {{{"prompt"},
+                                              {"prompts"},
+                                              {"template"},
+                                              {"system"},
+                                              {"do_sample"},
+                                              {"temperature"},
+                                              {"top_p"},
+                                              {"top_k"},
+                                              {"repetition_penalty"},
+                                              {"max_new_tokens"},
+                                              {"seed"},
+                                              {"skip_special_tokens"},
+                                              {"dtype"},
+                                              {"batch_size"},
+                                              {"json", false}}};
 constexpr std::array<std::string_view, 1> kPositions = {"MODEL_DIR"};
 constexpr std::int64_t most_prompt_bytes = 256 << 20;
 
@@ -94,13 +107,15 @@ class TextStream {
   std::size_t printed_ = 0;
 };
 
-void print_answer(const Tokenizer& tokenizer, std::size_t number, const Generated& answer, bool skip_special, bool json) {
+void print_answer(const Tokenizer& tokenizer, std::size_t number, const Generated& answer, bool skip_special,
+                  bool json) {
   const std::string text = tokenizer.decode(answer.ids, skip_special);
   if (!json) {
     fmt::print("[{}] {}\n", number, text);
     return;
   }
-  const nlohmann::ordered_json line = {{"prompt", number}, {"text", text}, {"ids", answer.ids}, {"stopped", answer.stopped}};
+  const nlohmann::ordered_json line = {
+      {"prompt", number}, {"text", text}, {"ids", answer.ids}, {"stopped", answer.stopped}};
   fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
@@ -115,7 +130,8 @@ ExitCode generate(const Words& words) {
   const auto prompts = prompts_of(parsed);
   SamplingOptions sampling = sampling_of(parsed);
   const std::int64_t batch_size = parsed.integer_or("batch_size", 8);
-  if (batch_size < 1 || batch_size > 64) throw ConfigError(fmt::format("--batch_size is {}", batch_size), "command line", "give 1 to 64");
+  if (batch_size < 1 || batch_size > 64)
+    throw ConfigError(fmt::format("--batch_size is {}", batch_size), "command line", "give 1 to 64");
   const bool skip_special = parsed.boolean_or("skip_special_tokens", true);
 
   Tokenizer tokenizer = load_tokenizer(read_tokenizer_files(parsed.position(0)));
@@ -142,7 +158,8 @@ ExitCode generate(const Words& words) {
 
   const bool json = parsed.has("json");
   for (std::size_t first = 0; first < ids.size(); first += static_cast<std::size_t>(batch_size)) {
-    const auto batch = std::span(ids).subspan(first, std::min(static_cast<std::size_t>(batch_size), ids.size() - first));
+    const auto batch =
+        std::span(ids).subspan(first, std::min(static_cast<std::size_t>(batch_size), ids.size() - first));
     sampling.first_prompt = static_cast<std::uint32_t>(first);
     TextStream stream(tokenizer, skip_special);
     const bool one_text = ids.size() == 1 && !json;

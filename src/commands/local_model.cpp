@@ -26,7 +26,8 @@ DType dtype_of_flag(const std::string& text) {
 LocalModel::LocalModel(const std::string& folder, const ZeroOptions& options, const PlanMore& plan_more) {
   ModelSource source = open_model(folder);
   if (!source.has_weights) {
-    throw RefusedError(fmt::format("{} has no weights", folder), {}, "give a model folder with model.safetensors; `dstrain export` makes one");
+    throw RefusedError(fmt::format("{} has no weights", folder), {},
+                       "give a model folder with model.safetensors; `dstrain export` makes one");
   }
   spec_ = std::move(source.spec);
   layout_ = make_layout(spec_);
@@ -37,13 +38,15 @@ LocalModel::LocalModel(const std::string& folder, const ZeroOptions& options, co
   plan.finalize();
   const std::int64_t needed = plan.arena_bytes(MemoryKind::host) + plan.arena_bytes(MemoryKind::registered);
   if (needed > available_host_bytes()) {
-    throw RefusedError(fmt::format("{} are needed, {} are free", format_bytes(needed), format_bytes(available_host_bytes())), {},
-                       "use --dtype bfloat16, or a machine with more memory");
+    throw RefusedError(
+        fmt::format("{} are needed, {} are free", format_bytes(needed), format_bytes(available_host_bytes())), {},
+        "use --dtype bfloat16, or a machine with more memory");
   }
   arena_ = std::make_unique<Arena>(std::move(plan));
   store_ = make_zero_store(layout_, options, comm_, *arena_, buffers, Device{});
   const View scratch = (*arena_)[staging];
-  stream_in_weights(comm_, layout_, *store_, source.folder, std::span(scratch.as<float>(), static_cast<std::size_t>(scratch.count)));
+  stream_in_weights(comm_, layout_, *store_, source.folder,
+                    std::span(scratch.as<float>(), static_cast<std::size_t>(scratch.count)));
   store_->weights_changed();
 }
 

@@ -21,7 +21,8 @@ class LocalModel {
   using PlanMore = std::function<void(MemoryPlan& plan, const ModelSpec& spec)>;
 
   /// Reads config.json, plans (with what `plan_more` enters), allocates, reads the weights. Local.
-  /// @throws ConfigError, IoError naming the file;  RefusedError  the folder has no weights, or they do not fit into memory
+  /// @throws ConfigError, IoError naming the file;  RefusedError  the folder has no weights, or they do not fit into
+  /// memory
   LocalModel(const std::string& folder, const ZeroOptions& options, const PlanMore& plan_more);
 
   [[nodiscard]] const ModelSpec& spec() const noexcept { return spec_; }

@@ -13,12 +13,14 @@ using Json = nlohmann::json;
 
 std::string text_of(const Json& object, const char* key, const std::string& where) {
   const auto at = object.find(key);
-  if (at == object.end() || !at->is_string()) throw ConfigError(fmt::format("\"{}\" is missing or no string", key), where);
+  if (at == object.end() || !at->is_string())
+    throw ConfigError(fmt::format("\"{}\" is missing or no string", key), where);
   return at->get<std::string>();
 }
 
 void add_message(Prompt& prompt, const Json& message, const std::string& where) {
-  if (!message.is_object()) throw ConfigError("a message is no JSON object", where, R"({"role": "user", "content": "..."})");
+  if (!message.is_object())
+    throw ConfigError("a message is no JSON object", where, R"({"role": "user", "content": "..."})");
   const std::string role = text_of(message, "role", where);
   std::string content = text_of(message, "content", where);
   if (role == "system" && prompt.messages.empty()) {
@@ -43,7 +45,8 @@ Prompt prompt_of(const Json& line, const std::string& where) {
     prompt.messages.push_back({Role::user, text_of(line, "prompt", where)});
     if (line.contains("system")) prompt.system = text_of(line, "system", where);
   } else {
-    throw ConfigError("neither a string nor an object", where, R"(write "text", {"prompt": "text"} or {"messages": [...]} on each line)");
+    throw ConfigError("neither a string nor an object", where,
+                      R"(write "text", {"prompt": "text"} or {"messages": [...]} on each line)");
   }
   if (prompt.messages.size() % 2 == 0) throw ConfigError("the last message is not the user's", where);
   return prompt;
@@ -72,7 +75,8 @@ std::vector<Prompt> read_prompts(std::string_view jsonl, const std::string& wher
   return prompts;
 }
 
-std::vector<std::int32_t> encode_prompt(const Prompt& prompt, const Tokenizer& tokenizer, const std::optional<Template>& chat_template) {
+std::vector<std::int32_t> encode_prompt(const Prompt& prompt, const Tokenizer& tokenizer,
+                                        const std::optional<Template>& chat_template) {
   if (!chat_template) return tokenizer.encode(prompt.messages.back().content, true);
   std::vector<Message> messages = prompt.messages;
   messages.push_back({Role::assistant, ""});

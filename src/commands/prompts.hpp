@@ -19,12 +19,14 @@ struct Prompt {
   std::string system;
 };
 
-/// One prompt per line: a JSON string, {"prompt": "...", "system": "..."} or {"messages": [{"role": ..., "content": ...}, ...]}.
+/// One prompt per line: a JSON string, {"prompt": "...", "system": "..."} or {"messages": [{"role": ..., "content":
+/// ...}, ...]}.
 /// @throws ConfigError  naming `where`:line and what is wrong with it
 std::vector<Prompt> read_prompts(std::string_view jsonl, const std::string& where);
 
-/// Token ids that ask for an answer: every turn as the template has it, without the last answer. Without a template the last
-/// message's text goes on as it stands, with the tokens that the tokenizer puts around a text.
-std::vector<std::int32_t> encode_prompt(const Prompt& prompt, const Tokenizer& tokenizer, const std::optional<Template>& chat_template);
+/// Token ids that ask for an answer: every turn as the template has it, without the last answer. Without a template the
+/// last message's text goes on as it stands, with the tokens that the tokenizer puts around a text.
+std::vector<std::int32_t> encode_prompt(const Prompt& prompt, const Tokenizer& tokenizer,
+                                        const std::optional<Template>& chat_template);
 
 }  // namespace dstrain::commands

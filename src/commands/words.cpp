@@ -40,7 +40,8 @@ ParsedWords::ParsedWords(const std::vector<std::string>& words, std::span<const 
     const auto equals = word.find('=');
     const std::string name = word.substr(2, equals == std::string::npos ? equals : equals - 2);
     const auto spec = std::find_if(flags.begin(), flags.end(), [&](const FlagSpec& f) { return f.name == name; });
-    if (spec == flags.end()) throw ConfigError(fmt::format("unknown flag --{}", name), command_line, "--help lists the flags");
+    if (spec == flags.end())
+      throw ConfigError(fmt::format("unknown flag --{}", name), command_line, "--help lists the flags");
     std::string value = "true";
     if (equals != std::string::npos) {
       value = word.substr(equals + 1);
@@ -51,10 +52,12 @@ ParsedWords::ParsedWords(const std::vector<std::string>& words, std::span<const 
     if (!values_.emplace(name, value).second) throw ConfigError(fmt::format("--{} is given twice", name), command_line);
   }
   if (positions_.size() < positions.size()) {
-    throw ConfigError(fmt::format("{} is missing", positions[positions_.size()]), command_line, "--help shows what is needed");
+    throw ConfigError(fmt::format("{} is missing", positions[positions_.size()]), command_line,
+                      "--help shows what is needed");
   }
   if (positions_.size() > positions.size()) {
-    throw ConfigError(fmt::format("\"{}\" is one word too many", positions_[positions.size()]), command_line, "--help shows what is needed");
+    throw ConfigError(fmt::format("\"{}\" is one word too many", positions_[positions.size()]), command_line,
+                      "--help shows what is needed");
   }
 }
 

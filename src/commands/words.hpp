@@ -25,7 +25,8 @@ class ParsedWords {
  public:
   /// @throws ConfigError  an unknown flag, a flag without its value, one given twice, or fewer or more plain words than
   ///                      `positions` names
-  ParsedWords(const std::vector<std::string>& words, std::span<const FlagSpec> flags, std::span<const std::string_view> positions);
+  ParsedWords(const std::vector<std::string>& words, std::span<const FlagSpec> flags,
+              std::span<const std::string_view> positions);
 
   [[nodiscard]] const std::string& position(std::size_t i) const { return positions_.at(i); }
   [[nodiscard]] bool has(std::string_view flag) const { return values_.contains(std::string(flag)); }

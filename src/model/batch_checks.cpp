@@ -9,7 +9,8 @@ namespace {
 
 void check_sizes(const MicroBatch& b, const BatchLimits& limits) {
   if (b.padded_tokens < b.tokens || b.padded_tokens > limits.tokens) {
-    throw ShapeError(fmt::format("a micro-batch of {} tokens in {} rows; {} rows were planned", b.tokens, b.padded_tokens, limits.tokens));
+    throw ShapeError(fmt::format("a micro-batch of {} tokens in {} rows; {} rows were planned", b.tokens,
+                                 b.padded_tokens, limits.tokens));
   }
   const auto T = static_cast<std::size_t>(b.padded_tokens);
   if (b.input_ids.size() < T || b.position_ids.size() < T || b.targets.size() < T || b.weights.size() < T) {
@@ -22,7 +23,8 @@ void check_segments(const MicroBatch& b) {
   bool good = cu.size() >= 2 && cu.front() == 0 && cu.back() == b.tokens;
   for (std::size_t i = 1; good && i < cu.size(); ++i) good = cu[i] >= cu[i - 1] && cu[i] - cu[i - 1] <= b.max_seqlen;
   if (!good) {
-    throw ShapeError(fmt::format("the segments of a micro-batch do not cover its {} tokens in pieces of at most {}", b.tokens, b.max_seqlen));
+    throw ShapeError(fmt::format("the segments of a micro-batch do not cover its {} tokens in pieces of at most {}",
+                                 b.tokens, b.max_seqlen));
   }
 }
 
@@ -35,12 +37,14 @@ void check_batch(const MicroBatch& b, const BatchLimits& limits) {
     const auto i = static_cast<std::size_t>(t);
     const std::int32_t id = b.input_ids[i];
     if (id < 0 || id >= limits.vocab_size || b.targets[i] >= limits.vocab_size) {
-      throw ConfigError(fmt::format("token id {} is outside the model's vocabulary of {}", id < 0 || id >= limits.vocab_size ? id : b.targets[i],
-                                    limits.vocab_size),
-                        {}, "the tokenizer does not belong to this model, or has more tokens than its embedding has rows");
+      throw ConfigError(fmt::format("token id {} is outside the model's vocabulary of {}",
+                                    id < 0 || id >= limits.vocab_size ? id : b.targets[i], limits.vocab_size),
+                        {},
+                        "the tokenizer does not belong to this model, or has more tokens than its embedding has rows");
     }
     if (b.position_ids[i] < 0 || b.position_ids[i] >= limits.positions) {
-      throw ShapeError(fmt::format("position {} of a token; {} positions were planned", b.position_ids[i], limits.positions));
+      throw ShapeError(
+          fmt::format("position {} of a token; {} positions were planned", b.position_ids[i], limits.positions));
     }
     if (t >= b.tokens && b.targets[i] >= 0) throw ShapeError("a padding row has a target");
   }

@@ -9,8 +9,8 @@
 namespace dstrain {
 
 struct BatchLimits {
-  std::int64_t tokens;      ///< rows that were planned
-  std::int64_t positions;   ///< rows of the RoPE tables
+  std::int64_t tokens;     ///< rows that were planned
+  std::int64_t positions;  ///< rows of the RoPE tables
   std::int64_t vocab_size;
 };
 

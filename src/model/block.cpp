@@ -48,9 +48,10 @@ AttentionShape Block::attention_shape(const BlockRows& rows) const {
   return a;
 }
 
-void Block::project(const Exec& exec, const UnitWeights& w, const BlockRows& rows, const RopeTables& rope, ConstData residual,
-                    ConstData delta, const BlockActivations& a, const BlockScratch& s) const {
-  ops::rms_norm_forward(exec, s.normed_TD, a.input_TD, a.rstd_input_T, residual, delta, w.of(*input_norm_), eps_, {rows.T, sizes_.D});
+void Block::project(const Exec& exec, const UnitWeights& w, const BlockRows& rows, const RopeTables& rope,
+                    ConstData residual, ConstData delta, const BlockActivations& a, const BlockScratch& s) const {
+  ops::rms_norm_forward(exec, s.normed_TD, a.input_TD, a.rstd_input_T, residual, delta, w.of(*input_norm_), eps_,
+                        {rows.T, sizes_.D});
   qkv_.forward(exec, a.qkv, s.normed_TD, rows.T, w);
   // q and k lie side by side: one rotation over the heads of both.
   const RopeShape rotation{rows.T, sizes_.heads + sizes_.kv_heads, sizes_.head_dim, sizes_.qkv_width()};
@@ -64,36 +65,41 @@ void Block::attend(const Exec& exec, const BlockRows& rows, const BlockActivatio
   ops::fill_zero(exec, a.attention_TQ.at(rows.tokens * sizes_.Q), (rows.T - rows.tokens) * sizes_.Q);
 }
 
-void Block::expand(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a, const BlockScratch& s) const {
+void Block::expand(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a,
+                   const BlockScratch& s) const {
   o_.forward(exec, s.delta_TD, a.attention_TQ, T, w);
-  ops::rms_norm_forward(exec, s.normed_TD, a.middle_TD, a.rstd_middle_T, a.input_TD, s.delta_TD, w.of(*middle_norm_), eps_,
-                        {T, sizes_.D});
+  ops::rms_norm_forward(exec, s.normed_TD, a.middle_TD, a.rstd_middle_T, a.input_TD, s.delta_TD, w.of(*middle_norm_),
+                        eps_, {T, sizes_.D});
   gate_up_.forward(exec, a.gate_up, s.normed_TD, T, w);
 }
 
-void Block::contract(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a, const BlockScratch& s) const {
+void Block::contract(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a,
+                     const BlockScratch& s) const {
   ops::swiglu_forward(exec, s.hidden_TF, a.gate_up, T, sizes_.F);
   down_.forward(exec, s.delta_TD, s.hidden_TF, T, w);
 }
 
-void Block::feed_forward_backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, std::int64_t T, Data dx_TD,
-                                  const BlockActivations& a, const BlockScratch& s, bool normed_is_middle) const {
+void Block::feed_forward_backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, std::int64_t T,
+                                  Data dx_TD, const BlockActivations& a, const BlockScratch& s,
+                                  bool normed_is_middle) const {
   ops::swiglu_forward(exec, s.hidden_TF, a.gate_up, T, sizes_.F);
   down_.weight_gradient(exec, g, dx_TD, s.hidden_TF, T);
   down_.input_gradient(exec, s.hidden_TF, dx_TD, T, w);  // hidden is not needed any more: its gradient takes its place
   ops::swiglu_backward(exec, a.gate_up, s.hidden_TF, a.gate_up, T, sizes_.F);
 
   if (!normed_is_middle) {
-    ops::rms_norm_forward(exec, s.normed_TD, {}, a.rstd_middle_T, a.middle_TD, {}, w.of(*middle_norm_), eps_, {T, sizes_.D});
+    ops::rms_norm_forward(exec, s.normed_TD, {}, a.rstd_middle_T, a.middle_TD, {}, w.of(*middle_norm_), eps_,
+                          {T, sizes_.D});
   }
   gate_up_.weight_gradient(exec, g, a.gate_up, s.normed_TD, T);
   gate_up_.input_gradient(exec, s.delta_TD, a.gate_up, T, w);
-  ops::rms_norm_backward(exec, dx_TD, norm_gradient(g, *middle_norm_), s.delta_TD, a.middle_TD, w.of(*middle_norm_), a.rstd_middle_T,
-                         {T, sizes_.D}, true, g.accumulate);
+  ops::rms_norm_backward(exec, dx_TD, norm_gradient(g, *middle_norm_), s.delta_TD, a.middle_TD, w.of(*middle_norm_),
+                         a.rstd_middle_T, {T, sizes_.D}, true, g.accumulate);
 }
 
-void Block::backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, const BlockRows& rows, const RopeTables& rope,
-                     Data dx_TD, const BlockActivations& a, const BlockScratch& s, bool normed_is_middle) const {
+void Block::backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, const BlockRows& rows,
+                     const RopeTables& rope, Data dx_TD, const BlockActivations& a, const BlockScratch& s,
+                     bool normed_is_middle) const {
   const std::int64_t T = rows.T;
   feed_forward_backward(exec, w, g, T, dx_TD, a, s, normed_is_middle);
 
@@ -101,16 +107,16 @@ void Block::backward(const Exec& exec, const UnitWeights& w, const UnitGradient&
   o_.input_gradient(exec, s.dattention_TQ, dx_TD, T, w);
   const std::int64_t k = sizes_.Q;
   const std::int64_t v = sizes_.Q + sizes_.KV;
-  ops::attention_backward(exec, s.dqkv, s.dqkv.at(k), s.dqkv.at(v), s.dattention_TQ, a.attention_TQ, a.lse_NT, a.qkv, a.qkv.at(k),
-                          a.qkv.at(v), attention_shape(rows));
+  ops::attention_backward(exec, s.dqkv, s.dqkv.at(k), s.dqkv.at(v), s.dattention_TQ, a.attention_TQ, a.lse_NT, a.qkv,
+                          a.qkv.at(k), a.qkv.at(v), attention_shape(rows));
   const RopeShape rotation{T, sizes_.heads + sizes_.kv_heads, sizes_.head_dim, sizes_.qkv_width()};
   ops::rope(exec, s.dqkv, rope.cos(), rope.sin(), rows.positions_T, rotation, true);
 
   ops::rms_norm_forward(exec, s.normed_TD, {}, a.rstd_input_T, a.input_TD, {}, w.of(*input_norm_), eps_, {T, sizes_.D});
   qkv_.weight_gradient(exec, g, s.dqkv, s.normed_TD, T);
   qkv_.input_gradient(exec, s.delta_TD, s.dqkv, T, w);
-  ops::rms_norm_backward(exec, dx_TD, norm_gradient(g, *input_norm_), s.delta_TD, a.input_TD, w.of(*input_norm_), a.rstd_input_T,
-                         {T, sizes_.D}, true, g.accumulate);
+  ops::rms_norm_backward(exec, dx_TD, norm_gradient(g, *input_norm_), s.delta_TD, a.input_TD, w.of(*input_norm_),
+                         a.rstd_input_T, {T, sizes_.D}, true, g.accumulate);
 }
 
 }  // namespace dstrain

@@ -15,12 +15,12 @@ namespace dstrain {
 
 /// What forward leaves for backward.
 struct BlockActivations {
-  Data input_TD;       ///< residual stream before the block
-  Data middle_TD;      ///< residual stream after attention; may be input_TD where no backward follows
-  Data qkv;            ///< [T, Q + 2 KV], rotated
+  Data input_TD;   ///< residual stream before the block
+  Data middle_TD;  ///< residual stream after attention; may be input_TD where no backward follows
+  Data qkv;        ///< [T, Q + 2 KV], rotated
   Data attention_TQ;
-  Data gate_up;        ///< [T, 2 F]
-  float* lse_NT;       ///< may be null where no backward follows
+  Data gate_up;   ///< [T, 2 F]
+  float* lse_NT;  ///< may be null where no backward follows
   float* rstd_input_T;
   float* rstd_middle_T;
 };
@@ -28,7 +28,7 @@ struct BlockActivations {
 /// Buffers whose contents no one else relies on.
 struct BlockScratch {
   Data normed_TD;
-  Data delta_TD;   ///< forward: what the last product adds to the residual stream
+  Data delta_TD;  ///< forward: what the last product adds to the residual stream
   Data hidden_TF;
   Data dattention_TQ;
   Data dqkv;
@@ -50,19 +50,22 @@ class Block {
   Block(const ModelSpec& spec, const ModelLayout& layout, std::int64_t layer);
 
   /// input = residual + delta (where delta.data is not null), then norm, q k v, rotation.
-  void project(const Exec& exec, const UnitWeights& w, const BlockRows& rows, const RopeTables& rope, ConstData residual, ConstData delta,
-               const BlockActivations& a, const BlockScratch& s) const;
+  void project(const Exec& exec, const UnitWeights& w, const BlockRows& rows, const RopeTables& rope,
+               ConstData residual, ConstData delta, const BlockActivations& a, const BlockScratch& s) const;
   /// Attention of the rows among themselves. Rows outside every segment are set to zero.
   void attend(const Exec& exec, const BlockRows& rows, const BlockActivations& a) const;
   /// Output projection, middle = input + it, norm, gate and up.
-  void expand(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a, const BlockScratch& s) const;
+  void expand(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a,
+              const BlockScratch& s) const;
   /// delta = what the feed-forward layer adds to middle.
-  void contract(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a, const BlockScratch& s) const;
+  void contract(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a,
+                const BlockScratch& s) const;
 
   /// dx_TD: gradient of the block's output on entry, of its input on return. Overwrites a.gate_up.
   /// @param normed_is_middle  s.normed_TD still holds the norm of a.middle_TD (after expand())
-  void backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, const BlockRows& rows, const RopeTables& rope, Data dx_TD,
-                const BlockActivations& a, const BlockScratch& s, bool normed_is_middle) const;
+  void backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, const BlockRows& rows,
+                const RopeTables& rope, Data dx_TD, const BlockActivations& a, const BlockScratch& s,
+                bool normed_is_middle) const;
 
   /// Attention of this block with training's strides; segments and T are left for the caller where they differ.
   [[nodiscard]] AttentionShape attention_shape(const BlockRows& rows) const;

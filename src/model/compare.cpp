@@ -76,8 +76,9 @@ bool CompareReport::good() const noexcept {
          std::all_of(gradients.begin(), gradients.end(), [](const GradientError& g) { return g.good; });
 }
 
-CompareReport compare_with_reference(Decoder& decoder, ParameterStore& store, const ModelSpec& spec, const ModelLayout& layout,
-                                     const ReferenceFile& reference, const CompareTolerance& tolerance, const std::function<void()>& begin,
+CompareReport compare_with_reference(Decoder& decoder, ParameterStore& store, const ModelSpec& spec,
+                                     const ModelLayout& layout, const ReferenceFile& reference,
+                                     const CompareTolerance& tolerance, const std::function<void()>& begin,
                                      const std::function<void()>& finish, const GradientReader& gradient_of) {
   CompareReport report;
   compare_logits(decoder, store, spec, reference, tolerance, report);
@@ -92,7 +93,8 @@ CompareReport compare_with_reference(Decoder& decoder, ParameterStore& store, co
   for (const TensorLayout& tensor : layout.tensors) compare_gradient(tensor, reference, tolerance, gradient_of, report);
   for (const std::string& name : reference.gradient_names()) {
     // A tied head stands in some files a second time under its own name.
-    if (layout.find(name) < 0 && !(spec.tie_word_embeddings && name == "lm_head.weight")) report.not_in_model.push_back(name);
+    if (layout.find(name) < 0 && !(spec.tie_word_embeddings && name == "lm_head.weight"))
+      report.not_in_model.push_back(name);
   }
   return report;
 }

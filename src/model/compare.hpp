@@ -18,8 +18,8 @@ struct CompareTolerance {
   double relative = 1e-5;
   double gradient = 1e-4;
 
-  /// f32: what two f32 programs reach. bf16 against an f32 reference: 32 units in the last place (2^-8 each); in every block some
-  /// dozen stored values are rounded on the way there and back, and sums over tokens cancel.
+  /// f32: what two f32 programs reach. bf16 against an f32 reference: 32 units in the last place (2^-8 each); in every
+  /// block some dozen stored values are rounded on the way there and back, and sums over tokens cancel.
   static CompareTolerance of(DType dtype) noexcept;
 };
 
@@ -39,7 +39,7 @@ struct CompareReport {
   double largest_logit_error = 0.0;
   double largest_logit = 0.0;
   bool logits_good = false;
-  std::vector<GradientError> gradients;     ///< in layout order
+  std::vector<GradientError> gradients;       ///< in layout order
   std::vector<std::string> not_in_reference;  ///< tensors of the model without a reference gradient
   std::vector<std::string> not_in_model;      ///< reference gradients without a tensor
   [[nodiscard]] bool good() const noexcept;
@@ -51,8 +51,9 @@ using GradientReader = std::function<void(std::int32_t index, float* out)>;
 /// Runs the reference's batch forward and backward and compares. `begin` and `finish` are called around the pass with
 /// gradients (a store's begin_micro_step and reduction). Collective where the store is.
 /// @throws IoError where the reference does not belong to this model
-CompareReport compare_with_reference(Decoder& decoder, ParameterStore& store, const ModelSpec& spec, const ModelLayout& layout,
-                                     const ReferenceFile& reference, const CompareTolerance& tolerance, const std::function<void()>& begin,
+CompareReport compare_with_reference(Decoder& decoder, ParameterStore& store, const ModelSpec& spec,
+                                     const ModelLayout& layout, const ReferenceFile& reference,
+                                     const CompareTolerance& tolerance, const std::function<void()>& begin,
                                      const std::function<void()>& finish, const GradientReader& gradient_of);
 
 }  // namespace dstrain

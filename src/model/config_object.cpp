@@ -24,7 +24,8 @@ std::string shown(const json& value) {
 
 ConfigObject::ConfigObject(const json& object, std::string where, std::string prefix)
     : object_(object), where_(std::move(where)), prefix_(std::move(prefix)) {
-  if (!object_.is_object()) throw ConfigError(prefix_.empty() ? "not a JSON object" : prefix_ + " is not a JSON object", where_);
+  if (!object_.is_object())
+    throw ConfigError(prefix_.empty() ? "not a JSON object" : prefix_ + " is not a JSON object", where_);
 }
 
 const json* ConfigObject::find(const char* key) const {
@@ -41,7 +42,8 @@ void ConfigObject::refuse(const char* key, const std::string& problem, const std
 std::int64_t ConfigObject::whole(const char* key, const json& value, std::int64_t low, std::int64_t high) const {
   // In f64 first: an unsigned number beyond int64 must not wrap into the range.
   const double as_double = value.is_number() ? value.get<double>() : std::nan("");
-  if (!(as_double == std::floor(as_double)) || as_double < static_cast<double>(low) || as_double > static_cast<double>(high)) {
+  if (!(as_double == std::floor(as_double)) || as_double < static_cast<double>(low) ||
+      as_double > static_cast<double>(high)) {
     refuse(key, fmt::format("is {}; a whole number from {} to {} is needed", shown(value), low, high));
   }
   return value.is_number_float() ? static_cast<std::int64_t>(as_double) : value.get<std::int64_t>();
@@ -53,7 +55,8 @@ std::int64_t ConfigObject::integer(const char* key, std::int64_t low, std::int64
   return whole(key, *value, low, high);
 }
 
-std::int64_t ConfigObject::integer_or(const char* key, std::int64_t fallback, std::int64_t low, std::int64_t high) const {
+std::int64_t ConfigObject::integer_or(const char* key, std::int64_t fallback, std::int64_t low,
+                                      std::int64_t high) const {
   return has(key) ? integer(key, low, high) : fallback;
 }
 

@@ -22,7 +22,8 @@ class ConfigObject {
 
   /// A whole number in [low, high]. A float without a fraction ("2048.0") is one.
   [[nodiscard]] std::int64_t integer(const char* key, std::int64_t low, std::int64_t high) const;
-  [[nodiscard]] std::int64_t integer_or(const char* key, std::int64_t fallback, std::int64_t low, std::int64_t high) const;
+  [[nodiscard]] std::int64_t integer_or(const char* key, std::int64_t fallback, std::int64_t low,
+                                        std::int64_t high) const;
   [[nodiscard]] double number(const char* key, double low, double high) const;
   [[nodiscard]] double number_or(const char* key, double fallback, double low, double high) const;
   [[nodiscard]] std::optional<double> maybe_number(const char* key, double low, double high) const;
@@ -38,7 +39,8 @@ class ConfigObject {
 
  private:
   [[nodiscard]] const nlohmann::json* find(const char* key) const;
-  [[nodiscard]] std::int64_t whole(const char* key, const nlohmann::json& value, std::int64_t low, std::int64_t high) const;
+  [[nodiscard]] std::int64_t whole(const char* key, const nlohmann::json& value, std::int64_t low,
+                                   std::int64_t high) const;
 
   const nlohmann::json& object_;
   std::string where_;

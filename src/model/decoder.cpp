@@ -16,8 +16,8 @@
 namespace dstrain {
 
 struct Decoder::Impl {
-  Impl(const ModelSpec& model, const ModelLayout& layout_in, const Arena& arena_in, std::shared_ptr<const DecoderBuffers> buffers_in,
-       Device device)
+  Impl(const ModelSpec& model, const ModelLayout& layout_in, const Arena& arena_in,
+       std::shared_ptr<const DecoderBuffers> buffers_in, Device device)
       : spec(model),
         layout(layout_in),
         sizes(spec),
@@ -55,19 +55,23 @@ struct Decoder::Impl {
   }
 
   [[nodiscard]] BlockScratch scratch() const {
-    return {data(buffers->normed), data(buffers->delta), data(buffers->hidden), data(buffers->dattention), data(buffers->dqkv)};
+    return {data(buffers->normed), data(buffers->delta), data(buffers->hidden), data(buffers->dattention),
+            data(buffers->dqkv)};
   }
 
   [[nodiscard]] HeadBuffers head_buffers() const {
     // The last residual sum may take the place of what is added to it.
     const bool narrow = options.dtype != DType::f32;
-    return {data(buffers->normed),           data(buffers->delta),
-            data(buffers->rstd_final).as<float>(), data(buffers->logits).as<float>(),
-            narrow ? data(buffers->dlogits) : data(buffers->logits), data(buffers->nll).as<float>()};
+    return {data(buffers->normed),
+            data(buffers->delta),
+            data(buffers->rstd_final).as<float>(),
+            data(buffers->logits).as<float>(),
+            narrow ? data(buffers->dlogits) : data(buffers->logits),
+            data(buffers->nll).as<float>()};
   }
 
   [[nodiscard]] static BlockRows rows_of(const MicroBatch& batch) {
-    return {batch.padded_tokens, batch.tokens, static_cast<std::int64_t>(batch.cu_seqlens.size()) - 1,
+    return {batch.padded_tokens,     batch.tokens,     static_cast<std::int64_t>(batch.cu_seqlens.size()) - 1,
             batch.cu_seqlens.data(), batch.max_seqlen, batch.position_ids.data()};
   }
 
@@ -102,7 +106,8 @@ void Decoder::Impl::embed(ParameterStore& store, const MicroBatch& batch) {
   const UnitWeights weights = store.acquire(0, exec.stream);
   store.prefetch(1, exec.stream);
   if (batch.tokens > 0) {
-    ops::embedding_forward(exec, activations(0).input_TD, weights.of(*embedding), batch.input_ids.data(), batch.padded_tokens, sizes.D);
+    ops::embedding_forward(exec, activations(0).input_TD, weights.of(*embedding), batch.input_ids.data(),
+                           batch.padded_tokens, sizes.D);
   }
   store.release(0, exec.stream);
 }
@@ -119,7 +124,8 @@ void Decoder::Impl::run_blocks(ParameterStore& store, const MicroBatch& batch) {
       const Block& block = blocks[static_cast<std::size_t>(layer)];
       const BlockActivations a = activations(layer);
       const bool first = layer == 0;
-      block.project(exec, weights, rows, rope, first ? a.input_TD : activations(layer - 1).middle_TD, first ? Data{} : s.delta_TD, a, s);
+      block.project(exec, weights, rows, rope, first ? a.input_TD : activations(layer - 1).middle_TD,
+                    first ? Data{} : s.delta_TD, a, s);
       block.attend(exec, rows, a);
       block.expand(exec, weights, rows.T, a, s);
       block.contract(exec, weights, rows.T, a, s);
@@ -141,7 +147,8 @@ void Decoder::Impl::release_head(ParameterStore& store) {
 }
 
 void Decoder::Impl::normalise(const HeadWeights& weights, const MicroBatch& batch) {
-  head.normalise(exec, weights, batch.padded_tokens, activations(sizes.layers - 1).middle_TD, data(buffers->delta), head_buffers());
+  head.normalise(exec, weights, batch.padded_tokens, activations(sizes.layers - 1).middle_TD, data(buffers->delta),
+                 head_buffers());
 }
 
 ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward) {
@@ -194,11 +201,13 @@ void Decoder::Impl::block_backward(ParameterStore& store, const MicroBatch& batc
 
 Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options, const Arena& arena,
                  std::shared_ptr<const DecoderBuffers> buffers, Device device) {
-  DSTRAIN_CHECK(buffers != nullptr && buffers->options.dtype == options.dtype && buffers->options.train == options.train &&
+  DSTRAIN_CHECK(buffers != nullptr && buffers->options.dtype == options.dtype &&
+                    buffers->options.train == options.train &&
                     buffers->options.gradient_checkpointing == options.gradient_checkpointing &&
                     buffers->options.max_tokens == options.max_tokens,
                 "the decoder's plan was made for other options");
-  DSTRAIN_CHECK(max_threads() <= options.threads, "{} threads are at work, the plan is for {}", max_threads(), options.threads);
+  DSTRAIN_CHECK(max_threads() <= options.threads, "{} threads are at work, the plan is for {}", max_threads(),
+                options.threads);
   impl_ = std::make_unique<Impl>(spec, layout, arena, std::move(buffers), device);
 }
 
@@ -225,18 +234,19 @@ void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {
   // The look-up needs no weights on the way back. A tied matrix already holds the head's part: the store says "add".
   const UnitGradient gradient = store.gradient(0, m.exec.stream);
   if (batch.tokens > 0 && m.embedding->part == PartKind::trainable) {
-    ops::embedding_backward(m.exec, gradient.of(*m.embedding), m.data(m.buffers->dx), batch.input_ids.data(), batch.tokens, m.sizes.D,
-                            m.sizes.V, gradient.accumulate);
+    ops::embedding_backward(m.exec, gradient.of(*m.embedding), m.data(m.buffers->dx), batch.input_ids.data(),
+                            batch.tokens, m.sizes.D, m.sizes.V, gradient.accumulate);
   }
   store.gradient_ready(0, m.exec.stream);
 }
 
 const float* Decoder::nll() const noexcept { return impl_->arena[impl_->buffers->nll].as<float>(); }
 
-void Decoder::logits(ParameterStore& store, const MicroBatch& batch, std::int64_t begin, std::int64_t count, float* logits) {
+void Decoder::logits(ParameterStore& store, const MicroBatch& batch, std::int64_t begin, std::int64_t count,
+                     float* logits) {
   Impl& m = *impl_;
-  DSTRAIN_CHECK(begin >= 0 && count >= 0 && begin + count <= batch.padded_tokens, "rows [{}, {}) of {}", begin, begin + count,
-                batch.padded_tokens);
+  DSTRAIN_CHECK(begin >= 0 && count >= 0 && begin + count <= batch.padded_tokens, "rows [{}, {}) of {}", begin,
+                begin + count, batch.padded_tokens);
   m.begin(batch);
   m.embed(store, batch);
   m.run_blocks(store, batch);

@@ -16,16 +16,19 @@ constexpr std::int64_t logits_bytes = 64 << 20;
 constexpr std::int64_t fewest_chunk_rows = 256;  // fewer rows would leave the head's products to memory bandwidth
 constexpr std::int64_t row_step = 64;
 
-/// About 64 MiB of f32 logits. Depends on the vocabulary alone, so that the head's sums fall into the same chunks everywhere.
+/// About 64 MiB of f32 logits. Depends on the vocabulary alone, so that the head's sums fall into the same chunks
+/// everywhere.
 std::int64_t rows_of_logits(std::int64_t vocab_size) {
   return std::max(fewest_chunk_rows, logits_bytes / 4 / vocab_size / row_step * row_step);
 }
 
-void add_linear(std::vector<Product>& products, LinearShape linear, DType dtype, DType output, std::int64_t T, bool train) {
+void add_linear(std::vector<Product>& products, LinearShape linear, DType dtype, DType output, std::int64_t T,
+                bool train) {
   products.push_back({linear.forward(T), dtype, output, false});
   if (!train) return;
   products.push_back({linear.input_gradient(T), dtype, dtype, false});
-  for (const bool accumulate : {false, true}) products.push_back({linear.weight_gradient(T), dtype, DType::f32, accumulate});
+  for (const bool accumulate : {false, true})
+    products.push_back({linear.weight_gradient(T), dtype, DType::f32, accumulate});
 }
 
 AttentionShape attention_shape(const DecoderSizes& s, std::int64_t T) {
@@ -72,7 +75,8 @@ void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSi
   const std::int64_t T = o.max_tokens;
   const std::int64_t rows = std::min(s.chunk_rows, T);
   b.logits = plan.add("activations/logits_chunk", rows * s.V, DType::f32, phase_forward);
-  b.dlogits = plan.add("activations/dlogits_chunk", o.train && o.dtype != DType::f32 ? rows * s.V : 0, o.dtype, phase_forward);
+  b.dlogits =
+      plan.add("activations/dlogits_chunk", o.train && o.dtype != DType::f32 ? rows * s.V : 0, o.dtype, phase_forward);
   b.rstd_final = plan.add("activations/rstd_final", T, DType::f32, phase_forward);
   b.nll = plan.add("activations/nll", T, DType::f32);
   b.dx = plan.add("gradients/residual", o.train ? T * s.D : 0, o.dtype, phase_forward | phase_backward);
@@ -96,7 +100,8 @@ DecoderSizes::DecoderSizes(const ModelSpec& spec) noexcept
 
 std::vector<Product> decoder_products(const DecoderSizes& s, DType dtype, std::int64_t T, bool train) {
   std::vector<Product> products;
-  for (const LinearShape linear : {s.qkv(), s.o(), s.gate_up(), s.down()}) add_linear(products, linear, dtype, dtype, T, train);
+  for (const LinearShape linear : {s.qkv(), s.o(), s.gate_up(), s.down()})
+    add_linear(products, linear, dtype, dtype, T, train);
   for (const std::int64_t rows : {std::min(s.chunk_rows, T), T % s.chunk_rows}) {
     if (rows > 0) add_linear(products, s.head(), dtype, DType::f32, rows, train);
   }
@@ -117,7 +122,8 @@ std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions
   return bytes;
 }
 
-std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec, const DecoderOptions& options) {
+std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec,
+                                                   const DecoderOptions& options) {
   if (options.dtype != DType::f32 && options.dtype != DType::bf16) {
     throw ConfigError(fmt::format("activations cannot be kept in {}", name_of(options.dtype)), {}, "use f32 or bf16");
   }

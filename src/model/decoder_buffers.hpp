@@ -11,7 +11,8 @@
 
 namespace dstrain {
 
-/// Widths of the rows that flow through a model. D hidden, Q all query heads, KV all key heads, F feed-forward, V vocabulary.
+/// Widths of the rows that flow through a model. D hidden, Q all query heads, KV all key heads, F feed-forward, V
+/// vocabulary.
 struct DecoderSizes {
   std::int64_t layers, D, Q, KV, F, V;
   std::int64_t heads, kv_heads, head_dim;
@@ -40,7 +41,8 @@ std::vector<Product> decoder_products(const DecoderSizes& sizes, DType dtype, st
 /// Kernel workspace for all token classes up to `max_tokens`. Local.
 std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions& options);
 
-/// Entries in order of use. `slots` is 1 where activations are recomputed or never needed again, else the number of layers.
+/// Entries in order of use. `slots` is 1 where activations are recomputed or never needed again, else the number of
+/// layers.
 struct DecoderBuffers {
   DecoderOptions options;
   std::int64_t input_slots = 1;  ///< block inputs kept

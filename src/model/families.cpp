@@ -59,7 +59,8 @@ double flops_per_token(const ModelSpec& spec, const ModelLayout& layout, std::in
   const double embedding = static_cast<double>(spec.vocab_size) * static_cast<double>(spec.hidden_size);
   const double in_products = static_cast<double>(layout.parameters) - (spec.tie_word_embeddings ? 0.0 : embedding);
   const auto attention_width = static_cast<double>(spec.num_attention_heads * spec.head_dim);
-  return 6.0 * in_products + 12.0 * static_cast<double>(spec.num_hidden_layers) * attention_width * static_cast<double>(seq_len);
+  return 6.0 * in_products +
+         12.0 * static_cast<double>(spec.num_hidden_layers) * attention_width * static_cast<double>(seq_len);
 }
 
 }  // namespace dstrain

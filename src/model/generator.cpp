@@ -35,8 +35,8 @@ struct Sequence {
 }  // namespace
 
 struct Generator::Impl {
-  Impl(const ModelSpec& model, const ModelLayout& layout, const Arena& arena_in, std::shared_ptr<const GeneratorBuffers> buffers_in,
-       Device device)
+  Impl(const ModelSpec& model, const ModelLayout& layout, const Arena& arena_in,
+       std::shared_ptr<const GeneratorBuffers> buffers_in, Device device)
       : spec(model),
         sizes(spec),
         buffers(std::move(buffers_in)),
@@ -54,15 +54,19 @@ struct Generator::Impl {
 
   [[nodiscard]] Data data(BufferId id) const { return {arena[id].data, arena[id].dtype}; }
   [[nodiscard]] Data cache(std::int64_t layer, std::int64_t sequence, std::int64_t position) const {
-    return data(buffers->cache).at(((layer * options.max_sequences + sequence) * options.max_length + position) * 2 * sizes.KV);
+    return data(buffers->cache)
+        .at(((layer * options.max_sequences + sequence) * options.max_length + position) * 2 * sizes.KV);
   }
-  [[nodiscard]] float* logits(std::int64_t sequence) const { return arena[buffers->logits].as<float>() + sequence * sizes.V; }
+  [[nodiscard]] float* logits(std::int64_t sequence) const {
+    return arena[buffers->logits].as<float>() + sequence * sizes.V;
+  }
 
   void run(ParameterStore& store, std::span<const Piece> pieces, std::span<const Sequence> sequences, bool want_logits);
   void attend(const Block& block, std::int64_t layer, std::span<const Piece> pieces, const BlockActivations& a) const;
   void head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T, Data residual);
   void read_prompt(ParameterStore& store, std::span<const Sequence> sequences, std::int64_t sequence);
-  bool extend(Sequence& sequence, std::int64_t slot, const SamplingOptions& sampling, Generated& answer, const OnToken& on_token) const;
+  bool extend(Sequence& sequence, std::int64_t slot, const SamplingOptions& sampling, Generated& answer,
+              const OnToken& on_token) const;
 
   ModelSpec spec;
   DecoderSizes sizes;
@@ -78,11 +82,13 @@ struct Generator::Impl {
 };
 
 /// Keeps the new keys and values, then every sequence looks at all of its own.
-void Generator::Impl::attend(const Block& block, std::int64_t layer, std::span<const Piece> pieces, const BlockActivations& a) const {
+void Generator::Impl::attend(const Block& block, std::int64_t layer, std::span<const Piece> pieces,
+                             const BlockActivations& a) const {
   const std::int64_t width = 2 * sizes.KV;
   for (const Piece& p : pieces) {
     for (std::int64_t i = 0; i < p.count; ++i) {  // k and v lie side by side in a row of q k v
-      ops::convert(exec, cache(layer, p.sequence, p.start + i), a.qkv.at((p.row + i) * sizes.qkv_width() + sizes.Q), width);
+      ops::convert(exec, cache(layer, p.sequence, p.start + i), a.qkv.at((p.row + i) * sizes.qkv_width() + sizes.Q),
+                   width);
     }
     const std::array<std::int32_t, 2> queries = {0, static_cast<std::int32_t>(p.count)};
     const std::array<std::int32_t, 2> keys = {0, static_cast<std::int32_t>(p.start + p.count)};
@@ -92,7 +98,8 @@ void Generator::Impl::attend(const Block& block, std::int64_t layer, std::span<c
     shape.max_seqlen = keys[1];
     shape.kv_stride = width;
     const Data k = cache(layer, p.sequence, 0);
-    ops::attention_forward(exec, a.attention_TQ.at(p.row * sizes.Q), nullptr, a.qkv.at(p.row * sizes.qkv_width()), k, k.at(sizes.KV), shape);
+    ops::attention_forward(exec, a.attention_TQ.at(p.row * sizes.Q), nullptr, a.qkv.at(p.row * sizes.qkv_width()), k,
+                           k.at(sizes.KV), shape);
   }
 }
 
@@ -103,7 +110,8 @@ void Generator::Impl::head_pass(ParameterStore& store, std::span<const Piece> pi
   HeadBuffers b{data(buffers->normed), data(buffers->delta), arena[buffers->rstd].as<float>(), nullptr, {}, nullptr};
   head.normalise(exec, weights, T, residual, data(buffers->delta), b);
   // Only the last row of a piece says what comes next. Single rows of sequences in order are one product.
-  const bool one_product = std::all_of(pieces.begin(), pieces.end(), [&](const Piece& p) { return p.count == 1 && p.sequence == p.row; });
+  const bool one_product =
+      std::all_of(pieces.begin(), pieces.end(), [&](const Piece& p) { return p.count == 1 && p.sequence == p.row; });
   if (one_product) {
     b.logits = logits(0);
     head.logits(exec, weights, 0, static_cast<std::int64_t>(pieces.size()), b);
@@ -117,7 +125,8 @@ void Generator::Impl::head_pass(ParameterStore& store, std::span<const Piece> pi
   store.release(head.unit(), exec.stream);
 }
 
-void Generator::Impl::run(ParameterStore& store, std::span<const Piece> pieces, std::span<const Sequence> sequences, bool want_logits) {
+void Generator::Impl::run(ParameterStore& store, std::span<const Piece> pieces, std::span<const Sequence> sequences,
+                          bool want_logits) {
   std::int64_t tokens = 0;
   std::int64_t longest = 0;
   for (const Piece& p : pieces) {
@@ -136,7 +145,8 @@ void Generator::Impl::run(ParameterStore& store, std::span<const Piece> pieces, 
 
   const Data residual = data(buffers->residual);
   float* rstd = arena[buffers->rstd].as<float>();
-  const BlockActivations a{residual, residual, data(buffers->qkv), data(buffers->attention), data(buffers->gate_up), nullptr, rstd, rstd};
+  const BlockActivations a{
+      residual, residual, data(buffers->qkv), data(buffers->attention), data(buffers->gate_up), nullptr, rstd, rstd};
   const BlockScratch s{data(buffers->normed), data(buffers->delta), data(buffers->hidden), {}, {}};
   ops::fill_zero(exec, a.attention_TQ.at(tokens * sizes.Q), (T - tokens) * sizes.Q);
   UnitWeights weights = store.acquire(0, exec.stream);
@@ -170,7 +180,8 @@ void Generator::Impl::read_prompt(ParameterStore& store, std::span<const Sequenc
 /// Chooses the next token from the sequence's logits. @return whether the sequence goes on
 bool Generator::Impl::extend(Sequence& sequence, std::int64_t slot, const SamplingOptions& sampling, Generated& answer,
                              const OnToken& on_token) const {
-  const Rng rng(sampling.seed, RngSite::sampling, 0, sampling.first_prompt + static_cast<std::uint32_t>(sequence.prompt));
+  const Rng rng(sampling.seed, RngSite::sampling, 0,
+                sampling.first_prompt + static_cast<std::uint32_t>(sequence.prompt));
   const std::span<float> row(logits(slot), static_cast<std::size_t>(sizes.V));
   const std::int32_t id = choose_token(row, sequence.tokens, sampling, rng.uniform(answer.ids.size()));
   if (std::find(sampling.stop_ids.begin(), sampling.stop_ids.end(), id) != sampling.stop_ids.end()) {
@@ -184,12 +195,14 @@ bool Generator::Impl::extend(Sequence& sequence, std::int64_t slot, const Sampli
          static_cast<std::int64_t>(sequence.tokens.size()) < options.max_length;
 }
 
-Generator::Generator(const ModelSpec& spec, const ModelLayout& layout, const GeneratorOptions& options, const Arena& arena,
-                     std::shared_ptr<const GeneratorBuffers> buffers, Device device) {
-  DSTRAIN_CHECK(buffers != nullptr && buffers->options.dtype == options.dtype && buffers->options.max_length == options.max_length &&
+Generator::Generator(const ModelSpec& spec, const ModelLayout& layout, const GeneratorOptions& options,
+                     const Arena& arena, std::shared_ptr<const GeneratorBuffers> buffers, Device device) {
+  DSTRAIN_CHECK(buffers != nullptr && buffers->options.dtype == options.dtype &&
+                    buffers->options.max_length == options.max_length &&
                     buffers->options.max_sequences == options.max_sequences,
                 "the generator's plan was made for other options");
-  DSTRAIN_CHECK(max_threads() <= options.threads, "{} threads are at work, the plan is for {}", max_threads(), options.threads);
+  DSTRAIN_CHECK(max_threads() <= options.threads, "{} threads are at work, the plan is for {}", max_threads(),
+                options.threads);
   impl_ = std::make_unique<Impl>(spec, layout, arena, std::move(buffers), device);
 }
 
@@ -199,13 +212,14 @@ std::vector<Generated> Generator::generate(ParameterStore& store, std::span<cons
                                            const SamplingOptions& sampling, const OnToken& on_token) {
   Impl& m = *impl_;
   check_sampling(sampling);
-  DSTRAIN_CHECK(static_cast<std::int64_t>(prompts.size()) <= m.options.max_sequences, "{} prompts, planned for {}", prompts.size(),
-                m.options.max_sequences);
+  DSTRAIN_CHECK(static_cast<std::int64_t>(prompts.size()) <= m.options.max_sequences, "{} prompts, planned for {}",
+                prompts.size(), m.options.max_sequences);
   std::vector<Sequence> sequences;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     if (prompts[i].empty() || static_cast<std::int64_t>(prompts[i].size()) >= m.options.max_length) {
-      throw ConfigError(fmt::format("prompt {} has {} tokens", i, prompts[i].size()), {},
-                        fmt::format("prompts of 1 to {} tokens leave room for an answer here", m.options.max_length - 1));
+      throw ConfigError(
+          fmt::format("prompt {} has {} tokens", i, prompts[i].size()), {},
+          fmt::format("prompts of 1 to {} tokens leave room for an answer here", m.options.max_length - 1));
     }
     for (const std::int32_t id : prompts[i]) {
       if (id < 0 || id >= m.sizes.V) {
@@ -230,7 +244,8 @@ std::vector<Generated> Generator::generate(ParameterStore& store, std::span<cons
       sequence.running = m.extend(sequence, slot, sampling, answers[i], on_token);
       if (!sequence.running) continue;
       any = true;
-      pieces.push_back({slot, static_cast<std::int64_t>(pieces.size()), 1, static_cast<std::int64_t>(sequence.tokens.size()) - 1});
+      pieces.push_back(
+          {slot, static_cast<std::int64_t>(pieces.size()), 1, static_cast<std::int64_t>(sequence.tokens.size()) - 1});
     }
     reading = false;
     if (!any) return answers;

@@ -26,7 +26,8 @@ struct GeneratorOptions {
 struct GeneratorBuffers;
 
 /// Enters everything generation needs besides the weights. Pure arithmetic.
-std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec, const GeneratorOptions& options);
+std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
+                                                       const GeneratorOptions& options);
 
 /// The answer to one prompt.
 struct Generated {
@@ -46,11 +47,11 @@ class Generator {
 
   /// Answers prompts [0, max_sequences). An answer ends before a stop token, after max_new_tokens, or at max_length.
   ///
-  /// A random number depends on (seed, prompt number, token number) alone. What is chosen for one prompt does not depend on the
-  /// others but for the rounding of products with more rows.
+  /// A random number depends on (seed, prompt number, token number) alone. What is chosen for one prompt does not
+  /// depend on the others but for the rounding of products with more rows.
   /// @throws ConfigError  an empty or too long prompt, a token outside the vocabulary, options out of range
-  std::vector<Generated> generate(ParameterStore& store, std::span<const std::vector<std::int32_t>> prompts, const SamplingOptions& sampling,
-                                  const OnToken& on_token = {});
+  std::vector<Generated> generate(ParameterStore& store, std::span<const std::vector<std::int32_t>> prompts,
+                                  const SamplingOptions& sampling, const OnToken& on_token = {});
 
  private:
   struct Impl;

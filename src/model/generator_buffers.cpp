@@ -28,28 +28,33 @@ std::int64_t workspace_bytes(const DecoderSizes& s, const GeneratorOptions& o) {
     a.q_stride = s.qkv_width();
     a.kv_stride = 2 * s.KV;
     a.out_stride = s.Q;
-    bytes = std::max({bytes, ops::attention_workspace_bytes(a, o.threads), ops::rms_norm_workspace_bytes({tokens, s.D})});
+    bytes =
+        std::max({bytes, ops::attention_workspace_bytes(a, o.threads), ops::rms_norm_workspace_bytes({tokens, s.D})});
   }
   return bytes;
 }
 
 void check(const GeneratorOptions& o) {
   DSTRAIN_CHECK(o.dtype == DType::f32 || o.dtype == DType::bf16, "generation in {}", name_of(o.dtype));
-  DSTRAIN_CHECK(o.max_sequences >= 1 && o.max_sequences <= most_single_rows, "{} sequences at one time", o.max_sequences);
+  DSTRAIN_CHECK(o.max_sequences >= 1 && o.max_sequences <= most_single_rows, "{} sequences at one time",
+                o.max_sequences);
   DSTRAIN_CHECK(o.max_length >= 1 && o.max_length <= (std::int64_t{1} << 30), "max_length is {}", o.max_length);
-  DSTRAIN_CHECK(o.prompt_rows >= most_single_rows && o.prompt_rows == token_class(o.prompt_rows), "prompt_rows is {}, which is no token class",
-                o.prompt_rows);
+  DSTRAIN_CHECK(o.prompt_rows >= most_single_rows && o.prompt_rows == token_class(o.prompt_rows),
+                "prompt_rows is {}, which is no token class", o.prompt_rows);
 }
 
 }  // namespace
 
-std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec, const GeneratorOptions& options) {
+std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
+                                                       const GeneratorOptions& options) {
   check(options);
   const DecoderSizes s(spec);
   auto b = std::make_shared<GeneratorBuffers>();
   b->options = options;
   const std::int64_t T = options.prompt_rows;
-  const auto add = [&](const char* name, std::int64_t count, DType dtype) { return plan.add(fmt::format("generation/{}", name), count, dtype); };
+  const auto add = [&](const char* name, std::int64_t count, DType dtype) {
+    return plan.add(fmt::format("generation/{}", name), count, dtype);
+  };
   b->cache = add("cache", s.layers * options.max_sequences * options.max_length * 2 * s.KV, options.dtype);
   b->rope_cos = add("rope_cos", options.max_length * (s.head_dim / 2), DType::f32);
   b->rope_sin = add("rope_sin", options.max_length * (s.head_dim / 2), DType::f32);

@@ -10,7 +10,9 @@
 namespace dstrain {
 
 Head::Head(const ModelSpec& spec, const ModelLayout& layout)
-    : sizes_(spec), eps_(static_cast<float>(spec.rms_norm_eps)), norm_(find_in_unit(layout, layout.unit_count() - 1, "norm.weight")) {
+    : sizes_(spec),
+      eps_(static_cast<float>(spec.rms_norm_eps)),
+      norm_(find_in_unit(layout, layout.unit_count() - 1, "norm.weight")) {
   DSTRAIN_CHECK(norm_ != nullptr, "the head has no norm");
   matrix_ = spec.tie_word_embeddings ? make_linear(layout, 0, sizes_.head(), "embed_tokens")
                                      : make_linear(layout, norm_->unit, sizes_.head(), "lm_head");
@@ -21,11 +23,13 @@ void Head::normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, Con
   ops::rms_norm_forward(exec, b.normed_TD, b.sum_TD, b.rstd_T, residual, delta, w.norm.of(*norm_), eps_, {T, sizes_.D});
 }
 
-void Head::logits(const Exec& exec, const HeadWeights& w, std::int64_t row, std::int64_t rows, const HeadBuffers& b) const {
+void Head::logits(const Exec& exec, const HeadWeights& w, std::int64_t row, std::int64_t rows,
+                  const HeadBuffers& b) const {
   matrix_.forward(exec, Data{b.logits, DType::f32}, b.normed_TD.at(row * sizes_.D), rows, w.matrix);
 }
 
-void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch, const HeadBuffers& b, bool with_gradient) const {
+void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch, const HeadBuffers& b,
+                bool with_gradient) const {
   const std::int64_t T = batch.padded_tokens;
   UnitGradient gradient = w.matrix_gradient;
   for (std::int64_t row = 0; row < T; row += sizes_.chunk_rows) {

@@ -9,11 +9,11 @@ namespace dstrain {
 
 /// Memory of one pass of the head.
 struct HeadBuffers {
-  Data normed_TD;      ///< final hidden state; its gradient where one is asked for
-  Data sum_TD;         ///< last residual sum
+  Data normed_TD;  ///< final hidden state; its gradient where one is asked for
+  Data sum_TD;     ///< last residual sum
   float* rstd_T;
-  float* logits;       ///< [chunk_rows, V]
-  Data dlogits;        ///< [chunk_rows, V]; the logits themselves in f32
+  float* logits;  ///< [chunk_rows, V]
+  Data dlogits;   ///< [chunk_rows, V]; the logits themselves in f32
   float* nll_T;
 };
 
@@ -30,9 +30,11 @@ class Head {
   Head(const ModelSpec& spec, const ModelLayout& layout);
 
   /// sum = residual + delta, normed = its norm.
-  void normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, ConstData residual, ConstData delta, const HeadBuffers& b) const;
+  void normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, ConstData residual, ConstData delta,
+                 const HeadBuffers& b) const;
   /// nll of every row. With `with_gradient` also the weight gradients, and normed_TD becomes d(loss)/d(normed).
-  void loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch, const HeadBuffers& b, bool with_gradient) const;
+  void loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch, const HeadBuffers& b,
+            bool with_gradient) const;
   /// dx_TD = gradient of the last residual sum, from normed_TD after loss().
   void backward(const Exec& exec, const HeadWeights& w, std::int64_t T, Data dx_TD, const HeadBuffers& b) const;
   /// Logits of rows [row, row + rows) of normed_TD into b.logits.

@@ -11,8 +11,8 @@ namespace dstrain {
 
 void fill_initial(const ModelSpec& spec, const TensorLayout& tensor, std::int64_t begin, std::int64_t count, float* out,
                   std::uint64_t seed) {
-  DSTRAIN_CHECK(begin >= 0 && count >= 0 && begin + count <= tensor.count, "elements [{}, {}) of '{}', which has {}", begin,
-                begin + count, tensor.name, tensor.count);
+  DSTRAIN_CHECK(begin >= 0 && count >= 0 && begin + count <= tensor.count, "elements [{}, {}) of '{}', which has {}",
+                begin, begin + count, tensor.name, tensor.count);
   if (tensor.shape.size() < 2) {
     std::fill_n(out, count, tensor.name.ends_with(".bias") ? 0.0F : 1.0F);
     return;

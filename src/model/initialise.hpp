@@ -8,10 +8,12 @@
 
 namespace dstrain {
 
-/// Elements [begin, begin + count) of `tensor` as a new model has them: matrices N(0, initializer_range), norms 1, biases 0.
+/// Elements [begin, begin + count) of `tensor` as a new model has them: matrices N(0, initializer_range), norms 1,
+/// biases 0.
 ///
-/// Local. A value depends on (seed, tensor, element) alone, so that every rank makes its own slices. The distribution is
-/// transformers' (`_init_weights`), the numbers are dstrain's own.
-void fill_initial(const ModelSpec& spec, const TensorLayout& tensor, std::int64_t begin, std::int64_t count, float* out, std::uint64_t seed);
+/// Local. A value depends on (seed, tensor, element) alone, so that every rank makes its own slices. The distribution
+/// is transformers' (`_init_weights`), the numbers are dstrain's own.
+void fill_initial(const ModelSpec& spec, const TensorLayout& tensor, std::int64_t begin, std::int64_t count, float* out,
+                  std::uint64_t seed);
 
 }  // namespace dstrain

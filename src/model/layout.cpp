@@ -23,7 +23,8 @@ std::int32_t ModelLayout::find(const std::string& name) const noexcept {
   return at == tensors.end() ? -1 : at->index;
 }
 
-void append_tensor(ModelLayout& layout, int unit, std::string name, std::vector<std::int64_t> shape, bool adjacent, PartKind part) {
+void append_tensor(ModelLayout& layout, int unit, std::string name, std::vector<std::int64_t> shape, bool adjacent,
+                   PartKind part) {
   DSTRAIN_CHECK(unit >= 0, "tensor '{}' is given unit {}", name, unit);
   if (unit >= layout.unit_count()) layout.units.resize(static_cast<std::size_t>(unit) + 1);
   UnitLayout& owner = layout.units[static_cast<std::size_t>(unit)];

@@ -10,7 +10,8 @@ void Linear::forward(const Exec& exec, Data y, ConstData x, std::int64_t T, cons
   if (bias != nullptr) ops::add_bias(exec, y, weights.of(*bias), T, out, out);
 }
 
-void Linear::weight_gradient(const Exec& exec, const UnitGradient& gradient, ConstData dy, ConstData x, std::int64_t T) const {
+void Linear::weight_gradient(const Exec& exec, const UnitGradient& gradient, ConstData dy, ConstData x,
+                             std::int64_t T) const {
   if (weight->part == PartKind::trainable) {
     const Data dw{gradient.of(*weight), DType::f32};
     ops::matmul(exec, dw, dy, x, LinearShape::weight_gradient(T), gradient.accumulate);
@@ -33,7 +34,8 @@ const TensorLayout* find_in_unit(const ModelLayout& layout, int unit, const std:
 }
 
 Linear make_linear(const ModelLayout& layout, int unit, LinearShape shape, const char* suffix) {
-  Linear linear{shape, find_in_unit(layout, unit, std::string(suffix) + ".weight"), find_in_unit(layout, unit, std::string(suffix) + ".bias")};
+  Linear linear{shape, find_in_unit(layout, unit, std::string(suffix) + ".weight"),
+                find_in_unit(layout, unit, std::string(suffix) + ".bias")};
   DSTRAIN_CHECK(linear.weight != nullptr, "unit {} has no tensor {}.weight", unit, suffix);
   return linear;
 }

@@ -24,7 +24,8 @@ constexpr const char* runs_hint = "dstrain runs model_type llama, mistral and qw
 /// Keys that change the mathematics; present and not equal to the harmless value: refused.
 void refuse_unknown_mathematics(const ConfigObject& c) {
   for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts"}) {
-    if (c.integer_or(key, 0, 0, largest_extent) > 1) c.refuse(key, "asks for a mixture of experts, which is not supported", runs_hint);
+    if (c.integer_or(key, 0, 0, largest_extent) > 1)
+      c.refuse(key, "asks for a mixture of experts, which is not supported", runs_hint);
   }
   if (c.has("quantization_config")) {
     c.refuse("quantization_config", "says that the weights are quantised; they cannot be trained",
@@ -49,7 +50,8 @@ std::string read_model_type(const ConfigObject& c) {
   constexpr std::array known = {"llama", "mistral", "qwen2"};
   if (std::find(known.begin(), known.end(), type) == known.end()) {
     const bool experts = type.find("moe") != std::string::npos || type == "mixtral";
-    c.refuse("model_type", fmt::format("\"{}\" is not supported{}", type, experts ? " (a mixture of experts)" : ""), runs_hint);
+    c.refuse("model_type", fmt::format("\"{}\" is not supported{}", type, experts ? " (a mixture of experts)" : ""),
+             runs_hint);
   }
   return type;
 }
@@ -63,19 +65,24 @@ void read_sizes(const ConfigObject& c, ModelSpec& s) {
   s.vocab_size = c.integer("vocab_size", 2, largest_extent);
   s.max_position_embeddings = c.integer("max_position_embeddings", 1, largest_extent);
   if (s.num_attention_heads % s.num_key_value_heads != 0) {
-    c.refuse("num_key_value_heads", fmt::format("{} does not divide num_attention_heads {}", s.num_key_value_heads, s.num_attention_heads));
+    c.refuse("num_key_value_heads",
+             fmt::format("{} does not divide num_attention_heads {}", s.num_key_value_heads, s.num_attention_heads));
   }
   if (!c.has("head_dim") && s.hidden_size % s.num_attention_heads != 0) {
-    c.refuse("num_attention_heads", fmt::format("{} does not divide hidden_size {}", s.num_attention_heads, s.hidden_size),
+    c.refuse("num_attention_heads",
+             fmt::format("{} does not divide hidden_size {}", s.num_attention_heads, s.hidden_size),
              "give head_dim where it is not hidden_size / num_attention_heads");
   }
   s.head_dim = c.integer_or("head_dim", s.hidden_size / s.num_attention_heads, 1, largest_head_dim);
   if (s.head_dim < 2 || s.head_dim > largest_head_dim || s.head_dim % 2 != 0) {
-    c.refuse("head_dim", fmt::format("{}: rotary positions need an even number from 2 to {}", s.head_dim, largest_head_dim));
+    c.refuse("head_dim",
+             fmt::format("{}: rotary positions need an even number from 2 to {}", s.head_dim, largest_head_dim));
   }
-  const double widest = std::max({static_cast<double>(s.vocab_size), 2.0 * static_cast<double>(s.intermediate_size),
-                                  static_cast<double>(s.num_attention_heads + 2 * s.num_key_value_heads) * static_cast<double>(s.head_dim)});
-  if (widest * static_cast<double>(s.hidden_size) > most_tensor_elements || widest > static_cast<double>(largest_extent)) {
+  const double widest = std::max(
+      {static_cast<double>(s.vocab_size), 2.0 * static_cast<double>(s.intermediate_size),
+       static_cast<double>(s.num_attention_heads + 2 * s.num_key_value_heads) * static_cast<double>(s.head_dim)});
+  if (widest * static_cast<double>(s.hidden_size) > most_tensor_elements ||
+      widest > static_cast<double>(largest_extent)) {
     c.refuse("hidden_size", "and its neighbours make a matrix of more than 10^12 elements");
   }
 }
@@ -91,11 +98,14 @@ void read_window(const ConfigObject& c, ModelSpec& s) {
   // Newer files spell the layers out. They are believed only where they say what the keys above say.
   const auto types = c.texts("layer_types");
   if (types.empty()) return;
-  if (static_cast<std::int64_t>(types.size()) != s.num_hidden_layers) c.refuse("layer_types", "is not one entry per layer");
+  if (static_cast<std::int64_t>(types.size()) != s.num_hidden_layers)
+    c.refuse("layer_types", "is not one entry per layer");
   for (std::int64_t layer = 0; layer < s.num_hidden_layers; ++layer) {
     const bool windowed = s.sliding_window > 0 && layer >= s.sliding_window_from_layer;
     if (types[static_cast<std::size_t>(layer)] != (windowed ? "sliding_attention" : "full_attention")) {
-      c.refuse("layer_types", fmt::format("[{}] is \"{}\", which the window keys do not say", layer, types[static_cast<std::size_t>(layer)]),
+      c.refuse("layer_types",
+               fmt::format("[{}] is \"{}\", which the window keys do not say", layer,
+                           types[static_cast<std::size_t>(layer)]),
                "window from one layer on is supported (sliding_window, use_sliding_window, max_window_layers)");
     }
   }
@@ -108,7 +118,8 @@ RopeKind rope_kind(const ConfigObject& scaling) {
   if (kind == "dynamic") return RopeKind::dynamic;
   if (kind == "llama3") return RopeKind::llama3;
   if (kind == "yarn") return RopeKind::yarn;
-  scaling.refuse("rope_type", fmt::format("\"{}\" is not supported", kind), "default, linear, dynamic, llama3 and yarn are");
+  scaling.refuse("rope_type", fmt::format("\"{}\" is not supported", kind),
+                 "default, linear, dynamic, llama3 and yarn are");
 }
 
 void read_scaling(const ConfigObject& c, const ConfigObject& r, ModelSpec& s) {
@@ -123,12 +134,14 @@ void read_scaling(const ConfigObject& c, const ConfigObject& r, ModelSpec& s) {
   // Older files keep the original length beside rope_scaling.
   const ConfigObject& holder = r.has("original_max_position_embeddings") ? r : c;
   rope.original_max_position_embeddings = holder.number_or("original_max_position_embeddings", 0.0, 1.0, huge);
-  if (rope.kind == RopeKind::dynamic && s.head_dim <= 2) r.refuse("rope_type", "\"dynamic\" needs a head_dim of more than 2");
+  if (rope.kind == RopeKind::dynamic && s.head_dim <= 2)
+    r.refuse("rope_type", "\"dynamic\" needs a head_dim of more than 2");
   if (rope.kind == RopeKind::llama3) {
     rope.low_freq_factor = r.number("low_freq_factor", 1e-6, huge);
     rope.high_freq_factor = r.number("high_freq_factor", 1e-6, huge);
     if (rope.original_max_position_embeddings == 0) r.refuse("original_max_position_embeddings", "is missing");
-    if (rope.high_freq_factor <= rope.low_freq_factor) r.refuse("high_freq_factor", "is not larger than low_freq_factor");
+    if (rope.high_freq_factor <= rope.low_freq_factor)
+      r.refuse("high_freq_factor", "is not larger than low_freq_factor");
   }
   if (rope.kind == RopeKind::yarn) {
     rope.beta_fast = r.number_or("beta_fast", 32.0, 1e-6, huge);

@@ -18,10 +18,12 @@ struct Preset {
   const char* rope_scaling;  ///< JSON, or null
 };
 
-constexpr const char* llama32_rope = R"({"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+constexpr const char* llama32_rope =
+    R"({"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                                          "original_max_position_embeddings": 8192})";
 
-/// nano: seconds on a laptop. 15m, 110m, 0.5b: small models of known shape. 1b: Llama 3.2. 7b: Llama 2. 8b, 70b: Llama 3.
+/// nano: seconds on a laptop. 15m, 110m, 0.5b: small models of known shape. 1b: Llama 3.2. 7b: Llama 2. 8b, 70b:
+/// Llama 3.
 constexpr Preset presets[] = {
     {"nano", "llama", 64, 2, 4, 2, 176, 512, 512, false, 1e-5, 1e4, nullptr},
     {"15m", "llama", 288, 6, 6, 6, 768, 32000, 1024, true, 1e-6, 1e4, nullptr},
@@ -48,7 +50,8 @@ std::string config_of(const Preset& p) {
   c["hidden_act"] = "silu";
   c["rms_norm_eps"] = p.eps;
   c["rope_theta"] = p.theta;
-  c["rope_scaling"] = p.rope_scaling == nullptr ? nlohmann::ordered_json() : nlohmann::ordered_json::parse(p.rope_scaling);
+  c["rope_scaling"] =
+      p.rope_scaling == nullptr ? nlohmann::ordered_json() : nlohmann::ordered_json::parse(p.rope_scaling);
   c["tie_word_embeddings"] = p.tied;
   c["attention_dropout"] = 0.0;
   if (qwen2) {

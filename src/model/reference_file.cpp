@@ -35,12 +35,14 @@ std::int32_t ReferenceFile::require(const char* name) const {
 std::vector<std::int64_t> ReferenceFile::integers(const char* name) {
   const std::int32_t index = require(name);
   const SafetensorsEntry& entry = file_.tensors()[static_cast<std::size_t>(index)];
-  if (entry.shape.size() != 2 || entry.count() > most_tokens || (entry.dtype != DType::i64 && entry.dtype != DType::i32)) {
+  if (entry.shape.size() != 2 || entry.count() > most_tokens ||
+      (entry.dtype != DType::i64 && entry.dtype != DType::i32)) {
     throw IoError(fmt::format("tensor \"{}\" is not a matrix of int64 or int32", name), file_.path().string());
   }
   if (rows_ == 0) rows_ = entry.shape[0], width_ = entry.shape[1];
   if (entry.shape[0] != rows_ || entry.shape[1] != width_) {
-    throw IoError(fmt::format("tensor \"{}\" is not {} x {} like the one before it", name, rows_, width_), file_.path().string());
+    throw IoError(fmt::format("tensor \"{}\" is not {} x {} like the one before it", name, rows_, width_),
+                  file_.path().string());
   }
   std::vector<std::int64_t> values(static_cast<std::size_t>(entry.count()));
   if (entry.dtype == DType::i64) {
@@ -58,14 +60,15 @@ std::vector<std::int64_t> ReferenceFile::integers(const char* name) {
   return values;
 }
 
-void ReferenceFile::pack_row(std::int64_t row, const std::vector<std::int64_t>& ids, const std::vector<std::int64_t>& mask,
-                             const std::vector<std::int64_t>& labels) {
+void ReferenceFile::pack_row(std::int64_t row, const std::vector<std::int64_t>& ids,
+                             const std::vector<std::int64_t>& mask, const std::vector<std::int64_t>& labels) {
   const auto at = [&](std::int64_t column) { return static_cast<std::size_t>(row * width_ + column); };
   std::int64_t length = 0;
   while (length < width_ && mask[at(length)] == 1) ++length;
   for (std::int64_t c = length; c < width_; ++c) {
     if (mask[at(c)] != 0 || labels[at(c)] != ignored_label) {
-      throw IoError(fmt::format("row {} of the batch is not padded on the right, or has labels in its padding", row), file_.path().string());
+      throw IoError(fmt::format("row {} of the batch is not padded on the right, or has labels in its padding", row),
+                    file_.path().string());
     }
   }
   for (std::int64_t c = 0; c < length; ++c) {
@@ -87,7 +90,8 @@ void ReferenceFile::read_batch() {
   for (std::int64_t row = 0; row < rows_; ++row) pack_row(row, ids, mask, labels);
   tokens_ = static_cast<std::int64_t>(ids_.size());
   const auto counted = std::count_if(targets_.begin(), targets_.end(), [](std::int32_t t) { return t >= 0; });
-  if (tokens_ == 0 || counted == 0) throw IoError("the batch of the reference file has no label that counts", file_.path().string());
+  if (tokens_ == 0 || counted == 0)
+    throw IoError("the batch of the reference file has no label that counts", file_.path().string());
   for (const std::int32_t t : targets_) weights_.push_back(t >= 0 ? 1.0F / static_cast<float>(counted) : 0.0F);
 
   const auto padded = static_cast<std::size_t>(token_class(tokens_));
@@ -98,7 +102,8 @@ void ReferenceFile::read_batch() {
 
   float loss = 0.0F;
   const std::int32_t index = require("loss");
-  if (file_.tensors()[static_cast<std::size_t>(index)].count() != 1) throw IoError("\"loss\" is not one number", file_.path().string());
+  if (file_.tensors()[static_cast<std::size_t>(index)].count() != 1)
+    throw IoError("\"loss\" is not one number", file_.path().string());
   file_.read_f32(index, 0, 1, &loss);
   loss_ = loss;
 }
@@ -131,7 +136,8 @@ void ReferenceFile::logits(std::int64_t t, std::int64_t vocab_size, float* out) 
 std::vector<std::string> ReferenceFile::gradient_names() const {
   std::vector<std::string> names;
   for (const SafetensorsEntry& entry : file_.tensors()) {
-    if (entry.name.starts_with(gradient_prefix)) names.push_back(entry.name.substr(std::string_view(gradient_prefix).size()));
+    if (entry.name.starts_with(gradient_prefix))
+      names.push_back(entry.name.substr(std::string_view(gradient_prefix).size()));
   }
   return names;
 }

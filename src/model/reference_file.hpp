@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A reference file: what another program computed for one batch. Tensors input_ids, attention_mask, labels, logits, loss and
-/// grad.<name>, written by transformers on the same weights.
+/// A reference file: what another program computed for one batch. Tensors input_ids, attention_mask, labels, logits,
+/// loss and grad.<name>, written by transformers on the same weights.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Inverse frequencies of the rotary embedding for every scaling, in the precision of each step of transformers' own code
-/// (modeling_rope_utils.py): tensors there are f32, plain numbers f64.
+/// Inverse frequencies of the rotary embedding for every scaling, in the precision of each step of transformers' own
+/// code (modeling_rope_utils.py): tensors there are f32, plain numbers f64.
 #include <algorithm>
 #include <cmath>
 #include <numbers>

@@ -34,7 +34,8 @@ std::vector<std::int32_t> likeliest(std::span<const float> logits, std::int64_t 
     std::nth_element(values.begin(), kth, values.end(), std::greater<>());
     std::erase_if(ids, [&](std::int32_t id) { return at(id) < *kth; });
   }
-  std::sort(ids.begin(), ids.end(), [&](std::int32_t a, std::int32_t b) { return at(a) != at(b) ? at(a) > at(b) : a < b; });
+  std::sort(ids.begin(), ids.end(),
+            [&](std::int32_t a, std::int32_t b) { return at(a) != at(b) ? at(a) > at(b) : a < b; });
   return ids;
 }
 
@@ -44,26 +45,32 @@ void check_sampling(const SamplingOptions& o) {
   const auto refuse = [](const char* key, double value, const char* range) {
     throw ConfigError(fmt::format("{} is {}", key, value), key, range);
   };
-  if (!(o.temperature > 0.0) || !std::isfinite(o.temperature)) refuse("temperature", o.temperature, "give a number above 0, or do_sample: false");
+  if (!(o.temperature > 0.0) || !std::isfinite(o.temperature))
+    refuse("temperature", o.temperature, "give a number above 0, or do_sample: false");
   if (!(o.top_p > 0.0 && o.top_p <= 1.0)) refuse("top_p", o.top_p, "give a number above 0, at most 1");
   if (o.top_k < 0) refuse("top_k", static_cast<double>(o.top_k), "give 0 (all tokens) or more");
-  if (!(o.repetition_penalty > 0.0) || !std::isfinite(o.repetition_penalty)) refuse("repetition_penalty", o.repetition_penalty, "give a number above 0");
+  if (!(o.repetition_penalty > 0.0) || !std::isfinite(o.repetition_penalty))
+    refuse("repetition_penalty", o.repetition_penalty, "give a number above 0");
   if (o.max_new_tokens < 1) refuse("max_new_tokens", static_cast<double>(o.max_new_tokens), "give 1 or more");
 }
 
-std::int32_t choose_token(std::span<float> logits, std::span<const std::int32_t> context, const SamplingOptions& options, double uniform) {
+std::int32_t choose_token(std::span<float> logits, std::span<const std::int32_t> context,
+                          const SamplingOptions& options, double uniform) {
   if (!std::all_of(logits.begin(), logits.end(), [](float v) { return std::isfinite(v); })) {
-    throw Error("a logit is not finite", {}, "the weights of this model hold NaN or infinity, or its numbers overflow in this dtype");
+    throw Error("a logit is not finite", {},
+                "the weights of this model hold NaN or infinity, or its numbers overflow in this dtype");
   }
   if (options.repetition_penalty != 1.0) penalise_repetition(logits, context, options.repetition_penalty);
-  if (!options.do_sample) return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  if (!options.do_sample)
+    return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 
   const auto temperature = static_cast<float>(options.temperature);
   for (float& logit : logits) logit /= temperature;
   const std::vector<std::int32_t> ids = likeliest(logits, options.top_k);
   const auto logit_of = [&](std::int32_t id) { return static_cast<double>(logits[static_cast<std::size_t>(id)]); };
   std::vector<double> share(ids.size());
-  std::transform(ids.begin(), ids.end(), share.begin(), [&](std::int32_t id) { return std::exp(logit_of(id) - logit_of(ids.front())); });
+  std::transform(ids.begin(), ids.end(), share.begin(),
+                 [&](std::int32_t id) { return std::exp(logit_of(id) - logit_of(ids.front())); });
   const double all = std::accumulate(share.begin(), share.end(), 0.0);
   // A token stays while those before it hold less than top_p.
   std::size_t kept = 0;

@@ -40,6 +40,7 @@ void open_files(const RunConfig& config, RunSetup& setup) {
   const auto& info = data.rows->info();
   setup.data_note = fmt::format("{} truncated, {} dropped{}", info.truncated, info.dropped, data.from_cache ? ", from the token cache" : "");
   setup.row_source = std::move(data.rows);
+  setup.tokenizer = std::move(data.tokenizer);
 }
 
 void open_model_files(const RunConfig& config, RunSetup& setup) {
@@ -76,6 +77,13 @@ std::filesystem::path cache_folder() {
   if (const char* xdg = std::getenv("XDG_CACHE_HOME")) return std::filesystem::path(xdg) / "dstrain";
   if (const char* home = std::getenv("HOME")) return std::filesystem::path(home) / ".cache" / "dstrain";
   return std::filesystem::temp_directory_path() / "dstrain";
+}
+
+RunSetup open_run_data(const RunConfig& config) {
+  RunSetup setup;
+  open_model_files(config, setup);
+  open_rows(config, setup, true);
+  return setup;
 }
 
 RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) {

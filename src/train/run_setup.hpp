@@ -6,12 +6,14 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "comm/communicator.hpp"
 #include "config/run_config.hpp"
 #include "data/feeder.hpp"
 #include "data/row_source.hpp"
+#include "data/tokenizer.hpp"
 #include "io/hf_folder/hf_folder.hpp"
 #include "model/model_spec.hpp"
 
@@ -25,8 +27,12 @@ struct RunSetup {
   bool has_weights = false;               ///< rank 0
   HfFolder files;                         ///< rank 0: written again beside the trained model
   std::unique_ptr<RowSource> row_source;  ///< rank 0
+  std::optional<Tokenizer> tokenizer;     ///< rank 0: as the template left it; none for synthetic rows
   std::string data_note;                  ///< rank 0: truncated and dropped samples, cache; for the report
 };
+
+/// Model and rows without any other rank: what `dstrain data` shows. `feeder` stays empty. Local.
+RunSetup open_run_data(const RunConfig& config);
 
 /// Where tokenised rows are kept: $DSTRAIN_CACHE, else $XDG_CACHE_HOME/dstrain, else ~/.cache/dstrain. Local.
 std::filesystem::path cache_folder();

@@ -44,8 +44,10 @@ TEST_P(ReferenceRun, HasLlamaFactorysLossesAndWeights) {
   for (const auto& [step, norm] : logged(reference / "trainer_state.json", "grad_norm")) {
     EXPECT_NEAR(norms.at(step), norm, 1e-3 * norm) << "step " << step;
   }
+  const auto final_weights = reference / "final_model.safetensors";
+  if (!std::filesystem::exists(final_weights)) return;  // sft_packing was kept without
   std::string worst;
-  EXPECT_LE(relative_distance(weights_of(folder), weights_of(reference / "final_model.safetensors"), &worst), 1e-4) << worst;
+  EXPECT_LE(relative_distance(weights_of(folder), weights_of(final_weights), &worst), 1e-4) << worst;
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, ReferenceRun,

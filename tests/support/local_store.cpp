@@ -17,7 +17,8 @@ LocalParameterStore::LocalParameterStore(const ModelLayout& layout, DType dtype)
     for (int kind = 0; kind < part_kinds; ++kind) {
       units_[u].weights[kind].resize(static_cast<std::size_t>(layout.units[u].parts[kind].padded()) * size_of(dtype));
     }
-    units_[u].gradient.assign(static_cast<std::size_t>(layout.units[u].parts[0].padded()), std::numeric_limits<float>::quiet_NaN());
+    units_[u].gradient.assign(static_cast<std::size_t>(layout.units[u].parts[0].padded()),
+                              std::numeric_limits<float>::quiet_NaN());
   }
 }
 

@@ -37,7 +37,7 @@ class LocalParameterStore final : public ParameterStore {
     std::vector<char> weights[part_kinds];
     std::vector<float> gradient;
     int holds = 0;
-    bool open = false;     ///< gradient() was called in this micro step
+    bool open = false;  ///< gradient() was called in this micro step
     bool ready = false;
   };
   Unit& unit_at(int unit);

@@ -51,6 +51,25 @@ struct GemmFunctions {
   void (*transpose_bf16)(void* dst, std::int64_t dst_stride, const PackSource& source);
 };
 
+/// Rows times rows: c[m][n] for n in [n_begin, n_end) from rows of A and of B that both run along k.
+struct DotOperands {
+  const void* a;
+  const void* b;
+  void* c;
+  std::int64_t lda;
+  std::int64_t ldb;
+  std::int64_t ldc;
+  std::int64_t M;
+  std::int64_t n_begin;
+  std::int64_t n_end;
+  std::int64_t K;
+};
+
+struct GemmDotFunctions {
+  /// By storage type; sums in f32, over the lanes first. For few rows of A: B is read once and nothing is packed.
+  void (*multiply[2])(const DotOperands& operands, TileStore store);
+};
+
 struct GemmBf16Functions {
   /// The same for pairs of bf16, summed in f32; null where the instruction set has no such product. Only on CPUs with avx512_bf16.
   void (*tile)(void* c, std::int64_t ldc, const TileOperands& tile, TileStore store);
@@ -58,5 +77,6 @@ struct GemmBf16Functions {
 
 DSTRAIN_DECLARE_ISA_TABLE(GemmFunctions, gemm)
 DSTRAIN_DECLARE_ISA_TABLE(GemmBf16Functions, gemm_bf16)
+DSTRAIN_DECLARE_ISA_TABLE(GemmDotFunctions, gemm_dot)
 
 }  // namespace dstrain::cpu

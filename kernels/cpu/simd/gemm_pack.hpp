@@ -2,8 +2,6 @@
 /// Packing of matrix operands into panels. Only for the files that are compiled once per instruction set.
 #pragma once
 
-#include <cstddef>
-
 #include "kernels/cpu/simd/gemm_functions.hpp"
 #include "kernels/cpu/simd/transpose.hpp"
 
@@ -111,22 +109,6 @@ DSTRAIN_FLATTEN void pack_along_width(float* dst, const PackSource& s) {
     const std::int64_t k1 = k0 + block < words ? k0 + block : words;
     for (std::int64_t w = 0; w < padded; w += lanes) {
       for (std::int64_t k = k0; k < k1; ++k) store_across<panel>(dst, load_across<packing>(s, w, k), w, k, words, padded);
-    }
-  }
-}
-
-/// See GemmFunctions::transpose_bf16: squares of pairs, `lanes` columns by 2 * lanes values of k.
-DSTRAIN_FLATTEN void transpose_bf16(void* dst, std::int64_t dst_stride, const PackSource& s) {
-  const std::int64_t words = words_of<Packing::bf16_pairs>(s.k);
-  for (std::int64_t w = 0; w < s.width; w += lanes) {
-    for (std::int64_t k = 0; k < words; k += lanes) {
-      VecF row[lanes];
-#pragma GCC unroll 16
-      for (int i = 0; i < lanes; ++i) row[i] = k + i < words ? load_across<Packing::bf16_pairs>(s, w, k + i) : VecF{};
-      transpose(row);
-      const int columns = static_cast<int>(s.width - w < lanes ? s.width - w : lanes);
-      const std::size_t bytes = static_cast<std::size_t>(words - k < lanes ? words - k : lanes) * 4;
-      for (int i = 0; i < columns; ++i) __builtin_memcpy(static_cast<std::uint16_t*>(dst) + (w + i) * dst_stride + 2 * k, &row[i], bytes);
     }
   }
 }

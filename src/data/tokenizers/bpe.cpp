@@ -97,6 +97,7 @@ BpeModel::BpeModel(BpeDefinition definition, const std::string& where)
       identity_(next_identity()) {
   read_vocab(definition, where);
   read_merges(definition, where);
+  read_cuts(definition);
   if (!definition.unk_token.empty()) {
     unk_id_ = find(definition.unk_token);
     if (unk_id_ < 0) {
@@ -168,7 +169,26 @@ std::string_view BpeModel::token(std::int32_t id) const {
   return id >= 0 && id < size() ? std::string_view(tokens_[static_cast<std::size_t>(id)]) : std::string_view();
 }
 
+void BpeModel::read_cuts(const BpeDefinition& definition) {
+  // A mark that is no token could fuse with unknown neighbours; a piece that is looked up whole must stay whole; a
+  // merge of byte tokens joins characters that its text does not show.
+  bool possible = !byte_level_ && !ignore_merges_ && find(WordCuts::mark) >= 0;
+  for (const auto& [left, right] : definition.merges) {
+    cuts_.forbid_inside(left + right);
+    possible = possible && !(left.starts_with("<0x") || right.starts_with("<0x"));
+  }
+  if (possible) cuts_.enable();
+}
+
 void BpeModel::encode(std::string_view piece, std::vector<std::int32_t>& ids) const {
+  for (std::size_t begin = 0; begin < piece.size();) {
+    const std::size_t end = cuts_.end_of_part(piece, begin);
+    encode_part(piece.substr(begin, end - begin), ids);
+    begin = end;
+  }
+}
+
+void BpeModel::encode_part(std::string_view piece, std::vector<std::int32_t>& ids) const {
   if (!PieceCache::fits(piece)) return encode_uncached(piece, ids);
   PieceCache& cache = PieceCache::of_this_thread(identity_);
   if (cache.append(piece, ids)) return;

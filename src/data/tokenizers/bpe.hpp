@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "data/tokenizers/word_cuts.hpp"
+
 namespace dstrain {
 
 /// The `model` section of a tokenizer.json of type BPE, as read.
@@ -69,6 +71,8 @@ class BpeModel {
 
   void read_vocab(const BpeDefinition& definition, const std::string& where);
   void read_merges(const BpeDefinition& definition, const std::string& where);
+  void read_cuts(const BpeDefinition& definition);
+  void encode_part(std::string_view part, std::vector<std::int32_t>& ids) const;
   void encode_uncached(std::string_view piece, std::vector<std::int32_t>& ids) const;
   void initial_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const;
   void append_unknown(std::string_view character, bool& pending, std::vector<std::int32_t>& ids) const;
@@ -81,6 +85,7 @@ class BpeModel {
   std::unordered_map<std::string_view, std::int32_t> raw_ids_;
   std::array<std::int32_t, 256> byte_ids_{};  ///< byte level: the byte's own token; byte_fallback: <0xNN>; -1: none
   MergeTable merges_;
+  WordCuts cuts_;
   std::int32_t unk_id_ = -1;
   bool fuse_unk_ = false;
   bool byte_fallback_ = false;

@@ -58,6 +58,26 @@ TEST(Tokenizer, LongPiecesMergeLikeShortOnes) {
   EXPECT_EQ(tokenizer.encode(text), expected);
 }
 
+// A text is cut before a blank only where no merge crosses: here "b" before the blank may merge with it, "a" may not.
+TEST(Tokenizer, CutsBetweenWordsDoNotHideMerges) {
+  const std::string mark = "\xE2\x96\x81";
+  auto file = small_file();
+  file["normalizer"]["content"] = mark;
+  auto& model = file["model"];
+  model["vocab"] = {{"<unk>", 0},         {"a", 1}, {"b", 2}, {mark, 3}, {"b" + mark, 4}, {mark + "a", 5},
+                    {"b" + mark + "a", 6}};
+  model["merges"] = nlohmann::json::array();
+  for (const auto& [left, right] : {std::pair{mark, std::string("a")}, {"b", mark}, {"b", mark + "a"}}) {
+    model["merges"].push_back(nlohmann::json::array({left, right}));
+  }
+  const auto tokenizer = small_tokenizer(file);
+
+  EXPECT_EQ(tokenizer.encode("b a"), (Ids{6}));
+  EXPECT_EQ(tokenizer.encode("a a"), (Ids{1, 5}));
+  EXPECT_EQ(tokenizer.encode("b b"), (Ids{4, 2}));
+  EXPECT_EQ(tokenizer.encode("a b a"), (Ids{1, 3, 6}));
+}
+
 TEST(Tokenizer, UnknownCharactersFuse) {
   EXPECT_EQ(small_tokenizer().encode("aééb"), (Ids{1, 0, 2}));
   auto file = small_file();

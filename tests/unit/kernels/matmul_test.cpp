@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -124,6 +126,7 @@ const MatmulShape sizes[] = {
 TEST_P(Matmul, AgreesWithTheDefinitionInAllLayouts) {
   const auto [isa, products, which] = GetParam();
   const Unit unit(isa, products);
+  const Threads one(1);
   const Dtypes d = dtypes[which];
   for (MatmulShape s : sizes) {
     for (int layout = 0; layout < 4; ++layout) {
@@ -143,6 +146,7 @@ TEST_P(Matmul, AgreesWithTheDefinitionInAllLayouts) {
 TEST_P(Matmul, AddsToWhatIsThereAndKeepsToItsStrides) {
   const auto [isa, products, which] = GetParam();
   const Unit unit(isa, products);
+  const Threads one(1);
   const Dtypes d = dtypes[which];
   const bool accumulate = d.c == DType::f32;
   for (MatmulShape s : {MatmulShape{19, 53, 41}, MatmulShape{70, 101, 1200}, MatmulShape{3, 20, 64}}) {
@@ -167,6 +171,7 @@ TEST_P(Matmul, AddsToWhatIsThereAndKeepsToItsStrides) {
 TEST_P(Matmul, IsExactWhereTheSumsAre) {
   const auto [isa, products, which] = GetParam();
   const Unit unit(isa, products);
+  const Threads one(1);
   const Dtypes d = dtypes[which];
   const int bound = d.c == DType::bf16 ? 1 : 8;  // sums of bf16 stay below 257
   const MatmulShape s{65, 130, d.c == DType::bf16 ? 200 : 1500, false, true};
@@ -210,6 +215,46 @@ INSTANTIATE_TEST_SUITE_P(Bf16Converted, Matmul,
 INSTANTIATE_TEST_SUITE_P(Bf16Units, Matmul,
                          testing::Combine(testing::Values(cpu::Isa::avx512),
                                           testing::Values(cpu::Bf16Products::pairs, cpu::Bf16Products::onednn), testing::Values(1, 2)));
+
+// Also run with each value of DSTRAIN_BF16_GEMM and with oneDNN held at AVX2, where it has no bf16 product.
+TEST(Bf16Unit, FollowsTheEnvironmentAndTheCpu) {
+  const char* wanted = std::getenv("DSTRAIN_BF16_GEMM");
+  const cpu::Bf16Products unit = cpu::bf16_products();
+  ASSERT_TRUE(cpu::can_run(unit));
+  if (wanted != nullptr) {
+    const std::string name = wanted;
+    if (name == "convert") EXPECT_EQ(unit, cpu::Bf16Products::convert);
+    if (name == "pairs") EXPECT_EQ(unit == cpu::Bf16Products::pairs, cpu::can_run(cpu::Bf16Products::pairs));
+    if (name == "onednn") EXPECT_EQ(unit == cpu::Bf16Products::onednn, cpu::can_run(cpu::Bf16Products::onednn));
+  }
+  if (const char* held = std::getenv("ONEDNN_MAX_CPU_ISA"); held != nullptr && std::string(held) == "AVX2") {
+    EXPECT_FALSE(cpu::can_run(cpu::Bf16Products::onednn));
+  }
+  const MatmulShape s{70, 60, 90, false, true};
+  Matrix a(DType::bf16, scaled_a(s)), b(DType::bf16, uniform(stored_b(s), 2)), c(DType::f32, uniform(stored_c(s), 3));
+  std::vector<double> expected(static_cast<std::size_t>(stored_c(s)));
+  reference::matmul(expected.data(), a.values().data(), b.values().data(), s, false);
+
+  run(c, a, b, s, false);
+
+  EXPECT_TRUE(all_close(c.values(), expected, tolerance_for(DType::f32, s.K)));
+}
+
+// The bits of a row depend on K alone: more rows, other tiles and a wider output change nothing.
+TEST(MatmulCalls, GiveARowTheSameBitsInEveryShape) {
+  const MatmulShape large{150, 200, 1100, false, true};
+  MatmulShape small{40, 77, 1100, false, true};
+  small.ldc = 200;
+  Matrix a(DType::f32, uniform(stored_a(large), 1)), b(DType::f32, uniform(stored_b(large), 2));
+  Matrix all(DType::f32, std::vector<double>(static_cast<std::size_t>(stored_c(large)))), some(DType::f32, all.values());
+
+  run(all, a, b, large, false);
+  run(some, a, b, small, false);
+
+  for (std::size_t m = 0; m < 40; ++m) {
+    for (std::size_t n = 0; n < 77; ++n) ASSERT_EQ(all.f32[m * 200 + n], some.f32[m * 200 + n]) << m << ", " << n;
+  }
+}
 
 // A workspace planned for all threads serves a call inside a parallel region, which runs on one.
 TEST(MatmulCalls, WorkInsideAParallelRegion) {

@@ -39,7 +39,8 @@ DecoderOptions options_for(std::int64_t tokens, bool checkpointing = true, DType
 /// All gradients, tensor by tensor.
 std::vector<float> gradients(const test::ModelUnderTest& m) {
   std::vector<float> all;
-  for (const TensorLayout& t : m.layout.tensors) all.insert(all.end(), m.store->gradient_of(t), m.store->gradient_of(t) + t.count);
+  for (const TensorLayout& t : m.layout.tensors)
+    all.insert(all.end(), m.store->gradient_of(t), m.store->gradient_of(t) + t.count);
   return all;
 }
 

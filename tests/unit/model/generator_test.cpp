@@ -36,7 +36,8 @@ Setup set_up(std::unique_ptr<test::ModelUnderTest> model, GeneratorOptions optio
   auto buffers = plan_generator(plan, s.model->spec, options);
   plan.finalize();
   s.arena = std::make_unique<Arena>(std::move(plan));
-  s.generator = std::make_unique<Generator>(s.model->spec, s.model->layout, options, *s.arena, std::move(buffers), Device{});
+  s.generator =
+      std::make_unique<Generator>(s.model->spec, s.model->layout, options, *s.arena, std::move(buffers), Device{});
   return s;
 }
 
@@ -67,7 +68,8 @@ TEST(Generator, AnswersGreedilyAsTransformersDoes) {
   const auto expected = nlohmann::json::parse(file);
   ASSERT_GE(expected["cases"].size(), 12U);
   for (const auto& c : expected["cases"]) {
-    auto s = set_up(test::load_model(oracle / "tiny-models" / c["model"].get<std::string>(), decoder_options(64)), {.max_length = 60});
+    auto s = set_up(test::load_model(oracle / "tiny-models" / c["model"].get<std::string>(), decoder_options(64)),
+                    {.max_length = 60});
     SamplingOptions sampling = greedy(30, c["repetition_penalty"].get<double>());
     sampling.stop_ids = {2};
     const auto answers = s.answer({c["prompt"].get<Ids>()}, sampling);
@@ -81,9 +83,11 @@ TEST(Generator, AnswersGreedilyAsTransformersDoes) {
 }
 
 TEST(Generator, SeesWhatTheDecoderSees) {
-  // A prompt longer than a piece, so that later pieces look back at kept keys; every choice is checked against a full pass.
+  // A prompt longer than a piece, so that later pieces look back at kept keys; every choice is checked against a full
+  // pass.
   const Ids prompt = long_prompt(150);
-  auto s = set_up(test::random_model(test::small_spec(true, true), decoder_options(192)), {.max_length = 192, .prompt_rows = 64});
+  auto s = set_up(test::random_model(test::small_spec(true, true), decoder_options(192)),
+                  {.max_length = 192, .prompt_rows = 64});
   const auto answers = s.answer({prompt}, greedy(20));
 
   Ids whole = prompt;
@@ -100,7 +104,8 @@ TEST(Generator, SeesWhatTheDecoderSees) {
 
 TEST(Generator, PromptsAreAnsweredAsIfAlone) {
   const std::vector<Ids> prompts = {long_prompt(9), long_prompt(70), {5}};
-  auto together = set_up(test::random_model(test::small_spec(false, false), decoder_options(64)), {.max_sequences = 3, .max_length = 100});
+  auto together = set_up(test::random_model(test::small_spec(false, false), decoder_options(64)),
+                         {.max_sequences = 3, .max_length = 100});
   SamplingOptions sampling = greedy(25);
   const auto answers = together.answer(prompts, sampling);
 
@@ -111,7 +116,8 @@ TEST(Generator, PromptsAreAnsweredAsIfAlone) {
 
 TEST(Generator, StopTokensEndTheirAnswerOnly) {
   const std::vector<Ids> prompts = {long_prompt(9), long_prompt(12)};
-  auto s = set_up(test::random_model(test::small_spec(false, false), decoder_options(64)), {.max_sequences = 2, .max_length = 100});
+  auto s = set_up(test::random_model(test::small_spec(false, false), decoder_options(64)),
+                  {.max_sequences = 2, .max_length = 100});
   SamplingOptions sampling = greedy(25);
   const auto free = s.answer(prompts, sampling);
   sampling.stop_ids = {free[0].ids[3]};
@@ -125,7 +131,8 @@ TEST(Generator, StopTokensEndTheirAnswerOnly) {
 }
 
 TEST(Generator, DrawsDependOnSeedAndPromptNumberAlone) {
-  auto s = set_up(test::random_model(test::small_spec(false, false), decoder_options(64)), {.max_sequences = 2, .max_length = 64});
+  auto s = set_up(test::random_model(test::small_spec(false, false), decoder_options(64)),
+                  {.max_sequences = 2, .max_length = 64});
   SamplingOptions sampling;
   sampling.max_new_tokens = 20;
   sampling.temperature = 2.0;
@@ -145,10 +152,11 @@ TEST(Generator, LengthsEndAnAnswerAndTokensAreReported) {
   auto s = set_up(test::random_model(test::small_spec(false, false), decoder_options(64)), {.max_length = 20});
   Ids seen;
   const std::vector<Ids> prompts = {long_prompt(15)};
-  const auto answers = s.generator->generate(*s.model->store, prompts, greedy(100), [&](std::size_t prompt, std::int32_t id) {
-    EXPECT_EQ(prompt, 0U);
-    seen.push_back(id);
-  });
+  const auto answers =
+      s.generator->generate(*s.model->store, prompts, greedy(100), [&](std::size_t prompt, std::int32_t id) {
+        EXPECT_EQ(prompt, 0U);
+        seen.push_back(id);
+      });
 
   EXPECT_EQ(answers[0].ids.size(), 5U);
   EXPECT_EQ(seen, answers[0].ids);

@@ -11,7 +11,8 @@
 namespace dstrain {
 namespace {
 
-std::vector<float> initial(const ModelSpec& spec, const TensorLayout& tensor, std::int64_t begin, std::int64_t count, std::uint64_t seed) {
+std::vector<float> initial(const ModelSpec& spec, const TensorLayout& tensor, std::int64_t begin, std::int64_t count,
+                           std::uint64_t seed) {
   std::vector<float> values(static_cast<std::size_t>(count));
   fill_initial(spec, tensor, begin, count, values.data(), seed);
   return values;
@@ -37,7 +38,9 @@ TEST(Initialise, NormsAreOneAndBiasesZero) {
   for (const TensorLayout& tensor : layout.tensors) {
     if (tensor.shape.size() > 1) continue;
     const float expected = tensor.name.ends_with("bias") ? 0.0F : 1.0F;
-    EXPECT_EQ(initial(spec, tensor, 0, tensor.count, 1), std::vector<float>(static_cast<std::size_t>(tensor.count), expected)) << tensor.name;
+    EXPECT_EQ(initial(spec, tensor, 0, tensor.count, 1),
+              std::vector<float>(static_cast<std::size_t>(tensor.count), expected))
+        << tensor.name;
   }
 }
 

@@ -13,8 +13,10 @@ namespace {
 using Json = nlohmann::json;
 
 Json base(const char* model_type = "llama") {
-  return {{"model_type", model_type},   {"hidden_size", 48},         {"intermediate_size", 80}, {"num_hidden_layers", 3},
-          {"num_attention_heads", 4},   {"num_key_value_heads", 2},  {"vocab_size", 97},        {"max_position_embeddings", 64},
+  return {{"model_type", model_type}, {"hidden_size", 48},
+          {"intermediate_size", 80},  {"num_hidden_layers", 3},
+          {"num_attention_heads", 4}, {"num_key_value_heads", 2},
+          {"vocab_size", 97},         {"max_position_embeddings", 64},
           {"rms_norm_eps", 1e-5}};
 }
 
@@ -98,7 +100,8 @@ TEST(ModelSpec, EosMayBeOneOrMany) {
 }
 
 TEST(ModelSpec, RopeScalingHasTwoSpellings) {
-  const Json scaling = {{"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 32}};
+  const Json scaling = {
+      {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 32}};
   Json older = scaling;
   older["type"] = "llama3";
   Json newer = scaling;
@@ -142,7 +145,8 @@ TEST(ModelSpec, WhatCannotBeComputedIsRefusedByName) {
 }
 
 TEST(ModelSpec, EveryMissingSizeIsNamed) {
-  for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"}) {
+  for (const char* key :
+       {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"}) {
     EXPECT_EQ(error_of({{key, nullptr}}), std::string(key) + " is missing");
   }
 }
@@ -155,10 +159,11 @@ TEST(ModelSpec, WhatIsNoJsonObjectIsRefused) {
 
 TEST(Presets, HaveThePublishedNumberOfParameters) {
   const std::vector<std::pair<const char*, std::int64_t>> published = {
-      {"15m", 15'191'712},     {"110m", 109'529'856},   {"0.5b", 494'032'768},     {"1b", 1'235'814'400},
-      {"7b", 6'738'415'616},   {"8b", 8'030'261'248},   {"70b", 70'553'706'496},
+      {"15m", 15'191'712},   {"110m", 109'529'856}, {"0.5b", 494'032'768},   {"1b", 1'235'814'400},
+      {"7b", 6'738'415'616}, {"8b", 8'030'261'248}, {"70b", 70'553'706'496},
   };
-  for (const auto& [name, parameters] : published) EXPECT_EQ(make_layout(preset_spec(name)).parameters, parameters) << name;
+  for (const auto& [name, parameters] : published)
+    EXPECT_EQ(make_layout(preset_spec(name)).parameters, parameters) << name;
   EXPECT_LT(make_layout(preset_spec("nano")).parameters, 300'000);
 }
 

@@ -47,11 +47,12 @@ std::unique_ptr<ModelUnderTest> load_model(const std::filesystem::path& folder, 
 }
 
 ModelSpec small_spec(bool tied, bool biases) {
-  return parse_model_spec(fmt::format(R"({{"model_type": "llama", "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3,
+  return parse_model_spec(
+      fmt::format(R"({{"model_type": "llama", "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3,
       "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 97, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
       "attention_bias": {1}, "mlp_bias": {1}, "tie_word_embeddings": {0}}})",
-                                      tied, biases),
-                          "small");
+                  tied, biases),
+      "small");
 }
 
 }  // namespace dstrain::test

@@ -58,7 +58,8 @@ TEST_P(Reference, AgreesInLogitsLossAndEveryGradient) {
 
   const CompareReport report = run(*folder, GetParam());
 
-  EXPECT_TRUE(report.logits_good) << "largest error " << report.largest_logit_error << " of logits up to " << report.largest_logit;
+  EXPECT_TRUE(report.logits_good) << "largest error " << report.largest_logit_error << " of logits up to "
+                                  << report.largest_logit;
   EXPECT_TRUE(report.loss_good) << report.loss << " instead of " << report.reference_loss;
   EXPECT_TRUE(report.not_in_reference.empty()) << report.not_in_reference.front();
   EXPECT_TRUE(report.not_in_model.empty()) << report.not_in_model.front();
@@ -76,7 +77,8 @@ std::vector<Case> cases() {
       for (const DType dtype : {DType::f32, DType::bf16}) all.push_back({model, own, checkpointing, dtype});
     }
   };
-  for (const char* model : {"llama-mha", "llama-gqa-tied", "llama-linear-rope", "llama-dynamic-rope", "llama31-rope", "mistral", "qwen2"}) {
+  for (const char* model :
+       {"llama-mha", "llama-gqa-tied", "llama-linear-rope", "llama-dynamic-rope", "llama31-rope", "mistral", "qwen2"}) {
     add(model, false);
   }
   for (const char* model : {"llama-biases", "llama-yarn", "mistral-window", "qwen2-window"}) add(model, true);

@@ -43,7 +43,9 @@ TEST(RopeFrequencies, AreTransformers) {
 }
 
 TEST(RopeFrequencies, OnlyDynamicScalingDependsOnTheLength) {
-  const Json linear = {{"head_dim", 16}, {"max_position_embeddings", 32}, {"rope_theta", 1e4},
+  const Json linear = {{"head_dim", 16},
+                       {"max_position_embeddings", 32},
+                       {"rope_theta", 1e4},
                        {"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}}}};
   Json dynamic = linear;
   dynamic["rope_scaling"]["rope_type"] = "dynamic";

@@ -20,7 +20,8 @@ SamplingOptions all_tokens() {
   return o;
 }
 
-std::int32_t choose(std::vector<float> logits, const SamplingOptions& o, double uniform, std::vector<std::int32_t> context = {}) {
+std::int32_t choose(std::vector<float> logits, const SamplingOptions& o, double uniform,
+                    std::vector<std::int32_t> context = {}) {
   return choose_token(logits, context, o, uniform);
 }
 
@@ -77,8 +78,8 @@ TEST(Sampling, RepetitionPenaltyPushesSeenTokensDown) {
   o.do_sample = false;
   o.repetition_penalty = 2.0;
 
-  EXPECT_EQ(choose({3.0F, 2.0F, -1.0F}, o, 0.0, {0, 0, 0}), 1);    // 3 / 2 once, however often it was seen
-  EXPECT_EQ(choose({-3.0F, -2.0F, -2.5F}, o, 0.0, {1}), 2);        // a negative logit is multiplied
+  EXPECT_EQ(choose({3.0F, 2.0F, -1.0F}, o, 0.0, {0, 0, 0}), 1);  // 3 / 2 once, however often it was seen
+  EXPECT_EQ(choose({-3.0F, -2.0F, -2.5F}, o, 0.0, {1}), 2);      // a negative logit is multiplied
 }
 
 TEST(Sampling, GreedyTakesTheFirstOfEqualLogits) {
@@ -88,9 +89,7 @@ TEST(Sampling, GreedyTakesTheFirstOfEqualLogits) {
   EXPECT_EQ(choose({0.0F, 5.0F, 5.0F}, o, 0.9), 1);
 }
 
-TEST(Sampling, TheLastDrawIsStillAToken) {
-  EXPECT_EQ(choose({0.0F, 0.0F}, all_tokens(), std::nextafter(1.0, 0.0)), 1);
-}
+TEST(Sampling, TheLastDrawIsStillAToken) { EXPECT_EQ(choose({0.0F, 0.0F}, all_tokens(), std::nextafter(1.0, 0.0)), 1); }
 
 TEST(Sampling, LogitsThatAreNotFiniteAreAnError) {
   EXPECT_THROW(choose({0.0F, std::numeric_limits<float>::quiet_NaN()}, all_tokens(), 0.5), Error);
