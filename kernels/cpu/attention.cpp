@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Attention on the CPU: checks, tasks and threads. A task is one key/value head of one segment (forward: and a range of queries), so
-/// that dk and dv have one writer; the longest tasks start first. Who takes which task is left to chance: no bit depends on it.
+/// Attention on the CPU: checks, tasks and threads. A task is one key/value head of one segment (forward: and a range
+/// of queries), so that dk and dv have one writer; the longest tasks start first. Who takes which task is left to
+/// chance: no bit depends on it.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -30,21 +31,25 @@ std::int64_t words_per_thread(const AttentionShape& s) {
 }
 
 /// Bytes for the order of the segments: there are no more non-empty ones than rows.
-std::int64_t order_bytes(const AttentionShape& s) { return round_up(s.T * static_cast<std::int64_t>(sizeof(std::int32_t)), 64); }
+std::int64_t order_bytes(const AttentionShape& s) {
+  return round_up(s.T * static_cast<std::int64_t>(sizeof(std::int32_t)), 64);
+}
 
 /// @throws ShapeError  sizes that do not fit together, or a workspace that is too small
 void check(const Exec& exec, const AttentionShape& s, const char* operation) {
-  if (s.T < 0 || s.segments < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.heads % s.kv_heads != 0 || s.head_dim <= 0 || s.head_dim > 256 ||
-      s.head_dim % 2 != 0 || s.window < 0 || s.q_stride < s.heads * s.head_dim || s.out_stride < s.heads * s.head_dim ||
-      s.kv_stride < s.kv_heads * s.head_dim) {
-    throw ShapeError(fmt::format("{}: T {}, {} segments, {} heads of {} on {}, window {}, strides {} {} {}", operation, s.T, s.segments, s.heads,
-                                 s.head_dim, s.kv_heads, s.window, s.q_stride, s.kv_stride, s.out_stride));
+  if (s.T < 0 || s.segments < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.heads % s.kv_heads != 0 || s.head_dim <= 0 ||
+      s.head_dim > 256 || s.head_dim % 2 != 0 || s.window < 0 || s.q_stride < s.heads * s.head_dim ||
+      s.out_stride < s.heads * s.head_dim || s.kv_stride < s.kv_heads * s.head_dim) {
+    throw ShapeError(fmt::format("{}: T {}, {} segments, {} heads of {} on {}, window {}, strides {} {} {}", operation,
+                                 s.T, s.segments, s.heads, s.head_dim, s.kv_heads, s.window, s.q_stride, s.kv_stride,
+                                 s.out_stride));
   }
   for (std::int64_t i = 0; i < s.segments; ++i) {
     const std::int64_t n_q = std::int64_t{s.cu_q[i + 1]} - s.cu_q[i];
     const std::int64_t n_k = std::int64_t{s.cu_k[i + 1]} - s.cu_k[i];
     if (s.cu_q[0] < 0 || s.cu_k[0] < 0 || n_q < 0 || n_k < 0 || n_k > s.max_seqlen) {
-      throw ShapeError(fmt::format("{}: segment {} has {} queries and {} keys, the longest should be {}", operation, i, n_q, n_k, s.max_seqlen));
+      throw ShapeError(fmt::format("{}: segment {} has {} queries and {} keys, the longest should be {}", operation, i,
+                                   n_q, n_k, s.max_seqlen));
     }
   }
   if (s.segments > 0 && s.cu_q[s.segments] > s.T) {
@@ -62,8 +67,11 @@ std::int64_t order_segments(std::int32_t* order, const AttentionShape& s) {
   for (std::int64_t i = 0; i < s.segments; ++i) {
     if (s.cu_q[i + 1] > s.cu_q[i]) order[count++] = static_cast<std::int32_t>(i);
   }
-  const auto work = [&](std::int32_t i) { return std::int64_t{s.cu_q[i + 1] - s.cu_q[i]} * (s.cu_k[i + 1] - s.cu_k[i]); };
-  std::sort(order, order + count, [&](std::int32_t a, std::int32_t b) { return work(a) != work(b) ? work(a) > work(b) : a < b; });
+  const auto work = [&](std::int32_t i) {
+    return std::int64_t{s.cu_q[i + 1] - s.cu_q[i]} * (s.cu_k[i + 1] - s.cu_k[i]);
+  };
+  std::sort(order, order + count,
+            [&](std::int32_t a, std::int32_t b) { return work(a) != work(b) ? work(a) > work(b) : a < b; });
   return count;
 }
 
@@ -84,8 +92,8 @@ void run_tasks(std::int64_t tasks, float* workspace, std::int64_t words, const B
 }
 
 /// The operands of segment `i` and key/value head `head`.
-AttentionTask task_of(const AttentionShape& s, ConstData out, float* lse_NT, ConstData q, ConstData k, ConstData v, std::int64_t i,
-                      std::int64_t head) {
+AttentionTask task_of(const AttentionShape& s, ConstData out, float* lse_NT, ConstData q, ConstData k, ConstData v,
+                      std::int64_t i, std::int64_t head) {
   const std::int64_t group = s.heads / s.kv_heads;
   const std::int64_t q_row = s.cu_q[i];
   const std::int64_t q_column = head * group * s.head_dim;
@@ -94,7 +102,8 @@ AttentionTask task_of(const AttentionShape& s, ConstData out, float* lse_NT, Con
   t.q = q.at(q_row * s.q_stride + q_column).data;
   t.k = k.at(kv_at).data;
   t.v = v.at(kv_at).data;
-  t.out = const_cast<void*>(out.at(q_row * s.out_stride + q_column).data);  // written by forward only, which was given Data
+  t.out =
+      const_cast<void*>(out.at(q_row * s.out_stride + q_column).data);  // written by forward only, which was given Data
   t.lse = lse_NT == nullptr ? nullptr : lse_NT + head * group * s.T + q_row;
   t.lse_stride = s.T;
   t.q_stride = s.q_stride;
@@ -131,14 +140,17 @@ std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads) {
   return order_bytes(s) + threads * words_per_thread(s) * static_cast<std::int64_t>(sizeof(float));
 }
 
-void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, ConstData k, ConstData v, const AttentionShape& s) {
+void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, ConstData k, ConstData v,
+                       const AttentionShape& s) {
   const int storage = storage_index({q.dtype, k.dtype, v.dtype, out.dtype}, "attention_forward");
   check(exec, s, "attention_forward");
   auto* order = static_cast<std::int32_t*>(exec.workspace);
   auto* space = reinterpret_cast<float*>(static_cast<char*>(exec.workspace) + order_bytes(s));
   const std::int64_t segments = order_segments(order, s);
   const std::int64_t queries = std::max<std::int64_t>(64, round_up(rows_per_task / (s.heads / s.kv_heads), 64));
-  const auto pieces_of = [&](std::int64_t i) { return (s.cu_q[order[i] + 1] - s.cu_q[order[i]] + queries - 1) / queries; };
+  const auto pieces_of = [&](std::int64_t i) {
+    return (s.cu_q[order[i] + 1] - s.cu_q[order[i]] + queries - 1) / queries;
+  };
   std::int64_t tasks = 0;
   for (std::int64_t i = 0; i < segments; ++i) tasks += pieces_of(i) * s.kv_heads;
   const auto run = forward_tables.get().run[storage];
@@ -154,9 +166,10 @@ void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, C
   });
 }
 
-void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData dout, ConstData out, const float* lse_NT, ConstData q, ConstData k,
-                        ConstData v, const AttentionShape& s) {
-  const int storage = storage_index({q.dtype, k.dtype, v.dtype, out.dtype, dout.dtype, dq.dtype, dk.dtype, dv.dtype}, "attention_backward");
+void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData dout, ConstData out, const float* lse_NT,
+                        ConstData q, ConstData k, ConstData v, const AttentionShape& s) {
+  const int storage = storage_index({q.dtype, k.dtype, v.dtype, out.dtype, dout.dtype, dq.dtype, dk.dtype, dv.dtype},
+                                    "attention_backward");
   check(exec, s, "attention_backward");
   if (lse_NT == nullptr) throw ShapeError("attention_backward needs the log-sum-exp of the forward pass");
   auto* order = static_cast<std::int32_t*>(exec.workspace);
@@ -170,10 +183,12 @@ void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData d
     const std::int64_t kv_at = s.cu_k[i] * s.kv_stride + head * s.head_dim;
     AttentionTask t = task_of(s, out, const_cast<float*>(lse_NT), q, k, v, i, head);  // read only there
     t.workspace = workspace;
-    run(t, {dout.at(s.cu_q[i] * s.out_stride + head * (s.heads / s.kv_heads) * s.head_dim).data, dq.at(q_at).data, dk.at(kv_at).data,
-            dv.at(kv_at).data});
+    run(t, {dout.at(s.cu_q[i] * s.out_stride + head * (s.heads / s.kv_heads) * s.head_dim).data, dq.at(q_at).data,
+            dk.at(kv_at).data, dv.at(kv_at).data});
   });
-  zero_outside(s, s.cu_q, [&](std::int64_t begin, std::int64_t end) { zero_rows(dq, begin, end, s.q_stride, s.heads * s.head_dim); });
+  zero_outside(s, s.cu_q, [&](std::int64_t begin, std::int64_t end) {
+    zero_rows(dq, begin, end, s.q_stride, s.heads * s.head_dim);
+  });
   zero_outside(s, s.cu_k, [&](std::int64_t begin, std::int64_t end) {
     zero_rows(dk, begin, end, s.kv_stride, s.kv_heads * s.head_dim);
     zero_rows(dv, begin, end, s.kv_stride, s.kv_heads * s.head_dim);

@@ -30,9 +30,12 @@ Cpu this_cpu() noexcept {
 
 bool can_run(Bf16Products unit, const Cpu& cpu) noexcept {
   switch (unit) {
-    case Bf16Products::convert: return true;
-    case Bf16Products::pairs: return cpu.avx512_bf16 && isa() == Isa::avx512;
-    case Bf16Products::onednn: return cpu.onednn.bf16 && isa() == Isa::avx512;
+    case Bf16Products::convert:
+      return true;
+    case Bf16Products::pairs:
+      return cpu.avx512_bf16 && isa() == Isa::avx512;
+    case Bf16Products::onednn:
+      return cpu.onednn.bf16 && isa() == Isa::avx512;
   }
   return false;
 }

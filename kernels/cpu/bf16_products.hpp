@@ -12,11 +12,10 @@ enum class Bf16Products : std::uint8_t {
   onednn    ///< oneDNN, for the matrix units (AMX)
 };
 
-/// The unit in use, chosen at start by the kind of CPU, so that the same machine always gives the same bits: AMX -> onednn; VDPBF16PS
-/// on AMD -> pairs; everything else -> convert (Intel's VDPBF16PS runs at half the f32 rate). The environment variable
-/// DSTRAIN_BF16_GEMM=convert|pairs|onednn overrides it where the CPU can do what it asks for; so does
-/// `use_bf16_products`. Always convert where the instruction set
-/// in use is below avx512. Local.
+/// The unit in use, chosen at start by the kind of CPU, so that the same machine always gives the same bits: AMX ->
+/// onednn; VDPBF16PS on AMD -> pairs; everything else -> convert (Intel's VDPBF16PS runs at half the f32 rate). The
+/// environment variable DSTRAIN_BF16_GEMM=convert|pairs|onednn overrides it where the CPU can do what it asks for; so
+/// does `use_bf16_products`. Always convert where the instruction set in use is below avx512. Local.
 Bf16Products bf16_products() noexcept;
 
 /// True where this CPU and the instruction set in use can run `unit`. Local.

@@ -23,7 +23,8 @@ MatmulShape with_strides(const MatmulShape& shape) {
   if (s.ldb == 0) s.ldb = b_row;
   if (s.ldc == 0) s.ldc = s.N;
   if (s.M < 0 || s.N < 0 || s.K < 0 || s.lda < a_row || s.ldb < b_row || s.ldc < s.N) {
-    throw ShapeError(fmt::format("matmul: M {} N {} K {} with strides a {} b {} c {}", s.M, s.N, s.K, s.lda, s.ldb, s.ldc));
+    throw ShapeError(
+        fmt::format("matmul: M {} N {} K {} with strides a {} b {} c {}", s.M, s.N, s.K, s.lda, s.ldb, s.ldc));
   }
   return s;
 }
@@ -56,7 +57,8 @@ void matmul_dots(Data c, ConstData a, ConstData b, const MatmulShape& s, bool ac
   const TileStore write = c.dtype == DType::bf16 ? TileStore::write_bf16 : TileStore::write_f32;
   const std::int64_t grain = std::max<std::int64_t>(4, rows_grain(s.K) / 4 * 4);
   parallel_for(s.N, grain, [&](std::int64_t begin, std::int64_t end) {
-    multiply({a.data, b.data, c.data, s.lda, s.ldb, s.ldc, s.M, begin, end, s.K}, accumulate ? TileStore::add_f32 : write);
+    multiply({a.data, b.data, c.data, s.lda, s.ldb, s.ldc, s.M, begin, end, s.K},
+             accumulate ? TileStore::add_f32 : write);
   });
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 /// Words of k in one block: a panel of A stays in the first-level cache, the columns of B of one task in the second.
 constexpr std::int64_t max_k_block = 512;
-/// Bytes that the packed A of one block of rows should not exceed, unless that made the block thinner than min_m_block: each
-/// block of rows packs B again.
+/// Bytes that the packed A of one block of rows should not exceed, unless that made the block thinner than min_m_block:
+/// each block of rows packs B again.
 constexpr std::int64_t packed_a_limit_bytes = std::int64_t{8} << 20;
 constexpr std::int64_t min_m_block = 256;
 /// Widest task in panels of B, and most rows where a task needs its own sums.
@@ -20,8 +20,8 @@ constexpr std::int64_t max_rows_with_sums = 512;
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 std::int64_t round_up(std::int64_t a, std::int64_t multiple) { return ceil_div(a, multiple) * multiple; }
 
-/// Time of the busiest thread in units of one element of C: packing a column of B costs as much as some 20 elements, reading the
-/// packed A of a row again as some 2.
+/// Time of the busiest thread in units of one element of C: packing a column of B costs as much as some 20 elements,
+/// reading the packed A of a row again as some 2.
 std::int64_t cost(std::int64_t rows, std::int64_t N, std::int64_t m_task, std::int64_t n_task, int threads) {
   const std::int64_t tasks = ceil_div(rows, m_task) * ceil_div(N, n_task);
   return ceil_div(tasks, threads) * (m_task * n_task + 20 * n_task + 2 * m_task);

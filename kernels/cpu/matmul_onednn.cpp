@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Pieces of C, one cached oneDNN primitive per kind of piece (full, last row, last column, corner). A stored transposed is first
-/// written out as rows: oneDNN's own handling of it halves the rate of weight gradients on AMX.
+/// Pieces of C, one cached oneDNN primitive per kind of piece (full, last row, last column, corner). A stored
+/// transposed is first written out as rows: oneDNN's own handling of it halves the rate of weight gradients on AMX.
 #include "kernels/cpu/matmul_onednn.hpp"
 
 #include <fmt/core.h>
@@ -44,7 +44,8 @@ const dnnl::engine& engine() {
   return cpu;
 }
 
-/// One OpenMP thread for what oneDNN does in here: it asks for the number when a primitive is made, some ask when it runs.
+/// One OpenMP thread for what oneDNN does in here: it asks for the number when a primitive is made, some ask when it
+/// runs.
 class OneThread {
  public:
   OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
@@ -62,7 +63,8 @@ Piece make_piece(const Key& key) {
   const OneThread one;
   Piece p;
   p.a = Desc({key.m, key.k}, Type::bf16, dnnl::memory::dims{key.lda, 1});
-  p.b = Desc({key.k, key.n}, Type::bf16, key.transpose_b ? dnnl::memory::dims{1, key.ldb} : dnnl::memory::dims{key.ldb, 1});
+  p.b = Desc({key.k, key.n}, Type::bf16,
+             key.transpose_b ? dnnl::memory::dims{1, key.ldb} : dnnl::memory::dims{key.ldb, 1});
   p.c = Desc({key.m, key.n}, key.c == DType::bf16 ? Type::bf16 : Type::f32, dnnl::memory::dims{key.ldc, 1});
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -104,7 +106,9 @@ struct Grid {
 
   [[nodiscard]] std::int64_t rows(std::int64_t i) const { return std::min(piece_rows, s.M - i * piece_rows); }
   [[nodiscard]] std::int64_t columns(std::int64_t j) const { return std::min(piece_columns, s.N - j * piece_columns); }
-  [[nodiscard]] const Piece& at(std::int64_t i, std::int64_t j) const { return *piece[i + 1 == row_pieces][j + 1 == column_pieces]; }
+  [[nodiscard]] const Piece& at(std::int64_t i, std::int64_t j) const {
+    return *piece[i + 1 == row_pieces][j + 1 == column_pieces];
+  }
 };
 
 Grid grid_of(const MatmulShape& shape, DType c, bool accumulate) {
@@ -127,7 +131,8 @@ Grid grid_of(const MatmulShape& shape, DType c, bool accumulate) {
                     c};
       const Piece& p = piece_of(key);
       g.piece[last_row][last_column] = &p;
-      g.scratchpad_bytes = std::max(g.scratchpad_bytes, round_up(static_cast<std::int64_t>(p.scratchpad.get_size()), 64));
+      g.scratchpad_bytes =
+          std::max(g.scratchpad_bytes, round_up(static_cast<std::int64_t>(p.scratchpad.get_size()), 64));
     }
   }
   return g;
@@ -138,7 +143,9 @@ void run_piece(const Grid& g, std::int64_t i, std::int64_t j, Data c, ConstData 
   const Piece& p = g.at(i, j);
   const std::int64_t m0 = i * piece_rows;
   const std::int64_t n0 = j * piece_columns;
-  const auto memory = [](const dnnl::memory::desc& desc, const void* data) { return dnnl::memory(desc, engine(), const_cast<void*>(data)); };
+  const auto memory = [](const dnnl::memory::desc& desc, const void* data) {
+    return dnnl::memory(desc, engine(), const_cast<void*>(data));
+  };
   p.primitive.execute(stream, {{DNNL_ARG_SRC, memory(p.a, a.at(m0 * g.s.lda).data)},
                                {DNNL_ARG_WEIGHTS, memory(p.b, b.at(g.s.transpose_b ? n0 * g.s.ldb : n0).data)},
                                {DNNL_ARG_DST, memory(p.c, c.at(m0 * g.s.ldc + n0).data)},
@@ -151,7 +158,8 @@ void transpose_a(const Grid& g, void* rows, ConstData a, std::int64_t lda) {
   const auto transpose = tables.get().transpose_bf16;
   parallel_for(g.s.M, transposed_rows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t m = begin; m < end; m += transposed_rows) {
-      transpose(static_cast<std::uint16_t*>(rows) + m * g.s.lda, g.s.lda, {a.at(m).data, lda, std::min(transposed_rows, end - m), g.s.K});
+      transpose(static_cast<std::uint16_t*>(rows) + m * g.s.lda, g.s.lda,
+                {a.at(m).data, lda, std::min(transposed_rows, end - m), g.s.K});
     }
   });
 }
@@ -161,7 +169,9 @@ void transpose_a(const Grid& g, void* rows, ConstData a, std::int64_t lda) {
 OnednnUnits onednn_units() noexcept {
   try {
     const auto have = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-    const auto contains = [&](dnnl::cpu_isa isa) { return (have & static_cast<unsigned>(isa)) == static_cast<unsigned>(isa); };
+    const auto contains = [&](dnnl::cpu_isa isa) {
+      return (have & static_cast<unsigned>(isa)) == static_cast<unsigned>(isa);
+    };
     return {contains(dnnl::cpu_isa::avx512_core_bf16), contains(dnnl::cpu_isa::avx512_core_amx)};
   } catch (const dnnl::error&) {
     return {false, false};

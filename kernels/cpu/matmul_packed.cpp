@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// All threads pack A together; then each takes tasks (a block of C), packs its columns of B and multiplies. Who takes which task
-/// is left to chance: no bit depends on it (see simd/tile.hpp).
+/// All threads pack A together; then each takes tasks (a block of C), packs its columns of B and multiplies. Who takes
+/// which task is left to chance: no bit depends on it (see simd/tile.hpp).
 #include "kernels/cpu/matmul_packed.hpp"
 
 #include <algorithm>
@@ -25,7 +25,8 @@ constexpr std::int64_t pack_rows = 16;
 constexpr std::int64_t products_per_thread = std::int64_t{1} << 18;
 
 int threads_for(const MatmulShape& s) {
-  const std::int64_t worth = s.M * s.N / products_per_thread * s.K + s.M * s.N % products_per_thread * s.K / products_per_thread;
+  const std::int64_t worth =
+      s.M * s.N / products_per_thread * s.K + s.M * s.N % products_per_thread * s.K / products_per_thread;
   return static_cast<int>(std::clamp<std::int64_t>(worth, 1, max_threads()));
 }
 
@@ -43,7 +44,9 @@ struct Product {
   float* thread_space;  ///< blocks.bytes_per_thread() for each thread
 
   /// Words of block k, and where its elements begin and end in K.
-  [[nodiscard]] std::int64_t words_of(std::int64_t k) const { return std::min(blocks.k_block, blocks.words - k * blocks.k_block); }
+  [[nodiscard]] std::int64_t words_of(std::int64_t k) const {
+    return std::min(blocks.k_block, blocks.words - k * blocks.k_block);
+  }
   [[nodiscard]] std::int64_t elements_per_word() const { return packing == Packing::bf16_pairs ? 2 : 1; }
   [[nodiscard]] std::int64_t k_begin(std::int64_t k) const { return k * blocks.k_block * elements_per_word(); }
   [[nodiscard]] std::int64_t k_count(std::int64_t k) const {
@@ -58,7 +61,8 @@ void pack_a_rows(const Product& p, std::int64_t m0, std::int64_t begin, std::int
   const Contiguous layout = p.s.transpose_a ? Contiguous::width : Contiguous::k;
   const auto pack = p.functions.pack_a[static_cast<int>(p.packing)][static_cast<int>(layout)];
   for (std::int64_t k = 0; k < p.blocks.k_blocks; ++k) {
-    const std::int64_t at = p.s.transpose_a ? p.k_begin(k) * p.s.lda + m0 + begin : (m0 + begin) * p.s.lda + p.k_begin(k);
+    const std::int64_t at =
+        p.s.transpose_a ? p.k_begin(k) * p.s.lda + m0 + begin : (m0 + begin) * p.s.lda + p.k_begin(k);
     pack(p.packed_a_of(k) + begin * p.words_of(k), {p.a.at(at).data, p.s.lda, end - begin, p.k_count(k)});
   }
 }
@@ -66,20 +70,21 @@ void pack_a_rows(const Product& p, std::int64_t m0, std::int64_t begin, std::int
 void pack_b_columns(const Product& p, float* packed_b, std::int64_t k, std::int64_t n0, std::int64_t columns) {
   const Contiguous layout = p.s.transpose_b ? Contiguous::k : Contiguous::width;
   const std::int64_t at = p.s.transpose_b ? n0 * p.s.ldb + p.k_begin(k) : p.k_begin(k) * p.s.ldb + n0;
-  p.functions.pack_b[static_cast<int>(p.packing)][static_cast<int>(layout)](packed_b,
-                                                                            {p.b.at(at).data, p.s.ldb, columns, p.k_count(k)});
+  p.functions.pack_b[static_cast<int>(p.packing)][static_cast<int>(layout)](
+      packed_b, {p.b.at(at).data, p.s.ldb, columns, p.k_count(k)});
 }
 
 /// Multiplies one block of k for a task: rows [row0, row0 + rows) of the packed A with the packed columns.
-void multiply_block(const Product& p, void* c, std::int64_t ldc, std::int64_t c_element_bytes, const float* packed_b, std::int64_t k,
-                    std::int64_t row0, std::int64_t rows, std::int64_t columns, TileStore how) {
+void multiply_block(const Product& p, void* c, std::int64_t ldc, std::int64_t c_element_bytes, const float* packed_b,
+                    std::int64_t k, std::int64_t row0, std::int64_t rows, std::int64_t columns, TileStore how) {
   const std::int64_t words = p.words_of(k);
   const int tile_rows = p.functions.tile_rows;
   const int tile_columns = p.functions.tile_columns;
   for (std::int64_t i = 0; i < rows; i += tile_rows) {
     const float* a = p.packed_a_of(k) + (row0 + i) * words;
     for (std::int64_t j = 0; j < columns; j += tile_columns) {
-      const TileOperands tile{a, packed_b + j * words, words, static_cast<int>(std::min<std::int64_t>(tile_rows, rows - i)),
+      const TileOperands tile{a, packed_b + j * words, words,
+                              static_cast<int>(std::min<std::int64_t>(tile_rows, rows - i)),
                               static_cast<int>(std::min<std::int64_t>(tile_columns, columns - j))};
       p.tile(static_cast<char*>(c) + (i * ldc + j) * c_element_bytes, ldc, tile, how);
     }
@@ -87,7 +92,8 @@ void multiply_block(const Product& p, void* c, std::int64_t ldc, std::int64_t c_
 }
 
 /// One task: C[m0 + row0 .., n0 ..].
-void run_task(const Product& p, std::int64_t m0, std::int64_t row0, std::int64_t rows, std::int64_t n0, std::int64_t columns, float* packed_b) {
+void run_task(const Product& p, std::int64_t m0, std::int64_t row0, std::int64_t rows, std::int64_t n0,
+              std::int64_t columns, float* packed_b) {
   const std::int64_t element_bytes = static_cast<std::int64_t>(size_of(p.c.dtype));
   const Data c = p.c.at((m0 + row0) * p.s.ldc + n0);
   const bool in_sums = p.blocks.sums_words != 0;
@@ -95,7 +101,8 @@ void run_task(const Product& p, std::int64_t m0, std::int64_t row0, std::int64_t
   for (std::int64_t k = 0; k < p.blocks.k_blocks; ++k) {
     pack_b_columns(p, packed_b, k, n0, columns);
     if (in_sums) {
-      multiply_block(p, sums, columns, 4, packed_b, k, row0, rows, columns, k == 0 ? TileStore::write_f32 : TileStore::add_f32);
+      multiply_block(p, sums, columns, 4, packed_b, k, row0, rows, columns,
+                     k == 0 ? TileStore::write_f32 : TileStore::add_f32);
     } else {
       const TileStore first = p.c.dtype == DType::bf16 ? TileStore::write_bf16 : TileStore::write_f32;
       const TileStore how = k > 0 || p.accumulate ? TileStore::add_f32 : first;
@@ -133,13 +140,23 @@ std::int64_t packed_workspace_bytes(const MatmulShape& shape, Packing packing, D
   return matmul_blocks(shape, packing, c, gemm_tables.get(), threads).workspace_bytes(threads);
 }
 
-void matmul_packed(void* workspace, Data c, ConstData a, ConstData b, const MatmulShape& shape, Packing packing, bool accumulate) {
+void matmul_packed(void* workspace, Data c, ConstData a, ConstData b, const MatmulShape& shape, Packing packing,
+                   bool accumulate) {
   const GemmFunctions& f = gemm_tables.get();
   const int threads = threads_for(shape);
   const MatmulBlocks blocks = matmul_blocks(shape, packing, c.dtype, f, threads);
   auto* packed_a = static_cast<float*>(workspace);
-  const Product p{c,      a, b, shape, packing, accumulate, blocks, f, packing == Packing::bf16_pairs ? gemm_bf16_tables.get().tile : f.tile_f32,
-                  packed_a, packed_a + blocks.packed_a_words};
+  const Product p{c,
+                  a,
+                  b,
+                  shape,
+                  packing,
+                  accumulate,
+                  blocks,
+                  f,
+                  packing == Packing::bf16_pairs ? gemm_bf16_tables.get().tile : f.tile_f32,
+                  packed_a,
+                  packed_a + blocks.packed_a_words};
   for (std::int64_t m0 = 0; m0 < shape.M; m0 += blocks.m_block) {
     std::atomic<std::int64_t> next_task = 0;
     if (threads == 1) {

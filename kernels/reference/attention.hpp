@@ -43,7 +43,8 @@ Real dot(const Real* x, const Real* y, std::int64_t n) {
   return sum;
 }
 
-/// out = softmax(scale * q k^T + mask) v; lse as ops::attention_forward. Local. A row that sees no key gets zeros and lse -inf.
+/// out = softmax(scale * q k^T + mask) v; lse as ops::attention_forward. Local. A row that sees no key gets zeros and
+/// lse -inf.
 template <typename Real>
 void attention_forward(Real* out, Real* lse_NT, const Real* q, const Real* k, const Real* v, const AttentionShape& s) {
   for_attention_rows(s, [&](const AttentionRow& r) {
@@ -67,11 +68,11 @@ void attention_forward(Real* out, Real* lse_NT, const Real* q, const Real* k, co
 }
 
 /// With p = exp(scale * q.k - lse), dp = dout.v and ds = p * (dp - dout.out):
-/// dq = scale * sum_j ds k, dk = scale * sum_i ds q, dv = sum_i p dout. Local. All of dq, dk, dv are written: zero in rows
-/// outside the segments.
+/// dq = scale * sum_j ds k, dk = scale * sum_i ds q, dv = sum_i p dout. Local. All of dq, dk, dv are written: zero in
+/// rows outside the segments.
 template <typename Real>
-void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Real* out, const Real* lse_NT, const Real* q, const Real* k,
-                        const Real* v, const AttentionShape& s) {
+void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Real* out, const Real* lse_NT,
+                        const Real* q, const Real* k, const Real* v, const AttentionShape& s) {
   const std::int64_t kv_rows = s.cu_k[s.segments] > s.T ? s.cu_k[s.segments] : s.T;
   for (std::int64_t t = 0; t < s.T; ++t) {
     for (std::int64_t d = 0; d < s.heads * s.head_dim; ++d) dq[t * s.q_stride + d] = 0;

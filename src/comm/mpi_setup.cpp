@@ -56,7 +56,7 @@ int spins_before_yield(int local_size) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   const int cores = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
-  return local_size * max_threads() <= cores ? 2000 : 0;
+  return local_size * max_threads() <= cores ? 100 : 0;
 }
 
 std::vector<int> slots_of_far_ranks(const NodeMap& map, int my_node) {

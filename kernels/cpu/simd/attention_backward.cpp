@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Attention backward: scores are computed again from q, k and the kept log-sum-exp (Dao, arXiv:2307.08691, algorithm 2).
+/// Attention backward: scores are computed again from q, k and the kept log-sum-exp (Dao, arXiv:2307.08691, algorithm
+/// 2).
 ///
-/// p = exp(scale q.k - lse), dp = dout.v, ds = scale p (dp - dout.out); dq = ds K, dk = ds^T Q, dv = p^T dout. Blocks of queries
-/// run over blocks of keys; dk and dv of the whole segment are summed in f32, in one order.
+/// p = exp(scale q.k - lse), dp = dout.v, ds = scale p (dp - dout.out); dq = ds K, dk = ds^T Q, dv = p^T dout. Blocks
+/// of queries run over blocks of keys; dk and dv of the whole segment are summed in f32, in one order.
 #include "kernels/cpu/simd/attention_tiles.hpp"
 #include "kernels/cpu/simd/vector_math.hpp"
 
@@ -21,14 +22,14 @@ struct Space {
   float* keys;           ///< panels of head_dim over keys
   float* dk;             ///< [keys][padded dim]
   float* dv;
-  float* q_rows;         ///< strips of queries over head_dim: A of q k^T
+  float* q_rows;  ///< strips of queries over head_dim: A of q k^T
   float* dout_rows;
-  float* q;              ///< panels of head_dim over queries
+  float* q;  ///< panels of head_dim over queries
   float* dout;
-  float* dq;             ///< [queries][padded dim]
-  float* p;              ///< [queries][key_block]
+  float* dq;  ///< [queries][padded dim]
+  float* p;   ///< [queries][key_block]
   float* ds;
-  float* delta;          ///< dout . out of each query
+  float* delta;  ///< dout . out of each query
 };
 
 /// Lays the parts out one after the other and returns their length in floats.
@@ -77,9 +78,11 @@ struct Block {
 
 /// Panels of head_dim over the rows of x.
 template <typename S>
-DSTRAIN_INLINE void pack_by_rows(float* dst, const S* x, std::int64_t stride, std::int64_t rows, std::int64_t head_dim) {
+DSTRAIN_INLINE void pack_by_rows(float* dst, const S* x, std::int64_t stride, std::int64_t rows,
+                                 std::int64_t head_dim) {
   for (std::int64_t d = 0; d < head_dim; d += tile_columns) {
-    pack_along_width<packing_of<S>, tile_columns>(dst + d * rows, {x + d, stride, least(tile_columns, head_dim - d), rows});
+    pack_along_width<packing_of<S>, tile_columns>(dst + d * rows,
+                                                  {x + d, stride, least(tile_columns, head_dim - d), rows});
   }
 }
 
@@ -96,7 +99,8 @@ DSTRAIN_FLATTEN void load_keys(const AttentionTask& t, const Space& s) {
 }
 
 template <typename S>
-DSTRAIN_FLATTEN void load_queries(const AttentionTask& t, const AttentionGradients& gradients, const Space& s, const Block& b) {
+DSTRAIN_FLATTEN void load_queries(const AttentionTask& t, const AttentionGradients& gradients, const Space& s,
+                                  const Block& b) {
   const S* q = static_cast<const S*>(t.q) + b.a0 * t.q_stride + b.g * t.head_dim;
   const S* out = static_cast<const S*>(t.out) + b.a0 * t.out_stride + b.g * t.head_dim;
   const S* dout = static_cast<const S*>(gradients.dout) + b.a0 * t.out_stride + b.g * t.head_dim;
@@ -113,8 +117,8 @@ DSTRAIN_FLATTEN void load_queries(const AttentionTask& t, const AttentionGradien
 }
 
 /// Turns columns [from, to) of one row of scores and dp into p and ds; zero where the query does not see the key.
-DSTRAIN_INLINE void gradient_row(float* p_row, float* ds_row, std::int64_t from, std::int64_t to, std::int64_t first, std::int64_t end, float scale,
-                                 float lse, float delta) {
+DSTRAIN_INLINE void gradient_row(float* p_row, float* ds_row, std::int64_t from, std::int64_t to, std::int64_t first,
+                                 std::int64_t end, float scale, float lse, float delta) {
   for (std::int64_t j = from; j < to; j += lanes) {
     VecF p = exp(fma(load(p_row + j, Full{}), broadcast(scale), broadcast(-lse)));
     VecF ds = p * (load(ds_row + j, Full{}) - delta) * scale;
@@ -148,16 +152,18 @@ DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const Space& s, con
   if (from >= to) return;
   const std::int64_t panel_words = tile_columns * t.head_dim;
   const std::int64_t at = (b.j0 + from) * t.head_dim;
-  strip_product<1, tile_rows, false>(p + from, key_block, s.q_rows + i * t.head_dim, s.keys_by_dim + at, panel_words, to - from, t.head_dim);
-  strip_product<1, tile_rows, false>(ds + from, key_block, s.dout_rows + i * t.head_dim, s.values_by_dim + at, panel_words, to - from,
-                                     t.head_dim);
+  strip_product<1, tile_rows, false>(p + from, key_block, s.q_rows + i * t.head_dim, s.keys_by_dim + at, panel_words,
+                                     to - from, t.head_dim);
+  strip_product<1, tile_rows, false>(ds + from, key_block, s.dout_rows + i * t.head_dim, s.values_by_dim + at,
+                                     panel_words, to - from, t.head_dim);
   for (std::int64_t r = 0; r < rows; ++r) {
     const std::int64_t a = b.a0 + i + r;
-    gradient_row(p + r * key_block, ds + r * key_block, from, to, visible.first(a) - b.j0, least(visible.end(a) - b.j0, b.columns), t.scale,
-                 t.lse[b.g * t.lse_stride + a], s.delta[i + r]);
+    gradient_row(p + r * key_block, ds + r * key_block, from, to, visible.first(a) - b.j0,
+                 least(visible.end(a) - b.j0, b.columns), t.scale, t.lse[b.g * t.lse_stride + a], s.delta[i + r]);
   }
   strip_product<key_block, 1, true>(s.dq + i * padded_dim(t.head_dim), padded_dim(t.head_dim), ds + from,
-                                    s.keys + (b.j0 + from) * tile_columns, t.n_k * tile_columns, t.head_dim, least(to, b.columns) - from);
+                                    s.keys + (b.j0 + from) * tile_columns, t.n_k * tile_columns, t.head_dim,
+                                    least(to, b.columns) - from);
 }
 
 /// What the block adds to dk and dv: products over its queries, those that see no key of a strip left out.
@@ -173,17 +179,21 @@ DSTRAIN_FLATTEN void add_to_keys(const AttentionTask& t, const Space& s, const B
     const std::int64_t at = (b.j0 + r) * dim;
     const std::int64_t from = begin * key_block + r;
     const std::int64_t panel_words = b.rows * tile_columns;
-    strip_product<1, key_block, true>(s.dv + at, dim, s.p + from, s.dout + begin * tile_columns, panel_words, t.head_dim, count);
-    strip_product<1, key_block, true>(s.dk + at, dim, s.ds + from, s.q + begin * tile_columns, panel_words, t.head_dim, count);
+    strip_product<1, key_block, true>(s.dv + at, dim, s.p + from, s.dout + begin * tile_columns, panel_words,
+                                      t.head_dim, count);
+    strip_product<1, key_block, true>(s.dk + at, dim, s.ds + from, s.q + begin * tile_columns, panel_words, t.head_dim,
+                                      count);
   }
 }
 
 /// Rows of f32 into the storage type.
 template <typename S>
-DSTRAIN_INLINE void write_rows(void* to, std::int64_t stride, const float* from, std::int64_t from_stride, std::int64_t rows, std::int64_t count) {
+DSTRAIN_INLINE void write_rows(void* to, std::int64_t stride, const float* from, std::int64_t from_stride,
+                               std::int64_t rows, std::int64_t count) {
   for (std::int64_t r = 0; r < rows; ++r) {
     S* row = static_cast<S*>(to) + r * stride;
-    for_lanes(count, [&](std::int64_t d, auto part) { store(row + d, load(from + r * from_stride + d, Full{}), part); });
+    for_lanes(count,
+              [&](std::int64_t d, auto part) { store(row + d, load(from + r * from_stride + d, Full{}), part); });
   }
 }
 

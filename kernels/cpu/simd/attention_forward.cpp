@@ -42,9 +42,10 @@ struct Running {
   float sum[tile_rows];
 };
 
-/// Turns one row of scores into exp(scale * score - greatest), zero outside [first, end); returns the factor by which what was
-/// summed before shrinks.
-DSTRAIN_INLINE float softmax_row(float* row, std::int64_t columns, std::int64_t first, std::int64_t end, float scale, float& greatest, float& sum) {
+/// Turns one row of scores into exp(scale * score - greatest), zero outside [first, end); returns the factor by which
+/// what was summed before shrinks.
+DSTRAIN_INLINE float softmax_row(float* row, std::int64_t columns, std::int64_t first, std::int64_t end, float scale,
+                                 float& greatest, float& sum) {
   const bool whole = first <= 0 && end >= columns;
   VecF top = broadcast(minus_infinity);
   for (std::int64_t j = 0; j < columns; j += lanes) {
@@ -72,31 +73,35 @@ DSTRAIN_INLINE float softmax_row(float* row, std::int64_t columns, std::int64_t 
 }
 
 /// One block of keys [j0, j0 + columns) for the strip of queries at a0.
-DSTRAIN_INLINE void add_block(const AttentionTask& t, const Space& s, const Visible& visible, Running& running, std::int64_t a0, std::int64_t rows,
-                              std::int64_t j0, std::int64_t columns) {
-  strip_product<1, tile_rows, false>(s.scores, key_block, s.q, s.keys + j0 * t.head_dim, tile_columns * t.head_dim, columns, t.head_dim);
+DSTRAIN_INLINE void add_block(const AttentionTask& t, const Space& s, const Visible& visible, Running& running,
+                              std::int64_t a0, std::int64_t rows, std::int64_t j0, std::int64_t columns) {
+  strip_product<1, tile_rows, false>(s.scores, key_block, s.q, s.keys + j0 * t.head_dim, tile_columns * t.head_dim,
+                                     columns, t.head_dim);
   const std::int64_t dim = padded_dim(t.head_dim);
   for (std::int64_t r = 0; r < rows; ++r) {
-    const float shrink = softmax_row(s.scores + r * key_block, columns, visible.first(a0 + r) - j0, visible.end(a0 + r) - j0, t.scale,
-                                     running.greatest[r], running.sum[r]);
+    const float shrink = softmax_row(s.scores + r * key_block, columns, visible.first(a0 + r) - j0,
+                                     visible.end(a0 + r) - j0, t.scale, running.greatest[r], running.sum[r]);
     if (shrink == 1.0F) continue;
     for (std::int64_t d = 0; d < t.head_dim; d += lanes) {
       float* out = s.out + r * dim + d;
       store(out, load(out, Full{}) * shrink, Full{});
     }
   }
-  strip_product<key_block, 1, true>(s.out, dim, s.scores, s.values + j0 * tile_columns, t.n_k * tile_columns, t.head_dim, columns);
+  strip_product<key_block, 1, true>(s.out, dim, s.scores, s.values + j0 * tile_columns, t.n_k * tile_columns,
+                                    t.head_dim, columns);
 }
 
 template <typename S>
-DSTRAIN_INLINE void write_strip(const AttentionTask& t, const Space& s, const Running& running, std::int64_t g, std::int64_t a0, std::int64_t rows) {
+DSTRAIN_INLINE void write_strip(const AttentionTask& t, const Space& s, const Running& running, std::int64_t g,
+                                std::int64_t a0, std::int64_t rows) {
   for (std::int64_t r = 0; r < rows; ++r) {
     S* out = static_cast<S*>(t.out) + (a0 + r) * t.out_stride + g * t.head_dim;
     const float* from = s.out + r * padded_dim(t.head_dim);
     const float factor = running.sum[r] > 0 ? 1.0F / running.sum[r] : 0.0F;
     for_lanes(t.head_dim, [&](std::int64_t d, auto part) { store(out + d, load(from + d, Full{}) * factor, part); });
     if (t.lse != nullptr) {
-      t.lse[g * t.lse_stride + a0 + r] = running.sum[r] > 0 ? running.greatest[r] + __builtin_logf(running.sum[r]) : minus_infinity;
+      t.lse[g * t.lse_stride + a0 + r] =
+          running.sum[r] > 0 ? running.greatest[r] + __builtin_logf(running.sum[r]) : minus_infinity;
     }
   }
 }
@@ -112,7 +117,8 @@ DSTRAIN_FLATTEN void forward_strip(const AttentionTask& t, const Space& s, std::
   for (int r = 0; r < tile_rows; ++r) running.greatest[r] = minus_infinity, running.sum[r] = 0;
   const std::int64_t end = least(t.n_k, visible.end(a0 + rows - 1));
   const std::int64_t begin = visible.first(a0) / tile_columns * tile_columns;
-  for (std::int64_t j0 = begin; j0 < end; j0 += key_block) add_block(t, s, visible, running, a0, rows, j0, least(key_block, end - j0));
+  for (std::int64_t j0 = begin; j0 < end; j0 += key_block)
+    add_block(t, s, visible, running, a0, rows, j0, least(key_block, end - j0));
   write_strip<S>(t, s, running, g, a0, rows);
 }
 
@@ -123,7 +129,8 @@ void forward(const AttentionTask& t) {
   pack_along_k<packing_of<S>, tile_columns>(s.keys, {t.k, t.kv_stride, most(end, 0), t.head_dim});
   // Panels are n_k long, whatever part of them is filled.
   for (std::int64_t d = 0; d < t.head_dim; d += tile_columns) {
-    const PackSource part{static_cast<const S*>(t.v) + d, t.kv_stride, least(tile_columns, t.head_dim - d), most(end, 0)};
+    const PackSource part{static_cast<const S*>(t.v) + d, t.kv_stride, least(tile_columns, t.head_dim - d),
+                          most(end, 0)};
     pack_along_width<packing_of<S>, tile_columns>(s.values + d * t.n_k, part);
   }
   for (std::int64_t g = 0; g < t.group; ++g) {

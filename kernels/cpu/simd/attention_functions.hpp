@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What attention's vectorised files offer (see functions.hpp for the scheme): the work of one task in the calling thread.
+/// What attention's vectorised files offer (see functions.hpp for the scheme): the work of one task in the calling
+/// thread.
 #pragma once
 
 #include <cstdint>
@@ -8,27 +9,28 @@
 
 namespace dstrain::cpu {
 
-/// One key/value head of one segment with the query heads that read it. Pointers stand at the segment's first row and the first
-/// of the heads; strides in elements from one row to the next. Head g of the group lies g * head_dim elements further.
+/// One key/value head of one segment with the query heads that read it. Pointers stand at the segment's first row and
+/// the first of the heads; strides in elements from one row to the next. Head g of the group lies g * head_dim elements
+/// further.
 struct AttentionTask {
   const void* q;
   const void* k;
   const void* v;
-  void* out;               ///< forward: written; backward: the forward's result, read
-  float* lse;              ///< of head 0; head g at lse + g * lse_stride; may be null in forward
+  void* out;   ///< forward: written; backward: the forward's result, read
+  float* lse;  ///< of head 0; head g at lse + g * lse_stride; may be null in forward
   std::int64_t lse_stride;
   std::int64_t q_stride;
   std::int64_t kv_stride;
   std::int64_t out_stride;
   std::int64_t n_q;
   std::int64_t n_k;
-  std::int64_t q_begin;    ///< forward: the queries [q_begin, q_end) of the segment
+  std::int64_t q_begin;  ///< forward: the queries [q_begin, q_end) of the segment
   std::int64_t q_end;
-  std::int64_t group;      ///< query heads
+  std::int64_t group;  ///< query heads
   std::int64_t head_dim;
-  std::int64_t window;     ///< 0: none
+  std::int64_t window;  ///< 0: none
   float scale;
-  float* workspace;        ///< workspace_words
+  float* workspace;  ///< workspace_words
 };
 
 /// The additional operands of backward; strides as those of q, k, v and out.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The products inside attention on blocks that stay in the caches, and which keys a query sees. Only for the files compiled
-/// once per instruction set.
+/// The products inside attention on blocks that stay in the caches, and which keys a query sees. Only for the files
+/// compiled once per instruction set.
 ///
-/// Scores of a strip of tile_rows queries against a block of up to key_block keys lie row-major in a buffer of constant width, so
-/// that the same buffer is the left operand of P V and of dS K (rows) and of P^T dO and dS^T Q (columns) without a copy.
+/// Scores of a strip of tile_rows queries against a block of up to key_block keys lie row-major in a buffer of constant
+/// width, so that the same buffer is the left operand of P V and of dS K (rows) and of P^T dO and dS^T Q (columns)
+/// without a copy.
 #pragma once
 
 #include "kernels/cpu/simd/attention_functions.hpp"
@@ -18,7 +19,9 @@ static_assert(key_block % tile_columns == 0 && key_block % lanes == 0);
 
 DSTRAIN_INLINE std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 DSTRAIN_INLINE std::int64_t most(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
-DSTRAIN_INLINE std::int64_t round_up(std::int64_t n, std::int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+DSTRAIN_INLINE std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
 
 template <typename S>
 constexpr Packing packing_of = Packing::f32;
@@ -44,11 +47,11 @@ DSTRAIN_INLINE void block_tile(float* c, std::int64_t ldc, const float* a, const
   }
 }
 
-/// All columns [0, columns) of a strip of tile_rows rows. Panel p of B stands at b + p * panel_words; C is wide enough for
-/// `columns` rounded up to whole vectors.
+/// All columns [0, columns) of a strip of tile_rows rows. Panel p of B stands at b + p * panel_words; C is wide enough
+/// for `columns` rounded up to whole vectors.
 template <int a_row, int a_step, bool add>
-__attribute__((noinline)) void strip_product(float* c, std::int64_t ldc, const float* a, const float* b, std::int64_t panel_words,
-                                             std::int64_t columns, std::int64_t words) {
+__attribute__((noinline)) void strip_product(float* c, std::int64_t ldc, const float* a, const float* b,
+                                             std::int64_t panel_words, std::int64_t columns, std::int64_t words) {
   for (; columns > 2 * lanes; columns -= tile_columns, c += tile_columns, b += panel_words) {
     block_tile<a_row, a_step, add, 3>(c, ldc, a, b, words);
   }

@@ -19,22 +19,24 @@ DSTRAIN_FLATTEN void transpose_bf16(void* dst, std::int64_t dst_stride, const Pa
       transpose(row);
       const int columns = static_cast<int>(s.width - w < lanes ? s.width - w : lanes);
       const std::size_t bytes = static_cast<std::size_t>(words - k < lanes ? words - k : lanes) * 4;
-      for (int i = 0; i < columns; ++i) __builtin_memcpy(static_cast<std::uint16_t*>(dst) + (w + i) * dst_stride + 2 * k, &row[i], bytes);
+      for (int i = 0; i < columns; ++i)
+        __builtin_memcpy(static_cast<std::uint16_t*>(dst) + (w + i) * dst_stride + 2 * k, &row[i], bytes);
     }
   }
 }
 
 }  // namespace
 
-#define DSTRAIN_PACK(packing, panel) {pack_along_k<packing, panel>, pack_along_width<packing, panel>}
+#define DSTRAIN_PACK(packing, panel) \
+  { pack_along_k<packing, panel>, pack_along_width<packing, panel> }
 
-const GemmFunctions gemm = {
-    tile_rows,
-    tile_columns,
-    {DSTRAIN_PACK(Packing::f32, tile_rows), DSTRAIN_PACK(Packing::bf16_as_f32, tile_rows), DSTRAIN_PACK(Packing::bf16_pairs, tile_rows)},
-    {DSTRAIN_PACK(Packing::f32, tile_columns), DSTRAIN_PACK(Packing::bf16_as_f32, tile_columns),
-     DSTRAIN_PACK(Packing::bf16_pairs, tile_columns)},
-    multiply_tile<MultiplyF32>,
-    transpose_bf16};
+const GemmFunctions gemm = {tile_rows,
+                            tile_columns,
+                            {DSTRAIN_PACK(Packing::f32, tile_rows), DSTRAIN_PACK(Packing::bf16_as_f32, tile_rows),
+                             DSTRAIN_PACK(Packing::bf16_pairs, tile_rows)},
+                            {DSTRAIN_PACK(Packing::f32, tile_columns), DSTRAIN_PACK(Packing::bf16_as_f32, tile_columns),
+                             DSTRAIN_PACK(Packing::bf16_pairs, tile_columns)},
+                            multiply_tile<MultiplyF32>,
+                            transpose_bf16};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

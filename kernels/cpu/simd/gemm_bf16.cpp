@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Register tiles of the matrix product of bf16 pairs. Compiled for avx512_bf16 where the set is avx512, empty elsewhere.
+/// Register tiles of the matrix product of bf16 pairs. Compiled for avx512_bf16 where the set is avx512, empty
+/// elsewhere.
 #if defined(__AVX512F__)
 #pragma GCC target("avx512bf16")
 #endif

@@ -18,9 +18,15 @@ constexpr int block_columns = 4;
 DSTRAIN_INLINE void store_element(void* c, std::int64_t at, float sum, TileStore how) {
   float* f = static_cast<float*>(c) + at;
   switch (how) {
-    case TileStore::write_f32: *f = sum; break;
-    case TileStore::add_f32: *f += sum; break;
-    case TileStore::write_bf16: static_cast<std::uint16_t*>(c)[at] = narrow(broadcast(sum))[0]; break;
+    case TileStore::write_f32:
+      *f = sum;
+      break;
+    case TileStore::add_f32:
+      *f += sum;
+      break;
+    case TileStore::write_bf16:
+      static_cast<std::uint16_t*>(c)[at] = narrow(broadcast(sum))[0];
+      break;
   }
 }
 

@@ -13,9 +13,9 @@ enum class TileStore : std::uint8_t { write_f32, add_f32, write_bf16 };
 
 /// How elements become the 32-bit words that the tiles multiply.
 enum class Packing : std::uint8_t {
-  f32,         ///< f32 -> f32
-  bf16_as_f32, ///< bf16 -> f32
-  bf16_pairs   ///< two bf16 neighbours in k -> one word
+  f32,          ///< f32 -> f32
+  bf16_as_f32,  ///< bf16 -> f32
+  bf16_pairs    ///< two bf16 neighbours in k -> one word
 };
 
 /// Which dimension of a matrix is contiguous in memory: k, or the one that becomes a panel's width.
@@ -41,13 +41,14 @@ struct TileOperands {
 struct GemmFunctions {
   int tile_rows;     ///< width of a panel of A
   int tile_columns;  ///< width of a panel of B
-  /// Packs panels of A or B: word k of panel p stands at dst + (p * words + k) * panel width; what lies behind the last row, column or
-  /// odd k is zero. Indices: Packing, Contiguous.
+  /// Packs panels of A or B: word k of panel p stands at dst + (p * words + k) * panel width; what lies behind the last
+  /// row, column or odd k is zero. Indices: Packing, Contiguous.
   void (*pack_a[3][2])(float* dst, const PackSource& source);
   void (*pack_b[3][2])(float* dst, const PackSource& source);
   /// C[rows, columns] = or += A B for words of floats.
   void (*tile_f32)(void* c, std::int64_t ldc, const TileOperands& tile, TileStore store);
-  /// dst[w * dst_stride + k] = source[k][w] for bf16 rows that run along the width; k is even, or the odd rest is written as zero.
+  /// dst[w * dst_stride + k] = source[k][w] for bf16 rows that run along the width; k is even, or the odd rest is
+  /// written as zero.
   void (*transpose_bf16)(void* dst, std::int64_t dst_stride, const PackSource& source);
 };
 
@@ -71,7 +72,8 @@ struct GemmDotFunctions {
 };
 
 struct GemmBf16Functions {
-  /// The same for pairs of bf16, summed in f32; null where the instruction set has no such product. Only on CPUs with avx512_bf16.
+  /// The same for pairs of bf16, summed in f32; null where the instruction set has no such product. Only on CPUs with
+  /// avx512_bf16.
   void (*tile)(void* c, std::int64_t ldc, const TileOperands& tile, TileStore store);
 };
 

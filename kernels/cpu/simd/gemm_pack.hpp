@@ -42,15 +42,16 @@ DSTRAIN_INLINE std::int64_t words_of(std::int64_t k) {
 
 /// Stores the `lanes` words of columns w .. w + lanes - 1 at word k. Panels narrower than a vector take its pieces.
 template <int panel>
-DSTRAIN_INLINE void store_across(float* dst, VecF v, std::int64_t w, std::int64_t k, std::int64_t words, std::int64_t width) {
+DSTRAIN_INLINE void store_across(float* dst, VecF v, std::int64_t w, std::int64_t k, std::int64_t words,
+                                 std::int64_t width) {
   if constexpr (panel >= lanes) {
     store(dst + (w / panel * words + k) * panel + w % panel, v, Full{});
   } else {
 #pragma GCC unroll 4
     for (int piece = 0; piece < lanes / panel; ++piece) {
       if (w + piece * panel >= width) break;
-      __builtin_memcpy(dst + ((w / panel + piece) * words + k) * panel, reinterpret_cast<const float*>(&v) + piece * panel,
-                       panel * sizeof(float));
+      __builtin_memcpy(dst + ((w / panel + piece) * words + k) * panel,
+                       reinterpret_cast<const float*>(&v) + piece * panel, panel * sizeof(float));
     }
   }
 }
@@ -93,13 +94,14 @@ DSTRAIN_INLINE VecF load_across(const PackSource& s, std::int64_t w, std::int64_
     // A widened bf16 is its bits in the upper half of the word.
     const VecU first = as_u(left >= lanes ? load(p, Full{}) : load(p, Tail{static_cast<int>(left)})) >> 16;
     if (!has_second) return as_f(first);
-    const VecU second = as_u(left >= lanes ? load(p + s.stride, Full{}) : load(p + s.stride, Tail{static_cast<int>(left)}));
+    const VecU second =
+        as_u(left >= lanes ? load(p + s.stride, Full{}) : load(p + s.stride, Tail{static_cast<int>(left)}));
     return as_f(first | second);
   }
 }
 
-/// Rows of memory run along the panel's width: pieces of rows are copied. Blocks of k keep the rows that are read few and the
-/// pieces that are written long.
+/// Rows of memory run along the panel's width: pieces of rows are copied. Blocks of k keep the rows that are read few
+/// and the pieces that are written long.
 template <Packing packing, int panel>
 DSTRAIN_FLATTEN void pack_along_width(float* dst, const PackSource& s) {
   constexpr std::int64_t block = 16;
@@ -108,7 +110,8 @@ DSTRAIN_FLATTEN void pack_along_width(float* dst, const PackSource& s) {
   for (std::int64_t k0 = 0; k0 < words; k0 += block) {
     const std::int64_t k1 = k0 + block < words ? k0 + block : words;
     for (std::int64_t w = 0; w < padded; w += lanes) {
-      for (std::int64_t k = k0; k < k1; ++k) store_across<panel>(dst, load_across<packing>(s, w, k), w, k, words, padded);
+      for (std::int64_t k = k0; k < k1; ++k)
+        store_across<panel>(dst, load_across<packing>(s, w, k), w, k, words, padded);
     }
   }
 }

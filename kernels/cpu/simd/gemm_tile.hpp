@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// One tile of C from packed panels, of any size up to the full one. Only for the files compiled once per instruction set.
+/// One tile of C from packed panels, of any size up to the full one. Only for the files compiled once per instruction
+/// set.
 #pragma once
 
 #include "kernels/cpu/simd/tile.hpp"
@@ -11,9 +12,15 @@ template <typename Part>
 DSTRAIN_INLINE void store_vector(void* c, std::int64_t at, VecF sum, TileStore how, Part part) {
   float* f = static_cast<float*>(c) + at;
   switch (how) {
-    case TileStore::write_f32: store(f, sum, part); break;
-    case TileStore::add_f32: store(f, load(f, part) + sum, part); break;
-    case TileStore::write_bf16: store(static_cast<std::uint16_t*>(c) + at, sum, part); break;
+    case TileStore::write_f32:
+      store(f, sum, part);
+      break;
+    case TileStore::add_f32:
+      store(f, load(f, part) + sum, part);
+      break;
+    case TileStore::write_bf16:
+      store(static_cast<std::uint16_t*>(c) + at, sum, part);
+      break;
   }
 }
 
@@ -41,7 +48,8 @@ using TileFunction = void (*)(void*, std::int64_t, const TileOperands&, TileStor
 /// tile_of by rows - 1 and vectors - 1, so that a tile at the edge costs what it holds.
 template <typename Multiply>
 constexpr TileFunction tile_functions[8][3] = {
-#define DSTRAIN_TILE_ROW(R) {tile_of<Multiply, R, 1>, tile_of<Multiply, R, 2>, tile_of<Multiply, R, 3>}
+#define DSTRAIN_TILE_ROW(R) \
+  { tile_of<Multiply, R, 1>, tile_of<Multiply, R, 2>, tile_of<Multiply, R, 3> }
     DSTRAIN_TILE_ROW(1), DSTRAIN_TILE_ROW(2), DSTRAIN_TILE_ROW(3), DSTRAIN_TILE_ROW(4),
 #if defined(__AVX512F__)
     DSTRAIN_TILE_ROW(5), DSTRAIN_TILE_ROW(6), DSTRAIN_TILE_ROW(7), DSTRAIN_TILE_ROW(8),

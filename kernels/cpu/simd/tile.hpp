@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The innermost loop of all matrix products: a tile of C held in registers while k runs. Only for the files that are compiled
-/// once per instruction set (see vec.hpp).
+/// The innermost loop of all matrix products: a tile of C held in registers while k runs. Only for the files that are
+/// compiled once per instruction set (see vec.hpp).
 ///
 /// Both operands are packed into panels of 32-bit words: a panel of A holds, for each k, `tile_rows` words, one of B
-/// `tile_columns` words. A word is one float, or two neighbouring k of bf16. Every element of C is one chain of multiply-adds in
-/// the order of k, whatever tile it falls into: the bits of a product depend neither on the tiling nor on M and N.
-/// Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (2008).
+/// `tile_columns` words. A word is one float, or two neighbouring k of bf16. Every element of C is one chain of
+/// multiply-adds in the order of k, whatever tile it falls into: the bits of a product depend neither on the tiling nor
+/// on M and N. Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (2008).
 #pragma once
 
 #include "kernels/cpu/simd/gemm_functions.hpp"
@@ -30,8 +30,8 @@ struct MultiplyF32 {
 
 /// sum[r][v] += sum_k a[k * a_step + r * a_row] * b[k * tile_columns + v * lanes ..]
 ///
-/// a_row and a_step are constants so that one pointer reaches all rows. A packed panel: 1, tile_rows. A row-major block: its
-/// stride, 1. The transpose of such a block: 1, its stride.
+/// a_row and a_step are constants so that one pointer reaches all rows. A packed panel: 1, tile_rows. A row-major
+/// block: its stride, 1. The transpose of such a block: 1, its stride.
 template <typename Multiply, int a_row, int a_step, int rows, int vectors>
 DSTRAIN_INLINE void multiply_panels(VecF (&sum)[rows][vectors], const float* a, const float* b, std::int64_t words) {
   for (std::int64_t k = 0; k < words; ++k) {

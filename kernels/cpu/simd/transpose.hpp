@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Transposition of a square of `lanes` x `lanes` words in registers. Only for the files compiled once per instruction set.
+/// Transposition of a square of `lanes` x `lanes` words in registers. Only for the files compiled once per instruction
+/// set.
 #pragma once
 
 #include <utility>
@@ -9,8 +10,8 @@
 namespace dstrain::cpu::DSTRAIN_ISA {
 namespace {
 
-/// Exchanges blocks of `step` lanes: `low` keeps its even blocks and takes the even blocks of `high` as its odd ones; `high`
-/// keeps its odd blocks and takes the odd ones of `low`.
+/// Exchanges blocks of `step` lanes: `low` keeps its even blocks and takes the even blocks of `high` as its odd ones;
+/// `high` keeps its odd blocks and takes the odd ones of `low`.
 template <int step, int... i>
 DSTRAIN_INLINE void exchange_blocks(VecF& low, VecF& high, std::integer_sequence<int, i...> /*lanes*/) {
   const VecF a = low;
@@ -27,7 +28,8 @@ DSTRAIN_INLINE void exchange_rows(VecF (&row)[lanes]) {
   }
 }
 
-/// row[i][j] <-> row[j][i], by exchanging ever smaller blocks. Eklundh, "A fast computer method for matrix transposing" (1972).
+/// row[i][j] <-> row[j][i], by exchanging ever smaller blocks. Eklundh, "A fast computer method for matrix transposing"
+/// (1972).
 DSTRAIN_INLINE void transpose(VecF (&row)[lanes]) {
   if constexpr (lanes >= 16) exchange_rows<8>(row);
   if constexpr (lanes >= 8) exchange_rows<4>(row);

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/communicator.hpp"
-#include "comm/world.hpp"
+#include "comm/mpi_communicator.hpp"
 #include "core/error.hpp"
 #include "dstrain/engine.hpp"
 #include "model/model_spec.hpp"

@@ -67,7 +67,7 @@ TEST(Compare, RefusesWhatIsNoReference) {
 
   EXPECT_THROW(compare({folder.string(), (folder / "model.safetensors").string()}), IoError);
   EXPECT_THROW(compare({folder.string(), (folder / "config.json").string()}), IoError);
-  EXPECT_THROW(compare({folder.string(), (tiny_models / "qwen2-window" / "reference.safetensors").string()}), IoError);
+  EXPECT_THROW(compare({folder.string(), (tiny_models / "llama-biases" / "reference.safetensors").string()}), IoError);
   EXPECT_THROW(compare({folder.string()}), ConfigError);
 }
 

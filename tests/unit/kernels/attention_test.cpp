@@ -106,9 +106,11 @@ struct Results {
 
 constexpr double untouched = 3.0;
 
-/// Both passes by the definition. Backward takes the output that was stored, where there is one: its rounding is part of the input.
-Results reference_results(const Operands& o, const std::vector<double>& q, const std::vector<double>& k, const std::vector<double>& v,
-                          const std::vector<double>& dout, const std::vector<double>* stored_out = nullptr) {
+/// Both passes by the definition. Backward takes the output that was stored, where there is one: its rounding is part
+/// of the input.
+Results reference_results(const Operands& o, const std::vector<double>& q, const std::vector<double>& k,
+                          const std::vector<double>& v, const std::vector<double>& dout,
+                          const std::vector<double>* stored_out = nullptr) {
   const AttentionShape& s = o.shape;
   Results r;
   r.out.assign(static_cast<std::size_t>(o.out_count()), untouched);
@@ -116,8 +118,8 @@ Results reference_results(const Operands& o, const std::vector<double>& q, const
   r.dq.assign(q.size(), untouched), r.dk.assign(k.size(), untouched), r.dv.assign(v.size(), untouched);
   reference::attention_forward(r.out.data(), r.lse.data(), q.data(), k.data() + o.k_at, v.data() + o.v_at, s);
   const std::vector<double>& out = stored_out != nullptr ? *stored_out : r.out;
-  reference::attention_backward(r.dq.data(), r.dk.data() + o.k_at, r.dv.data() + o.v_at, dout.data(), out.data(), r.lse.data(), q.data(),
-                                k.data() + o.k_at, v.data() + o.v_at, s);
+  reference::attention_backward(r.dq.data(), r.dk.data() + o.k_at, r.dv.data() + o.v_at, dout.data(), out.data(),
+                                r.lse.data(), q.data(), k.data() + o.k_at, v.data() + o.v_at, s);
   return r;
 }
 
@@ -126,8 +128,11 @@ template <typename T>
 Results cpu_results(const Operands& o) {
   const AttentionShape& s = o.shape;
   const auto q = stored<T>(o.q), k = stored<T>(o.k), v = stored<T>(o.v), dout = stored<T>(o.dout);
-  const auto fill = [](std::int64_t count) { return std::vector<T>(static_cast<std::size_t>(count), static_cast<T>(static_cast<float>(untouched))); };
-  auto out = fill(o.out_count()), dq = fill(static_cast<std::int64_t>(q.size())), dk = fill(static_cast<std::int64_t>(k.size()));
+  const auto fill = [](std::int64_t count) {
+    return std::vector<T>(static_cast<std::size_t>(count), static_cast<T>(static_cast<float>(untouched)));
+  };
+  auto out = fill(o.out_count()), dq = fill(static_cast<std::int64_t>(q.size())),
+       dk = fill(static_cast<std::int64_t>(k.size()));
   auto dv = fill(static_cast<std::int64_t>(v.size()));
   std::vector<float> lse(static_cast<std::size_t>(s.heads * s.T), static_cast<float>(untouched));
   const std::int64_t bytes = ops::attention_workspace_bytes(s, omp_get_max_threads());
@@ -139,14 +144,16 @@ Results cpu_results(const Operands& o) {
   const auto data = [](auto& x) { return Data{x.data(), dtype_of<T>}; };
   const auto read = [](const auto& x, std::int64_t at) { return ConstData{x.data() + at, dtype_of<T>}; };
   ops::attention_forward(exec, data(out), lse.data(), read(q, 0), read(k, o.k_at), read(v, o.v_at), s);
-  ops::attention_backward(exec, data(dq), data(dk).at(o.k_at), data(dv).at(o.v_at), read(dout, 0), read(out, 0), lse.data(), read(q, 0),
-                          read(k, o.k_at), read(v, o.v_at), s);
+  ops::attention_backward(exec, data(dq), data(dk).at(o.k_at), data(dv).at(o.v_at), read(dout, 0), read(out, 0),
+                          lse.data(), read(q, 0), read(k, o.k_at), read(v, o.v_at), s);
   const auto* end = reinterpret_cast<const float*>(static_cast<const char*>(exec.workspace) + bytes);
-  for (; end < workspace.data() + workspace.size(); ++end) EXPECT_TRUE(std::isnan(*end)) << "written behind the workspace";
+  for (; end < workspace.data() + workspace.size(); ++end)
+    EXPECT_TRUE(std::isnan(*end)) << "written behind the workspace";
   return {doubles(out), doubles(lse), doubles(dq), doubles(dk), doubles(dv)};
 }
 
-// --- the definition ---------------------------------------------------------------------------------------------------------
+// --- the definition
+// ---------------------------------------------------------------------------------------------------------
 
 class AttentionReference : public testing::TestWithParam<Sizes> {};
 
@@ -160,7 +167,8 @@ TEST_P(AttentionReference, BackwardMatchesFiniteDifferences) {
 
   Results r = reference_results(o, o.q, o.k, o.v, o.dout);
 
-  // What no gradient is defined for (columns between the rows, rows behind kv) was left alone; there the difference is zero.
+  // What no gradient is defined for (columns between the rows, rows behind kv) was left alone; there the difference is
+  // zero.
   for (auto* gradient : {&r.dq, &r.dk, &r.dv}) std::replace(gradient->begin(), gradient->end(), untouched, 0.0);
   test::expect_gradient([&](const auto& x) { return loss(x, o.k, o.v); }, o.q, r.dq, 1e-6);
   test::expect_gradient([&](const auto& x) { return loss(o.q, x, o.v); }, o.k, r.dk, 1e-6);
@@ -168,11 +176,14 @@ TEST_P(AttentionReference, BackwardMatchesFiniteDifferences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, AttentionReference,
-                         testing::Values(Sizes{"one", {1}, {1}, 1, 1, 2}, Sizes{"two_segments", {5, 3}, {5, 3}, 2, 1, 4, 0, 2},
-                                         Sizes{"window", {7}, {7}, 2, 2, 6, 3}, Sizes{"longer_keys", {2, 3}, {6, 3}, 4, 2, 4, 4}),
+                         testing::Values(Sizes{"one", {1}, {1}, 1, 1, 2},
+                                         Sizes{"two_segments", {5, 3}, {5, 3}, 2, 1, 4, 0, 2},
+                                         Sizes{"window", {7}, {7}, 2, 2, 6, 3},
+                                         Sizes{"longer_keys", {2, 3}, {6, 3}, 4, 2, 4, 4}),
                          [](const auto& info) { return info.param.name; });
 
-// By hand: two keys, values 1 and 3. The first query sees one key; the second has scores 0 and ln 3, so weights 1/4 and 3/4.
+// By hand: two keys, values 1 and 3. The first query sees one key; the second has scores 0 and ln 3, so weights 1/4 and
+// 3/4.
 TEST(AttentionReferenceByHand, WeighsTheValues) {
   const std::vector<std::int32_t> cu = {0, 2};
   const AttentionShape s{2, 1, cu.data(), cu.data(), 2, 1, 1, 2, 2, 2, 2, 1.0F};
@@ -187,7 +198,8 @@ TEST(AttentionReferenceByHand, WeighsTheValues) {
   EXPECT_NEAR(lse[1], std::log(4.0), 1e-15);
 }
 
-// --- the CPU kernels --------------------------------------------------------------------------------------------------------
+// --- the CPU kernels
+// --------------------------------------------------------------------------------------------------------
 
 const Sizes cases[] = {
     {"one_token", {1}, {1}, 1, 1, 8},
@@ -208,14 +220,17 @@ const Sizes cases[] = {
 class Attention : public testing::TestWithParam<std::tuple<cpu::Isa, Sizes>> {
  protected:
   void SetUp() override {
-    if (std::get<0>(GetParam()) > cpu::detected_isa()) GTEST_SKIP() << "skipped: this CPU has no " << cpu::name_of(std::get<0>(GetParam()));
+    if (std::get<0>(GetParam()) > cpu::detected_isa())
+      GTEST_SKIP() << "skipped: this CPU has no " << cpu::name_of(std::get<0>(GetParam()));
     cpu::cap_isa(std::get<0>(GetParam()));
   }
   void TearDown() override { cpu::cap_isa(cpu::detected_isa()); }
 };
 
 /// The sums behind an element: over keys or queries of products over head_dim, whose size is that of a few ones.
-std::int64_t length_of_sums(const Operands& o) { return 4 * std::max<std::int64_t>(o.shape.max_seqlen, o.shape.head_dim); }
+std::int64_t length_of_sums(const Operands& o) {
+  return 4 * std::max<std::int64_t>(o.shape.max_seqlen, o.shape.head_dim);
+}
 
 void expect_same(const Results& actual, const Results& expected, test::Tolerance tolerance) {
   EXPECT_TRUE(all_close(actual.out, expected.out, tolerance)) << "out";
@@ -243,7 +258,8 @@ TEST_P(Attention, AgreesWithTheDefinitionInBf16) {
   const Results expected = reference_results(o, rounded(o.q), rounded(o.k), rounded(o.v), rounded(o.dout), &actual.out);
 
   // Rounded once, when stored; the sums are those of f32.
-  expect_same(actual, expected, {tolerance_for(DType::bf16).relative, tolerance_for(DType::f32, length_of_sums(o)).absolute});
+  expect_same(actual, expected,
+              {tolerance_for(DType::bf16).relative, tolerance_for(DType::f32, length_of_sums(o)).absolute});
 }
 
 TEST_P(Attention, GivesTheSameBitsOnAnyNumberOfThreads) {
@@ -265,9 +281,11 @@ TEST_P(Attention, GivesTheSameBitsOnAnyNumberOfThreads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Attention,
-                         testing::Combine(testing::Values(cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512), testing::ValuesIn(cases)),
+                         testing::Combine(testing::Values(cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512),
+                                          testing::ValuesIn(cases)),
                          [](const auto& info) {
-                           return std::string(cpu::name_of(std::get<0>(info.param))) + "_" + std::get<1>(info.param).name;
+                           return std::string(cpu::name_of(std::get<0>(info.param))) + "_" +
+                                  std::get<1>(info.param).name;
                          });
 
 // Large scores: without the running maximum, or with one that is not carried over blocks, the exponentials overflow.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The matrix product against its definition: all layouts, dtypes, instruction sets and bf16 units; the bits do not depend on
-/// threads or tiles.
+/// The matrix product against its definition: all layouts, dtypes, instruction sets and bf16 units; the bits do not
+/// depend on threads or tiles.
 #include <gtest/gtest.h>
 
 #include <omp.h>
@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "core/error.hpp"
@@ -35,8 +36,10 @@ struct Matrix {
 
   Matrix(DType d, const std::vector<double>& values) : dtype(d) {
     for (const double v : values) {
-      if (d == DType::f32) f32.push_back(static_cast<float>(v));
-      else bf16.push_back(bfloat16(static_cast<float>(v)));
+      if (d == DType::f32)
+        f32.push_back(static_cast<float>(v));
+      else
+        bf16.push_back(bfloat16(static_cast<float>(v)));
     }
   }
   Data data() { return dtype == DType::f32 ? Data{f32.data(), dtype} : Data{bf16.data(), dtype}; }
@@ -47,8 +50,12 @@ struct Matrix {
   }
 };
 
-std::int64_t stored_a(const MatmulShape& s) { return s.transpose_a ? s.K * std::max(s.lda, s.M) : s.M * std::max(s.lda, s.K); }
-std::int64_t stored_b(const MatmulShape& s) { return s.transpose_b ? s.N * std::max(s.ldb, s.K) : s.K * std::max(s.ldb, s.N); }
+std::int64_t stored_a(const MatmulShape& s) {
+  return s.transpose_a ? s.K * std::max(s.lda, s.M) : s.M * std::max(s.lda, s.K);
+}
+std::int64_t stored_b(const MatmulShape& s) {
+  return s.transpose_b ? s.N * std::max(s.ldb, s.K) : s.K * std::max(s.ldb, s.N);
+}
 std::int64_t stored_c(const MatmulShape& s) { return s.M * std::max(s.ldc, s.N); }
 
 /// A of a product whose sums are about 1, as the tolerances assume.
@@ -112,15 +119,17 @@ constexpr Dtypes dtypes[] = {{DType::f32, DType::f32}, {DType::bf16, DType::f32}
 class Matmul : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    if (std::get<0>(GetParam()) > cpu::detected_isa()) GTEST_SKIP() << "skipped: this CPU has no " << cpu::name_of(std::get<0>(GetParam()));
+    if (std::get<0>(GetParam()) > cpu::detected_isa())
+      GTEST_SKIP() << "skipped: this CPU has no " << cpu::name_of(std::get<0>(GetParam()));
     if (!cpu::can_run(std::get<1>(GetParam()))) GTEST_SKIP() << "skipped: this CPU has no such bf16 product";
   }
 };
 
 /// Sizes off every tile and vector, one element, several blocks of k and of rows, the few rows of generation.
 const MatmulShape sizes[] = {
-    {1, 1, 1},     {3, 5, 7},      {8, 48, 16},    {9, 49, 17},    {64, 288, 96},   {33, 100, 65}, {17, 31, 1100}, {70, 200, 2051},
-    {300, 50, 37}, {1, 130, 257},  {2, 97, 64},    {5, 64, 1025},  {16, 33, 130},   {40, 7, 3},    {13, 1, 29},    {128, 384, 130},
+    {1, 1, 1},      {3, 5, 7},       {8, 48, 16},   {9, 49, 17},     {64, 288, 96}, {33, 100, 65},
+    {17, 31, 1100}, {70, 200, 2051}, {300, 50, 37}, {1, 130, 257},   {2, 97, 64},   {5, 64, 1025},
+    {16, 33, 130},  {40, 7, 3},      {13, 1, 29},   {128, 384, 130},
 };
 
 TEST_P(Matmul, AgreesWithTheDefinitionInAllLayouts) {
@@ -138,7 +147,8 @@ TEST_P(Matmul, AgreesWithTheDefinitionInAllLayouts) {
 
       run(c, a, b, s, false);
 
-      EXPECT_TRUE(all_close(c.values(), expected, tolerance_for(d.c, s.K))) << s.M << "x" << s.N << "x" << s.K << " layout " << layout;
+      EXPECT_TRUE(all_close(c.values(), expected, tolerance_for(d.c, s.K)))
+          << s.M << "x" << s.N << "x" << s.K << " layout " << layout;
     }
   }
 }
@@ -162,7 +172,8 @@ TEST_P(Matmul, AddsToWhatIsThereAndKeepsToItsStrides) {
 
       run(c, a, b, s, accumulate);
 
-      EXPECT_TRUE(all_close(c.values(), expected, tolerance_for(d.c, s.K))) << s.M << "x" << s.N << "x" << s.K << " layout " << layout;
+      EXPECT_TRUE(all_close(c.values(), expected, tolerance_for(d.c, s.K)))
+          << s.M << "x" << s.N << "x" << s.K << " layout " << layout;
     }
   }
 }
@@ -175,7 +186,8 @@ TEST_P(Matmul, IsExactWhereTheSumsAre) {
   const Dtypes d = dtypes[which];
   const int bound = d.c == DType::bf16 ? 1 : 8;  // sums of bf16 stay below 257
   const MatmulShape s{65, 130, d.c == DType::bf16 ? 200 : 1500, false, true};
-  Matrix a(d.a_b, test::small_integers<double>(stored_a(s), 1, bound)), b(d.a_b, test::small_integers<double>(stored_b(s), 2, bound));
+  Matrix a(d.a_b, test::small_integers<double>(stored_a(s), 1, bound)),
+      b(d.a_b, test::small_integers<double>(stored_b(s), 2, bound));
   Matrix c(d.c, std::vector<double>(static_cast<std::size_t>(stored_c(s)), 9.0));
   std::vector<double> expected(static_cast<std::size_t>(stored_c(s)));
   reference::matmul(expected.data(), a.values().data(), b.values().data(), s, false);
@@ -214,7 +226,8 @@ INSTANTIATE_TEST_SUITE_P(Bf16Converted, Matmul,
                                           testing::Values(cpu::Bf16Products::convert), testing::Values(1, 2)));
 INSTANTIATE_TEST_SUITE_P(Bf16Units, Matmul,
                          testing::Combine(testing::Values(cpu::Isa::avx512),
-                                          testing::Values(cpu::Bf16Products::pairs, cpu::Bf16Products::onednn), testing::Values(1, 2)));
+                                          testing::Values(cpu::Bf16Products::pairs, cpu::Bf16Products::onednn),
+                                          testing::Values(1, 2)));
 
 // Also run with each value of DSTRAIN_BF16_GEMM and with oneDNN held at AVX2, where it has no bf16 product.
 TEST(Bf16Unit, FollowsTheEnvironmentAndTheCpu) {
@@ -223,9 +236,13 @@ TEST(Bf16Unit, FollowsTheEnvironmentAndTheCpu) {
   ASSERT_TRUE(cpu::can_run(unit));
   if (wanted != nullptr) {
     const std::string name = wanted;
-    if (name == "convert") EXPECT_EQ(unit, cpu::Bf16Products::convert);
-    if (name == "pairs") EXPECT_EQ(unit == cpu::Bf16Products::pairs, cpu::can_run(cpu::Bf16Products::pairs));
-    if (name == "onednn") EXPECT_EQ(unit == cpu::Bf16Products::onednn, cpu::can_run(cpu::Bf16Products::onednn));
+    // A unit that the CPU does not have is not taken.
+    for (const auto& [unit_name, named] :
+         {std::pair("convert", cpu::Bf16Products::convert), std::pair("pairs", cpu::Bf16Products::pairs),
+          std::pair("onednn", cpu::Bf16Products::onednn)}) {
+      if (name != unit_name) continue;
+      EXPECT_EQ(unit == named, cpu::can_run(named));
+    }
   }
   if (const char* held = std::getenv("ONEDNN_MAX_CPU_ISA"); held != nullptr && std::string(held) == "AVX2") {
     EXPECT_FALSE(cpu::can_run(cpu::Bf16Products::onednn));
@@ -246,7 +263,8 @@ TEST(MatmulCalls, GiveARowTheSameBitsInEveryShape) {
   MatmulShape small{40, 77, 1100, false, true};
   small.ldc = 200;
   Matrix a(DType::f32, uniform(stored_a(large), 1)), b(DType::f32, uniform(stored_b(large), 2));
-  Matrix all(DType::f32, std::vector<double>(static_cast<std::size_t>(stored_c(large)))), some(DType::f32, all.values());
+  Matrix all(DType::f32, std::vector<double>(static_cast<std::size_t>(stored_c(large)))),
+      some(DType::f32, all.values());
 
   run(all, a, b, large, false);
   run(some, a, b, small, false);
@@ -279,7 +297,8 @@ TEST(MatmulCalls, WorkInsideAParallelRegion) {
 TEST(MatmulCalls, WithNothingToSumWriteZeros) {
   for (const std::int64_t rows : {2, 40}) {
     const MatmulShape s{rows, 3, 0, false, true};
-    Matrix a(DType::f32, {}), b(DType::f32, {}), c(DType::f32, std::vector<double>(static_cast<std::size_t>(rows) * 3, 5.0));
+    Matrix a(DType::f32, {}), b(DType::f32, {}),
+        c(DType::f32, std::vector<double>(static_cast<std::size_t>(rows) * 3, 5.0));
     run(c, a, b, s, false);
     EXPECT_EQ(c.values(), std::vector<double>(static_cast<std::size_t>(rows) * 3, 0.0));
   }

@@ -3,6 +3,7 @@
 #include "model/decoder.hpp"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -134,6 +135,24 @@ TEST(Decoder, RecomputationGivesTheSameBits) {
     EXPECT_EQ(run(*recomputed, packed.batch()).loss, run(*kept, packed.batch()).loss);
     EXPECT_EQ(gradients(*recomputed), gradients(*kept));
   }
+}
+
+TEST(Decoder, TheBitsDoNotDependOnTheNumberOfThreads) {
+  const std::vector<Row> rows = {make_row(70, 5), make_row(150, 6)};
+  const test::PackedRows packed(rows, 0.01F);
+  const int threads = omp_get_max_threads();
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    omp_set_num_threads(3);
+    const auto m = test::random_model(test::small_spec(true, true), options_for(220, true, dtype));
+    const double loss = run(*m, packed.batch()).loss;
+    const auto expected = gradients(*m);
+    for (const int fewer : {2, 1}) {
+      omp_set_num_threads(fewer);
+      EXPECT_EQ(run(*m, packed.batch()).loss, loss);
+      EXPECT_EQ(gradients(*m), expected) << fewer << " threads";
+    }
+  }
+  omp_set_num_threads(threads);
 }
 
 TEST(Decoder, AnEmptyBatchMakesTheSameCallsAndWritesNothing) {
