@@ -94,7 +94,7 @@ ExitCode plan(const Words& words) {
   facts.dtype = name_of(options.dtype);
   facts.gradient_checkpointing = options.gradient_checkpointing;
   facts.max_tokens = token_class(options.max_tokens);
-  facts.runtime_floor_bytes = runtime_floor_bytes(flags.ranks_per_node);
+  facts.runtime_floor_bytes = runtime_floor_bytes(flags.ranks, flags.ranks_per_node);
   const auto text = flags.json ? memory_json({&memory}, facts) + "\n" : memory_table({&memory}, facts);
   fmt::print("{}", text);
   return ExitCode::good;

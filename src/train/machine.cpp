@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 
+#include "comm/mpi_communicator.hpp"
 #include "kernels/ops.hpp"
 
 namespace dstrain {
@@ -62,10 +63,10 @@ double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
   return 2.0 * probe_m * probe_n * probe_k / best_s;
 }
 
-std::int64_t runtime_floor_bytes(int ranks_on_node) {
-  // Measured (docs/memory.md): program and libraries after start, the share of code pages falls with the ranks that share them.
-  constexpr std::int64_t mib = 1 << 20;
-  return ranks_on_node > 1 ? 40 * mib : 48 * mib;
+std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node) {
+  // Program, libraries, heap, JIT code and thread stacks: 11 to 19 MiB measured over models and ranks (docs/memory.md).
+  constexpr std::int64_t program = std::int64_t{16} << 20;
+  return program + (ranks > 1 ? fixed_communicator_bytes(MpiOptions{}, ranks, ranks_on_node) : 0);
 }
 
 std::int64_t proportional_set_bytes() {

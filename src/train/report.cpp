@@ -53,7 +53,7 @@ std::string start_report(const StartReport& r) {
   line("steps", fmt::format("{} in all, {} per epoch, {} of warm-up, {} schedule, learning rate {}", r.total_steps, r.steps_per_epoch,
                             r.warmup_steps, c.lr_scheduler_type, c.learning_rate));
   line("memory", fmt::format("{} planned + about {} runtime floor per rank", format_bytes(r.planned_bytes),
-                             format_bytes(runtime_floor_bytes(r.topology.local_size))));
+                             format_bytes(runtime_floor_bytes(ranks, r.topology.local_size))));
   line("matrix peak", fmt::format("{:.1f} GFLOP/s measured, all ranks (MFU is a share of it)", r.matrix_peak * 1e-9));
   line("output", c.output_dir);
   return text;
@@ -61,7 +61,7 @@ std::string start_report(const StartReport& r) {
 
 void refuse_if_too_large(const EngineOptions& options, const ModelSpec& spec, int ranks, int ranks_on_node, std::int64_t planned_bytes,
                          std::int64_t available) {
-  const std::int64_t floor = runtime_floor_bytes(ranks_on_node);
+  const std::int64_t floor = runtime_floor_bytes(ranks, ranks_on_node);
   const std::int64_t wanted = (planned_bytes + floor) * ranks_on_node;
   if (wanted <= available) return;
   std::string hint;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -37,8 +38,11 @@ inline TokenizerFiles vector_tokenizer_files(const std::filesystem::path& data, 
   return files;
 }
 
+/// Read once per program: copies share the model.
 inline Tokenizer vector_tokenizer(const std::filesystem::path& data, const std::string& name) {
-  return load_tokenizer(vector_tokenizer_files(data, name));
+  static std::map<std::string, Tokenizer> tokenizers;
+  if (const auto it = tokenizers.find(name); it != tokenizers.end()) return it->second;
+  return tokenizers.emplace(name, load_tokenizer(vector_tokenizer_files(data, name))).first->second;
 }
 
 inline Tokenizer bare_sentencepiece(const std::filesystem::path& data, const std::string& name) {

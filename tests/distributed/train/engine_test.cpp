@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What the Engine promises besides numbers: it allocates its plan, keeps to its sizes, and comes back from its checkpoints.
+#include "dstrain/engine.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <map>
+
+#include "comm/mpi_communicator.hpp"
+#include "core/error.hpp"
+#include "core/memory_plan.hpp"
+#include "model/model_spec.hpp"
+#include "support/token_rows.hpp"
+
+namespace dstrain {
+namespace {
+
+constexpr int stages = 4;
+
+std::vector<std::vector<std::int32_t>> rows_of(int rank, int step) {
+  std::vector<std::vector<std::int32_t>> rows(2);
+  for (int r = 0; r < 2; ++r) {
+    for (int i = 0; i < 20 + 3 * r; ++i) rows[static_cast<std::size_t>(r)].push_back((7 * i + 13 * rank + 29 * step + 5 * r) % 300);
+  }
+  return rows;
+}
+
+StepResult run_step(Engine& engine, const Communicator& comm, int step) {
+  const auto rows = rows_of(comm.rank(), step);
+  const test::PackedRows packed(rows, 1.0F / static_cast<float>(41 * comm.size()));
+  engine.begin_step();
+  engine.forward(packed.batch(), comm.size(), true);
+  engine.backward();
+  return engine.step(1e-3);
+}
+
+EngineOptions options_of(int stage, DType dtype) {
+  EngineOptions options;
+  options.zero_stage = stage;
+  options.dtype = dtype;
+  options.max_tokens = 64;
+  return options;
+}
+
+class EngineTest : public testing::TestWithParam<std::tuple<int, DType>> {
+ protected:
+  std::unique_ptr<Communicator> comm_ = make_world_communicator();
+};
+
+TEST_P(EngineTest, AllocatesExactlyItsPlan) {
+  const auto [stage, dtype] = GetParam();
+  const auto spec = preset_spec("nano");
+  const auto options = options_of(stage, dtype);
+
+  const auto plan = Engine::plan(spec, options, comm_->size());
+  const auto engine = Engine::initialize(*comm_, spec, options, {});
+
+  std::int64_t planned = 0;
+  for (int kind = 0; kind < memory_kinds; ++kind) planned += plan.arena_bytes(static_cast<MemoryKind>(kind));
+  EXPECT_EQ(engine->allocated_bytes(), planned);
+  EXPECT_EQ(engine->memory_plan().buffers().size(), plan.buffers().size());
+}
+
+TEST_P(EngineTest, RefusesABatchThatWasNotPlanned) {
+  const auto [stage, dtype] = GetParam();
+  const auto engine = Engine::initialize(*comm_, preset_spec("nano"), options_of(stage, dtype), {});
+  const std::vector<std::vector<std::int32_t>> rows = {std::vector<std::int32_t>(65, 1)};
+  const test::PackedRows packed(rows, 1.0F);
+
+  engine->begin_step();
+
+  EXPECT_THROW(engine->forward(packed.batch(), comm_->size(), true), Error);
+}
+
+TEST_P(EngineTest, GoesOnFromACheckpointToTheSameBits) {
+  const auto [stage, dtype] = GetParam();
+  const auto spec = preset_spec("nano");
+  const auto folder = std::filesystem::path(DSTRAIN_TEST_TMP) / ("engine-" + std::to_string(comm_->size()) + "-" + std::to_string(stage) +
+                                                                 std::string(name_of(dtype)));
+  if (comm_->rank() == 0) {
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+  }
+  comm_->barrier("test folder");
+
+  auto first = Engine::initialize(*comm_, spec, options_of(stage, dtype), {});
+  run_step(*first, *comm_, 0);
+  first->save(folder, {{"mine", "42"}}, false, 0);
+  const auto expected = run_step(*first, *comm_, 1);
+  auto second = Engine::initialize(*comm_, spec, options_of(stage, dtype), {});
+  const auto state = second->load(folder / "checkpoint-1");
+  const auto result = run_step(*second, *comm_, 1);
+
+  EXPECT_EQ(state.at("mine"), "42");
+  EXPECT_EQ(second->global_step(), 2);
+  EXPECT_EQ(result.loss, expected.loss);
+  EXPECT_EQ(result.grad_norm, expected.grad_norm);
+  std::map<std::pair<std::int32_t, std::int64_t>, const float*> weights;
+  first->for_each_slice([&](std::int32_t t, std::int64_t begin, std::int64_t, const float* w, const float*) { weights[{t, begin}] = w; });
+  second->for_each_slice([&](std::int32_t t, std::int64_t begin, std::int64_t count, const float* w, const float*) {
+    EXPECT_EQ(std::memcmp(weights.at({t, begin}), w, static_cast<std::size_t>(count) * sizeof(float)), 0) << "tensor " << t;
+  });
+}
+
+TEST_P(EngineTest, ANotFiniteLossIsAnErrorAndKeepsTheWeights) {
+  const auto [stage, dtype] = GetParam();
+  auto engine = Engine::initialize(*comm_, preset_spec("nano"), options_of(stage, dtype), {});
+  std::vector<float> before;
+  engine->for_each_slice([&](std::int32_t, std::int64_t, std::int64_t count, const float* w, const float*) { before.insert(before.end(), w, w + count); });
+  const auto rows = rows_of(comm_->rank(), 0);
+  const test::PackedRows packed(rows, std::numeric_limits<float>::infinity());
+
+  engine->begin_step();
+  engine->forward(packed.batch(), comm_->size(), true);
+  engine->backward();
+  EXPECT_THROW(engine->step(1e-3), Error);
+
+  std::vector<float> after;
+  engine->for_each_slice([&](std::int32_t, std::int64_t, std::int64_t count, const float* w, const float*) { after.insert(after.end(), w, w + count); });
+  EXPECT_EQ(after, before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, EngineTest, testing::Combine(testing::Range(0, stages), testing::Values(DType::f32, DType::bf16)));
+
+}  // namespace
+}  // namespace dstrain
