@@ -88,7 +88,7 @@ TEST(ResumeRefused, WhenTheGlobalBatchDiffers) {
 TEST(ResumeDamaged, AFlippedByteIsFoundBeforeTraining) {
   const auto folder = fresh_folder();
   ASSERT_EQ(run(train_command(2, folder / "a", "--per_device_train_batch_size 6 --zero_stage 2")).exit_code, 0);
-  const auto shard = folder / "a/checkpoint-4/shard-1-of-2.h5";
+  const auto shard = folder / "a/checkpoint-4/shard-00002-of-00002.h5";
   ASSERT_TRUE(std::filesystem::exists(shard));
   {
     std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
@@ -103,7 +103,7 @@ TEST(ResumeDamaged, AFlippedByteIsFoundBeforeTraining) {
                                                                      (folder / "a/checkpoint-4").string())));
 
   EXPECT_EQ(result.exit_code, 2) << result.err;
-  EXPECT_NE(result.err.find("shard-1-of-2.h5"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("shard-00002-of-00002.h5"), std::string::npos) << result.err;
 }
 
 }  // namespace

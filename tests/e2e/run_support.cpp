@@ -28,7 +28,8 @@ std::map<std::int64_t, double> logged(const std::filesystem::path& trainer_state
   std::map<std::int64_t, double> values;
   std::ifstream in(trainer_state);
   if (!in) return values;
-  for (const auto& entry : nlohmann::json::parse(in).at("log_history")) {
+  const auto state = nlohmann::json::parse(in);
+  for (const auto& entry : state.at("log_history")) {
     if (entry.contains(key)) values[entry.at("step").get<std::int64_t>()] = entry.at(key).get<double>();
   }
   return values;
