@@ -68,7 +68,7 @@ struct WeightOrigin {
 class Engine {
  public:
   /// Plans, allocates exactly the plan, loads or makes the weights. `spec` is the same on all ranks.
-  /// @throws RefusedError where the plan does not fit this machine; IoError, ConfigError for the weights: on all ranks
+  /// @throws Error where the memory cannot be had; IoError, ConfigError for the weights: on all ranks
   static std::unique_ptr<Engine> initialize(Communicator& comm, const ModelSpec& spec, const EngineOptions& options,
                                             const WeightOrigin& origin);
 

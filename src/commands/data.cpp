@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/commands.hpp"
+#include "commands/words.hpp"
 #include "config/resolve.hpp"
 #include "data/dataset.hpp"
 #include "data/tokenizer.hpp"
@@ -91,13 +92,11 @@ Json row_json(const RowView& row, std::int64_t index, const Tokenizer* tokenizer
 }
 
 Json counts_json(const RowSourceInfo& info) {
-  const auto samples = std::max<std::int64_t>(info.rows, 1);
   return {{"rows", info.rows},
           {"tokens", info.tokens},
           {"labels", info.labels},
           {"max_row_tokens", info.max_row_tokens},
           {"truncated", info.truncated},
-          {"truncated_share", static_cast<double>(info.truncated) / static_cast<double>(samples)},
           {"dropped", info.dropped}};
 }
 
@@ -112,7 +111,7 @@ void print_row(const Json& json) {
 }  // namespace
 
 ExitCode data(const Words& words) {
-  if (words.empty() || std::find(words.begin(), words.end(), "--help") != words.end()) {
+  if (words.empty() || asks_for_help(words)) {
     fmt::print("{}", kHelp);
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }

@@ -3,12 +3,14 @@
 #include "plan/memory_report.hpp"
 
 #include <fmt/core.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
 
 #include "commands/commands.hpp"
+#include "commands/words.hpp"
 #include "comm/plan_communicator.hpp"
 #include "config/resolve.hpp"
 #include "core/log.hpp"
@@ -70,7 +72,7 @@ bool has_data(const RunConfig& config) {
 }  // namespace
 
 ExitCode plan(const Words& words) {
-  if (std::find(words.begin(), words.end(), "--help") != words.end()) {
+  if (asks_for_help(words)) {
     fmt::print("{}", kHelp);
     return ExitCode::good;
   }
@@ -85,6 +87,7 @@ ExitCode plan(const Words& words) {
   const auto setup = setup_run(comm, config, read_data);
   const int threads = std::max(1, max_threads() / flags.ranks_per_node);
   const auto options = engine_options(config, *setup.feeder, flags.ranks, threads);
+  omp_set_num_threads(options.threads);  // kernels plan their workspace for the threads they will have
   const auto memory = Engine::plan(setup.spec, options, flags.ranks);
   facts.model = config.model_name_or_path;
   facts.parameters = make_layout(setup.spec).parameters;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "commands/commands.hpp"
+#include "commands/words.hpp"
 #include "comm/bootstrap.hpp"
 #include "comm/mesh.hpp"
 #include "comm/mpi_communicator.hpp"
@@ -47,7 +48,7 @@ ExitCode run(MpiSession& session, const Words& words) {
 }  // namespace
 
 ExitCode train(const Words& words) {
-  if (words.empty() || std::find(words.begin(), words.end(), "--help") != words.end()) {
+  if (words.empty() || asks_for_help(words)) {
     fmt::print("{}", kHelp);
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }

@@ -73,7 +73,7 @@ std::vector<KeySpec> training_output() {
       noted("logging_dir", text, "null", "Folder of TensorBoard files",
             "only read with report_to: tensorboard, which is refused"),
       noted("logging_nan_inf_filter", boolean, "true", "Hide nan and inf in the log",
-            "a loss that is no number is shown as it is"),
+            "a loss that is no finite number ends the run"),
       noted("log_level", text, "passive", "How much is said", "notes, warnings and errors are always said"),
       noted("log_level_replica", text, "warning", "How much other ranks say", "other ranks say errors only"),
       noted("log_on_each_node", boolean, "true", "Who logs", "rank 0 logs"),

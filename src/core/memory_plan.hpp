@@ -35,7 +35,7 @@ struct BufferId {
 
 /// One line of the plan.
 struct PlannedBuffer {
-  std::string name;        ///< "parameters/unit.3", "activations/checkpoints", ...; the part before '/' is the category
+  std::string name;        ///< "parameters/weights", "activations/qkv", ...; the part before '/' is the category
   std::int64_t count = 0;  ///< elements
   DType dtype = DType::f32;
   MemoryKind kind = MemoryKind::host;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/dataset.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -11,6 +13,8 @@
 #include "core/log.hpp"
 #include "data/dataset_reader.hpp"
 #include "data/token_store.hpp"
+#include "io/files/digest.hpp"
+#include "io/files/file.hpp"
 
 namespace dstrain {
 namespace {
@@ -67,17 +71,26 @@ std::string describe(const DatasetDescription& d) {
   return out;
 }
 
-std::string digest_of(const DatasetOptions& options, const std::vector<SourceDataset>& sources,
+/// Adds a named part; lengths are part of the digest, so that parts cannot run into each other.
+void add_part(Digest& digest, std::string_view name, std::string_view bytes) {
+  for (const std::string_view part : {name, bytes}) {
+    const auto size = static_cast<std::int64_t>(part.size());
+    digest.add(&size, sizeof size);
+    digest.add(part.data(), size);
+  }
+}
+
+std::string content_digest(const DatasetOptions& options, const std::vector<SourceDataset>& sources,
                       const TokenizerFiles& files, const TokenizerOptions& tokenizer_options) {
-  ContentDigest digest;
-  digest.add("encoding", encoding_version);
-  digest.add("options", describe(options));
-  digest.add("tokenizer", fmt::format("fast {} split {}", tokenizer_options.use_fast_tokenizer,
-                                      tokenizer_options.split_special_tokens));
-  for (const auto& [name, bytes] : files) digest.add(name, bytes);
+  Digest digest;
+  add_part(digest, "encoding", encoding_version);
+  add_part(digest, "options", describe(options));
+  add_part(digest, "tokenizer", fmt::format("fast {} split {}", tokenizer_options.use_fast_tokenizer,
+                                            tokenizer_options.split_special_tokens));
+  for (const auto& [name, bytes] : files) add_part(digest, name, bytes);
   for (const auto& source : sources) {
-    digest.add("dataset", describe(source.description));
-    for (const auto& file : source.files) digest.add(file.path.filename().string(), file.bytes);
+    add_part(digest, "dataset", describe(source.description));
+    for (const auto& file : source.files) add_part(digest, file.path.filename().string(), file.bytes);
   }
   return digest.hex();
 }
@@ -116,9 +129,16 @@ std::vector<std::byte> encode_image(const DatasetOptions& options, std::vector<S
 
 void write_cache(const std::filesystem::path& path, std::span<const std::byte> image) {
   try {
-    std::error_code ignored;
-    std::filesystem::create_directories(path.parent_path(), ignored);
-    write_file_atomically(path, image);
+    create_folder(path.parent_path());
+    // The process in the name: two runs that make the same cache do not write into each other's file.
+    const std::filesystem::path temporary = fmt::format("{}.{}.part", path.string(), ::getpid());
+    {
+      const auto file = create_to_write(temporary);
+      write_at(file, 0, image.data(), std::ssize(image), temporary);
+      sync_file(file, temporary);
+    }
+    rename_path(temporary, path);
+    sync_folder(path.parent_path());
   } catch (const IoError& e) {
     log::warning("the token cache is not kept: {} ({})", e.what(), e.where());
   }
@@ -155,7 +175,7 @@ Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
   Dataset out{.rows = nullptr, .tokenizer = load_tokenizer(files, tokenizer_options)};
   out.added_tokens = chat.fix_tokenizer(out.tokenizer);
   auto sources = read_sources(options);
-  out.digest = digest_of(options, sources, files, tokenizer_options);
+  out.digest = content_digest(options, sources, files, tokenizer_options);
   std::filesystem::path path;
   if (options.cache_dir) {
     path = *options.cache_dir / (out.digest + ".dstok");

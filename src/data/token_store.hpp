@@ -60,26 +60,4 @@ class TokenStore final : public RowSource {
   std::span<const std::int32_t> labels_;
 };
 
-/// A running digest of everything a token cache was made from: 128 bits of XXH3.
-class ContentDigest {
- public:
-  ContentDigest();
-  ContentDigest(const ContentDigest&) = delete;
-  ContentDigest& operator=(const ContentDigest&) = delete;
-  ~ContentDigest();
-
-  /// Adds a named part; names and lengths are part of the digest, so that parts cannot run into each other.
-  void add(std::string_view name, std::string_view bytes);
-  /// 32 hex digits.
-  [[nodiscard]] std::string hex() const;
-
- private:
-  void* state_;
-};
-
-/// Writes `image` as `path`: to a temporary name, fsync, rename, fsync of the folder. A reader sees all of it or
-/// nothing.
-/// @throws IoError
-void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> image);
-
 }  // namespace dstrain

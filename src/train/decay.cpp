@@ -15,11 +15,4 @@ bool decays_by_default(std::string_view name) {
   return std::none_of(exempt.begin(), exempt.end(), [&](std::string_view word) { return lower.find(word) != std::string::npos; });
 }
 
-std::vector<bool> default_decay(const ModelLayout& layout) {
-  std::vector<bool> decay;
-  decay.reserve(layout.tensors.size());
-  for (const auto& tensor : layout.tensors) decay.push_back(decays_by_default(tensor.name));
-  return decay;
-}
-
 }  // namespace dstrain

@@ -3,17 +3,11 @@
 #pragma once
 
 #include <string_view>
-#include <vector>
-
-#include "model/layout.hpp"
 
 namespace dstrain {
 
 /// transformers 4.52's rule: every parameter whose lower-cased name contains none of `bias`, `layernorm`, `rmsnorm` (and is
 /// no LayerNorm's). So Llama's final `model.norm.weight` decays and `input_layernorm.weight` does not.
 bool decays_by_default(std::string_view name);
-
-/// decays_by_default of each tensor of the layout.
-std::vector<bool> default_decay(const ModelLayout& layout);
 
 }  // namespace dstrain

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <string>
 
 #include "comm/mpi_communicator.hpp"
 #include "kernels/ops.hpp"
@@ -67,14 +65,6 @@ std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node) {
   // Program, libraries, heap, JIT code and thread stacks: 11 to 19 MiB measured over models and ranks (docs/memory.md).
   constexpr std::int64_t program = std::int64_t{16} << 20;
   return program + (ranks > 1 ? fixed_communicator_bytes(MpiOptions{}, ranks, ranks_on_node) : 0);
-}
-
-std::int64_t proportional_set_bytes() {
-  std::ifstream in("/proc/self/smaps_rollup");
-  for (std::string line; std::getline(in, line);) {
-    if (line.starts_with("Pss:")) return std::stoll(line.substr(4)) * 1024;
-  }
-  return 0;
 }
 
 }  // namespace dstrain

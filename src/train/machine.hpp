@@ -18,7 +18,4 @@ std::int64_t matrix_peak_bytes(DType dtype);
 /// Bytes that a rank holds besides its plan: program, libraries, JIT code, communicator (docs/memory.md). Local, pure.
 std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node);
 
-/// Private pages plus own share of shared ones (PSS) of this process now, from /proc/self/smaps_rollup; 0 where unknown. Local.
-std::int64_t proportional_set_bytes();
-
 }  // namespace dstrain

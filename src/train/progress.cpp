@@ -50,8 +50,9 @@ void Progress::clear() {
 
 void Progress::log(const LogEntry& e) {
   clear();
-  auto line = fmt::format("step {:>6}/{}  epoch {:.2f}  loss {:.4f}  grad_norm {:.4f}  lr {:.3e}  {:.0f} tokens/s", e.step, total_, e.epoch,
-                          e.loss, e.grad_norm, e.learning_rate, e.tokens_per_second);
+  auto line = fmt::format("step {:>6}/{}  epoch {:.2f}  loss {:.4f}", e.step, total_, e.epoch, e.loss);
+  if (e.grad_norm >= 0) line += fmt::format("  grad_norm {:.4f}", e.grad_norm);
+  line += fmt::format("  lr {:.3e}  {:.0f} tokens/s", e.learning_rate, e.tokens_per_second);
   if (e.mfu > 0) line += fmt::format("  MFU {:.1f} %", e.mfu * 100.0);
   line += fmt::format("  {}\n", format_bytes(e.memory_bytes));
   std::fputs(line.c_str(), stderr);

@@ -164,8 +164,11 @@ void Trainer::prepare() {
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   const auto client = engine_->load(checkpoint);
-  const auto state = TrainerState::parse(client, checkpoint.string());
-  state.check_batch(config_, comm_.size());
+  TrainerState state;
+  on_all_ranks(comm_, "compare the checkpoint with this run", [&] {
+    state = TrainerState::parse(client, checkpoint.string());
+    state.check_batch(config_, comm_.size());
+  });
   step_ = first_step_ = engine_->global_step();
   tokens_seen_ = state.tokens_seen;
   epoch_ = state.epoch;

@@ -124,7 +124,7 @@ void plan_weights(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
 
 /// Buffers that gradients go through in every micro step.
 void plan_buckets(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
-  constexpr std::uint32_t phases = phase_forward | phase_backward;
+  constexpr std::uint32_t phases = phase_step;  // the last bucket is reduced inside the optimizer step
   const MemoryKind kind = z.ranks > 1 ? MemoryKind::registered : MemoryKind::host;
   std::int64_t largest = 0;
   std::int64_t sum = 0;
