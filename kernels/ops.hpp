@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Index of the operations: one signature each, implemented by kernels/cpu, later kernels/cuda, and defined by kernels/reference.
+/// Index of the operations: one signature each, implemented by kernels/cpu, later kernels/cuda, and defined by
+/// kernels/reference.
 #pragma once
 
 #include "kernels/ops/attention.hpp"

@@ -57,6 +57,7 @@ echo "trained in $((SECONDS - began)) s"
 step "loss"
 # every line of trainer_log.jsonl that has a loss, about ten of them
 awk '
+  BEGIN { n = 0 }
   match($0, /"current_steps": *[0-9]+/) { step = substr($0, RSTART, RLENGTH); sub(/.*: */, "", step) }
   match($0, /"loss": *[0-9.]+/) { loss = substr($0, RSTART, RLENGTH); sub(/.*: */, "", loss); steps[n] = step; losses[n++] = loss }
   END {

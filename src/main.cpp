@@ -66,7 +66,8 @@ int run(int argc, char** argv) {
     return static_cast<int>(ExitCode::good);
   }
   const auto& command = choose(words);
-  const bool only_shows = !command.collective || (!words.empty() && (words.front() == "--help" || words.front() == "-h"));
+  const bool only_shows =
+      !command.collective || (!words.empty() && (words.front() == "--help" || words.front() == "-h"));
   if (only_shows && is_further_process()) return static_cast<int>(ExitCode::good);
   return static_cast<int>(command.run(words));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The Engine: initialize, forward, backward, step, save, load. For dstrain's own trainer and for those who write their own loop.
+/// The Engine: initialize, forward, backward, step, save, load. For dstrain's own trainer and for those who write their
+/// own loop.
 #pragma once
 
 #include <cstdint>
@@ -23,18 +24,19 @@ struct ModelLayout;
 /// What an Engine is made of. Sizes are per rank.
 struct EngineOptions {
   int zero_stage = 0;
-  DType dtype = DType::f32;            ///< f32 or bf16 (then with f32 master weights)
+  DType dtype = DType::f32;  ///< f32 or bf16 (then with f32 master weights)
   bool gradient_checkpointing = true;
-  bool train = true;                   ///< false: forward only
-  bool optimizer = true;               ///< false: gradients, but no optimizer states
+  bool train = true;      ///< false: forward only
+  bool optimizer = true;  ///< false: gradients, but no optimizer states
   bool reproducible = false;
-  std::int64_t max_tokens = 0;         ///< largest micro-batch in tokens; rounded up to its class
-  std::int64_t max_position = 0;       ///< longest row (padded)
+  std::int64_t max_tokens = 0;    ///< largest micro-batch in tokens; rounded up to its class
+  std::int64_t max_position = 0;  ///< longest row (padded)
   std::int64_t reduce_bucket_size = 500'000'000;
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;
-  int max_micro_steps = 1;             ///< most forward() calls between begin_step() and step()
-  std::vector<std::int64_t> token_classes;  ///< micro-batch sizes (padded tokens) that will occur: their kernels are made at start
-  std::int64_t client_bytes = 0;       ///< room in the plan for the caller's own buffers (client_memory())
+  int max_micro_steps = 1;  ///< most forward() calls between begin_step() and step()
+  std::vector<std::int64_t>
+      token_classes;  ///< micro-batch sizes (padded tokens) that will occur: their kernels are made at start
+  std::int64_t client_bytes = 0;  ///< room in the plan for the caller's own buffers (client_memory())
   int threads = 1;
   std::uint64_t seed = 42;
 
@@ -42,20 +44,21 @@ struct EngineOptions {
   double adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;
   double weight_decay = 0.0;
-  double max_grad_norm = 1.0;          ///< 0: no clipping
+  double max_grad_norm = 1.0;  ///< 0: no clipping
   /// Chooses the parameters that decay; unset: transformers' rule (train/decay.hpp).
   std::function<bool(const std::string& name, const std::vector<std::int64_t>& shape)> decays;
 };
 
 /// Numbers of one optimizer step, equal on all ranks.
 struct StepResult {
-  double loss = 0.0;       ///< sum over all micro-batches of sum_t weight * nll
-  double nll_sum = 0.0;    ///< sum of nll over all targets
+  double loss = 0.0;     ///< sum over all micro-batches of sum_t weight * nll
+  double nll_sum = 0.0;  ///< sum of nll over all targets
   std::int64_t targets = 0;
   double grad_norm = 0.0;  ///< global L2 norm before clipping
 };
 
-/// Where weights come from on rank 0 (other ranks pass nothing): a folder of safetensors, or random ones made on their owners.
+/// Where weights come from on rank 0 (other ranks pass nothing): a folder of safetensors, or random ones made on their
+/// owners.
 struct WeightOrigin {
   std::filesystem::path folder;  ///< empty: random initial weights from `seed`
 };
@@ -84,7 +87,8 @@ class Engine {
   /// @return this rank's loss
   virtual double forward(const MicroBatch& batch, int contributors, bool last) = 0;
   virtual void backward() = 0;
-  /// Reduces, clips, updates. Throws Error naming the cause when loss or gradient is not finite; weights are unchanged then.
+  /// Reduces, clips, updates. Throws Error naming the cause when loss or gradient is not finite; weights are unchanged
+  /// then.
   virtual StepResult step(double learning_rate) = 0;
 
   /// Mean loss of a batch without touching gradients: sum of weight * nll over all ranks.
@@ -102,10 +106,10 @@ class Engine {
   /// @param dtype  f32 or bf16
   virtual void export_weights(const std::filesystem::path& folder, DType dtype) = 0;
 
-  /// Calls `f(tensor index, begin, count, weights, gradients)` for the slices this rank keeps. Gradients are those of the last
-  /// step() or reduce. Local. For tests and tools.
-  virtual void for_each_slice(const std::function<void(std::int32_t tensor, std::int64_t begin, std::int64_t count, const float* weights,
-                                                       const float* gradients)>& f) const = 0;
+  /// Calls `f(tensor index, begin, count, weights, gradients)` for the slices this rank keeps. Gradients are those of
+  /// the last step() or reduce. Local. For tests and tools.
+  virtual void for_each_slice(const std::function<void(std::int32_t tensor, std::int64_t begin, std::int64_t count,
+                                                       const float* weights, const float* gradients)>& f) const = 0;
 
   [[nodiscard]] virtual const ModelSpec& spec() const noexcept = 0;
   [[nodiscard]] virtual const ModelLayout& layout() const noexcept = 0;

@@ -18,11 +18,12 @@ struct AdamWParameters {
 };
 
 namespace ops {
-/// p *= 1 - lr * wd;  m = m + (1 - b1) (g - m);  v = b2 v + (1 - b2) g g;  p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
-/// in one pass over f32 master weights, moments and gradient; writes `compute_copy` (bf16) too where its data is not null.
-/// Local. Loshchilov and Hutter, arXiv:1711.05101; order of operations of torch.optim.AdamW (single tensor).
-void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy, std::int64_t count,
-           const AdamWParameters& p);
+/// p *= 1 - lr * wd;  m = m + (1 - b1) (g - m);  v = b2 v + (1 - b2) g g;  p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1
+/// - b2^t) + eps) in one pass over f32 master weights, moments and gradient; writes `compute_copy` (bf16) too where its
+/// data is not null. Local. Loshchilov and Hutter, arXiv:1711.05101; order of operations of torch.optim.AdamW (single
+/// tensor).
+void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
+           std::int64_t count, const AdamWParameters& p);
 
 /// out[c] = sum of squares, in f64, of elements [c * chunk, (c+1) * chunk) of x; the last chunk may be short.
 /// The order of a sum depends on `chunk` alone.

@@ -20,8 +20,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kHelp =
-    "usage: dstrain data cfg.yaml [key=value ...] [--show N] [--json]   the processed rows: text, ids, labels, position ids, counts\n"
-    "       dstrain data --tokenize MODEL_DIR [--add_special]           JSON lines {\"text\": ...} or \"...\" on stdin, {\"ids\": [...]} out\n";
+    "usage: dstrain data cfg.yaml [key=value ...] [--show N] [--json]   the processed rows: text, ids, labels, "
+    "position ids, counts\n"
+    "       dstrain data --tokenize MODEL_DIR [--add_special]           JSON lines {\"text\": ...} or \"...\" on "
+    "stdin, {\"ids\": [...]} out\n";
 
 struct DataWords {
   std::int64_t show = 3;
@@ -68,7 +70,8 @@ ExitCode tokenize(const DataWords& words) {
     if (!is_object && !json.is_string()) {
       throw ConfigError("a line is neither a JSON string nor {\"text\": \"...\"}", fmt::format("stdin:{}", number));
     }
-    const auto ids = tokenizer.encode(is_object ? json["text"].get<std::string>() : json.get<std::string>(), words.add_special);
+    const auto ids =
+        tokenizer.encode(is_object ? json["text"].get<std::string>() : json.get<std::string>(), words.add_special);
     Json out;
     out["ids"] = ids;
     fmt::print("{}\n", out.dump());
@@ -87,17 +90,15 @@ Json row_json(const RowView& row, std::int64_t index, const Tokenizer* tokenizer
   json["input_ids"] = std::vector<std::int32_t>(row.input_ids.begin(), row.input_ids.end());
   json["labels"] = std::vector<std::int32_t>(row.labels.begin(), row.labels.end());
   json["position_ids"] = position_ids(row);
-  if (!row.sample_lens.empty()) json["sample_lens"] = std::vector<std::int32_t>(row.sample_lens.begin(), row.sample_lens.end());
+  if (!row.sample_lens.empty())
+    json["sample_lens"] = std::vector<std::int32_t>(row.sample_lens.begin(), row.sample_lens.end());
   return json;
 }
 
 Json counts_json(const RowSourceInfo& info) {
-  return {{"rows", info.rows},
-          {"tokens", info.tokens},
-          {"labels", info.labels},
-          {"max_row_tokens", info.max_row_tokens},
-          {"truncated", info.truncated},
-          {"dropped", info.dropped}};
+  return {{"rows", info.rows},           {"tokens", info.tokens},
+          {"labels", info.labels},       {"max_row_tokens", info.max_row_tokens},
+          {"truncated", info.truncated}, {"dropped", info.dropped}};
 }
 
 void print_row(const Json& json) {

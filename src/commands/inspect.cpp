@@ -25,15 +25,17 @@ std::string kinds_text(const std::array<bool, checkpoint_kinds>& has) {
 }
 
 void print_table(const CheckpointSummary& summary) {
-  fmt::print("step {}: {} parameters in {} tensors, {} shards, {}\n\n", summary.step, summary.parameters, summary.tensors.size(),
-             summary.shards.size(), format_bytes(summary.bytes));
+  fmt::print("step {}: {} parameters in {} tensors, {} shards, {}\n\n", summary.step, summary.parameters,
+             summary.tensors.size(), summary.shards.size(), format_bytes(summary.bytes));
   fmt::print("{:<52} {:<18} {:>7}  {}\n", "tensor", "shape", "shards", "holds");
   for (const auto& tensor : summary.tensors) {
-    fmt::print("{:<52} {:<18} {:>7}  {}\n", tensor.info.name, shape_text(tensor.info.shape), tensor.shards, kinds_text(tensor.has));
+    fmt::print("{:<52} {:<18} {:>7}  {}\n", tensor.info.name, shape_text(tensor.info.shape), tensor.shards,
+               kinds_text(tensor.has));
   }
   fmt::print("\n{:<28} {:>14} {:>14} {:>14} {:>14}\n", "file", "bytes", "parameter", "exp_avg", "exp_avg_sq");
   for (const auto& shard : summary.shards) {
-    fmt::print("{:<28} {:>14} {:>14} {:>14} {:>14}\n", shard.file, shard.bytes, shard.count[0], shard.count[1], shard.count[2]);
+    fmt::print("{:<28} {:>14} {:>14} {:>14} {:>14}\n", shard.file, shard.bytes, shard.count[0], shard.count[1],
+               shard.count[2]);
   }
   fmt::print("\n");
   for (const auto& [key, value] : summary.metadata) {
@@ -54,8 +56,11 @@ std::string to_json(const CheckpointSummary& summary) {
                                {"exp_avg_sq", tensor.has[2]}});
   }
   for (const auto& shard : summary.shards) {
-    json["shards"].push_back({{"file", shard.file}, {"bytes", shard.bytes}, {"parameter", shard.count[0]},
-                              {"exp_avg", shard.count[1]}, {"exp_avg_sq", shard.count[2]}});
+    json["shards"].push_back({{"file", shard.file},
+                              {"bytes", shard.bytes},
+                              {"parameter", shard.count[0]},
+                              {"exp_avg", shard.count[1]},
+                              {"exp_avg_sq", shard.count[2]}});
   }
   json["metadata"] = summary.metadata;
   return json.dump(2);

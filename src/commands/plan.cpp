@@ -9,9 +9,9 @@
 #include <charconv>
 #include <filesystem>
 
+#include "comm/plan_communicator.hpp"
 #include "commands/commands.hpp"
 #include "commands/words.hpp"
-#include "comm/plan_communicator.hpp"
 #include "config/resolve.hpp"
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
@@ -25,7 +25,8 @@ namespace {
 
 constexpr const char* kHelp =
     "usage: dstrain plan cfg.yaml [key=value ...] [--ranks N] [--ranks_per_node M] [--json]\n"
-    "Prints every buffer of one rank. The model may be a folder, a config.json or preset:<name>. Where the data can be read, the\n"
+    "Prints every buffer of one rank. The model may be a folder, a config.json or preset:<name>. Where the data can be "
+    "read, the\n"
     "largest micro-batch is taken from it (as training does), else every row is taken to be cutoff_len long.\n";
 
 struct PlanWords {
@@ -52,7 +53,8 @@ PlanWords split(const Words& words) {
     if (name == "--json") {
       out.json = true;
     } else if (name == "--ranks" || name == "--ranks_per_node") {
-      if (equals == std::string::npos && i + 1 == words.size()) throw ConfigError(name + " needs a number", "command line");
+      if (equals == std::string::npos && i + 1 == words.size())
+        throw ConfigError(name + " needs a number", "command line");
       const auto value = equals == std::string::npos ? words[++i] : words[i].substr(equals + 1);
       (name == "--ranks" ? out.ranks : out.ranks_per_node) = to_count(name, value);
     } else {
@@ -77,7 +79,8 @@ ExitCode plan(const Words& words) {
     return ExitCode::good;
   }
   const auto flags = split(words);
-  const auto resolved = resolve_config(flags.rest, FileAccess::local(), {.world_size = flags.ranks, .inputs_must_exist = true});
+  const auto resolved =
+      resolve_config(flags.rest, FileAccess::local(), {.world_size = flags.ranks, .inputs_must_exist = true});
   const auto& config = resolved.config;
   check_run(config, flags.ranks);
   PlanFacts facts;

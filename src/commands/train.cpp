@@ -5,11 +5,11 @@
 
 #include <algorithm>
 
-#include "commands/commands.hpp"
-#include "commands/words.hpp"
 #include "comm/bootstrap.hpp"
 #include "comm/mesh.hpp"
 #include "comm/mpi_communicator.hpp"
+#include "commands/commands.hpp"
+#include "commands/words.hpp"
 #include "config/resolve.hpp"
 #include "train/run_options.hpp"
 #include "train/run_setup.hpp"
@@ -21,7 +21,8 @@ namespace {
 constexpr const char* kHelp =
     "usage: mpirun -np N dstrain cfg.yaml [key=value ...]\n"
     "       mpirun -np N dstrain train --stage sft --model_name_or_path MODEL ... (the same keys as flags)\n"
-    "Fine-tunes as the configuration says. Only rank 0 reads configuration, model and data. `dstrain config --explain KEY` says\n"
+    "Fine-tunes as the configuration says. Only rank 0 reads configuration, model and data. `dstrain config --explain "
+    "KEY` says\n"
     "what a key means, `dstrain plan` what a run needs.\n";
 
 ExitCode run(MpiSession& session, const Words& words) {
@@ -33,14 +34,16 @@ ExitCode run(MpiSession& session, const Words& words) {
     return serialize(resolved.config);
   });
   const RunConfig config = deserialize(text);
-  const Mesh mesh(*world, {.pp = config.pipeline_parallel_size, .cp = config.context_parallel_size, .tp = config.tensor_parallel_size});
+  const Mesh mesh(
+      *world,
+      {.pp = config.pipeline_parallel_size, .cp = config.context_parallel_size, .tp = config.tensor_parallel_size});
   world->set_timeout(static_cast<double>(config.ddp_timeout));
   omp_set_num_threads(config.threads.value_or(session.topology().default_threads));
   const auto outcome = dstrain::train({.comm = mesh.sharding_group(),
-                              .topology = session.topology(),
-                              .config = config,
-                              .resolved_yaml = session.rank() == 0 ? resolved.to_yaml() : std::string(),
-                              .notes = resolved.notes});
+                                       .topology = session.topology(),
+                                       .config = config,
+                                       .resolved_yaml = session.rank() == 0 ? resolved.to_yaml() : std::string(),
+                                       .notes = resolved.notes});
   world->close();
   return outcome;
 }

@@ -85,8 +85,8 @@ namespace detail {
 }  // namespace dstrain
 
 /// Always on: throws Error with the condition, the place and a formatted message.
-#define DSTRAIN_CHECK(cond, ...)                                                                             \
-  do {                                                                                                       \
-    if (!(cond)) [[unlikely]]                                                                                \
-      ::dstrain::detail::check_failed(#cond, ::fmt::format(__VA_ARGS__), std::source_location::current());   \
+#define DSTRAIN_CHECK(cond, ...)                                                                           \
+  do {                                                                                                     \
+    if (!(cond)) [[unlikely]]                                                                              \
+      ::dstrain::detail::check_failed(#cond, ::fmt::format(__VA_ARGS__), std::source_location::current()); \
   } while (false)

@@ -6,8 +6,8 @@
 
 namespace dstrain {
 
-/// Traits: `using Type = ...; static Type null(); static void destroy(Type) noexcept;` where destroy never waits for another
-/// rank: collective endings are explicit close() calls of the owner, which call release() first.
+/// Traits: `using Type = ...; static Type null(); static void destroy(Type) noexcept;` where destroy never waits for
+/// another rank: collective endings are explicit close() calls of the owner, which call release() first.
 template <typename Traits>
 class Handle {
  public:

@@ -12,7 +12,8 @@
 
 namespace dstrain {
 
-/// `registered`: reached by collectives without a copy (Communicator::allocate_registered: a shared window inside a node).
+/// `registered`: reached by collectives without a copy (Communicator::allocate_registered: a shared window inside a
+/// node).
 enum class MemoryKind : std::uint8_t { host, registered, pinned, device };
 inline constexpr int memory_kinds = 4;
 
@@ -44,20 +45,23 @@ struct PlannedBuffer {
   [[nodiscard]] std::int64_t bytes() const noexcept { return count * static_cast<std::int64_t>(size_of(dtype)); }
 };
 
-/// The list of buffers of one rank. Filled by plan functions, then finalized once; pure arithmetic, no memory is touched.
+/// The list of buffers of one rank. Filled by plan functions, then finalized once; pure arithmetic, no memory is
+/// touched.
 class MemoryPlan {
  public:
   /// Enters a buffer of `count` elements. `count` may be 0. Not allowed after finalize().
   BufferId add(std::string name, std::int64_t count, DType dtype, std::uint32_t phases = phase_always,
                MemoryKind kind = MemoryKind::host);
 
-  /// Gives every buffer its place: 64-byte aligned (4096 from 64 KiB up), first fit, sharing between disjoint phase sets.
-  /// Buffers with equal arguments get equal places on every rank of equal plans.
+  /// Gives every buffer its place: 64-byte aligned (4096 from 64 KiB up), first fit, sharing between disjoint phase
+  /// sets. Buffers with equal arguments get equal places on every rank of equal plans.
   void finalize();
 
   [[nodiscard]] bool finalized() const noexcept { return finalized_; }
   [[nodiscard]] const std::vector<PlannedBuffer>& buffers() const noexcept { return buffers_; }
-  [[nodiscard]] const PlannedBuffer& operator[](BufferId id) const { return buffers_.at(static_cast<std::size_t>(id.index)); }
+  [[nodiscard]] const PlannedBuffer& operator[](BufferId id) const {
+    return buffers_.at(static_cast<std::size_t>(id.index));
+  }
   /// Bytes of the arena of `kind`, after finalize(): what will be allocated, exactly.
   [[nodiscard]] std::int64_t arena_bytes(MemoryKind kind = MemoryKind::host) const noexcept;
 
@@ -72,7 +76,8 @@ class MemoryPlan {
 class Arena {
  public:
   /// @throws Error where the system gives less than the plan asks for; nothing is held then.
-  /// @param registered  gives the bytes of kind `registered` and keeps owning them; without it (one rank) they are plain host
+  /// @param registered  gives the bytes of kind `registered` and keeps owning them; without it (one rank) they are
+  /// plain host
   ///                    memory of the arena
   explicit Arena(MemoryPlan plan, const std::function<void*(std::int64_t)>& registered = {});
   Arena(const Arena&) = delete;

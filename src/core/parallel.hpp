@@ -11,8 +11,8 @@ namespace dstrain {
 /// Threads a parallel region will get here; 1 inside a parallel region.
 inline int max_threads() noexcept { return omp_in_parallel() != 0 ? 1 : omp_get_max_threads(); }
 
-/// Calls body(begin, end) on disjoint ranges that cover [0, n), in steps of `grain`. What a range computes must not depend on
-/// how the cut falls: then results are the same bits for any number of threads. `body` must not throw.
+/// Calls body(begin, end) on disjoint ranges that cover [0, n), in steps of `grain`. What a range computes must not
+/// depend on how the cut falls: then results are the same bits for any number of threads. `body` must not throw.
 template <typename Body>
 void parallel_for(std::int64_t n, std::int64_t grain, const Body& body) {
   const std::int64_t pieces = (n + grain - 1) / grain;

@@ -81,12 +81,13 @@ void add_part(Digest& digest, std::string_view name, std::string_view bytes) {
 }
 
 std::string content_digest(const DatasetOptions& options, const std::vector<SourceDataset>& sources,
-                      const TokenizerFiles& files, const TokenizerOptions& tokenizer_options) {
+                           const TokenizerFiles& files, const TokenizerOptions& tokenizer_options) {
   Digest digest;
   add_part(digest, "encoding", encoding_version);
   add_part(digest, "options", describe(options));
-  add_part(digest, "tokenizer", fmt::format("fast {} split {}", tokenizer_options.use_fast_tokenizer,
-                                            tokenizer_options.split_special_tokens));
+  add_part(
+      digest, "tokenizer",
+      fmt::format("fast {} split {}", tokenizer_options.use_fast_tokenizer, tokenizer_options.split_special_tokens));
   for (const auto& [name, bytes] : files) add_part(digest, name, bytes);
   for (const auto& source : sources) {
     add_part(digest, "dataset", describe(source.description));

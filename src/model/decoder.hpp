@@ -13,11 +13,11 @@
 namespace dstrain {
 
 struct DecoderOptions {
-  DType dtype = DType::f32;           ///< of weights handed out by the store and of activations: f32 or bf16
-  bool train = true;                  ///< false: no room for a backward pass is planned
-  bool gradient_checkpointing = true; ///< keep only block inputs, recompute the rest in backward
-  std::int64_t max_tokens = 0;        ///< largest T (a token class) that will be run
-  std::int64_t max_position = 0;      ///< positions that the RoPE tables hold
+  DType dtype = DType::f32;            ///< of weights handed out by the store and of activations: f32 or bf16
+  bool train = true;                   ///< false: no room for a backward pass is planned
+  bool gradient_checkpointing = true;  ///< keep only block inputs, recompute the rest in backward
+  std::int64_t max_tokens = 0;         ///< largest T (a token class) that will be run
+  std::int64_t max_position = 0;       ///< positions that the RoPE tables hold
   int threads = 1;
 };
 
@@ -25,12 +25,13 @@ struct DecoderOptions {
 struct DecoderBuffers;
 
 /// Enters everything the decoder needs. Pure arithmetic: `dstrain plan` calls it for any world size.
-std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec, const DecoderOptions& options);
+std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec,
+                                                   const DecoderOptions& options);
 
 /// What a forward pass leaves behind.
 struct ForwardResult {
-  double loss = 0.0;           ///< sum_t weight[t] * nll[t], fixed order, f64
-  double nll_sum = 0.0;        ///< sum over targets of nll
+  double loss = 0.0;     ///< sum_t weight[t] * nll[t], fixed order, f64
+  double nll_sum = 0.0;  ///< sum over targets of nll
   std::int64_t targets = 0;
 };
 
@@ -44,10 +45,10 @@ class Decoder {
   /// Makes the JIT kernels of this token class, so that no step pays for it. Local.
   void prepare(std::int64_t padded_tokens);
 
-  /// Forward pass with the head and loss. With `for_backward` the head runs in one pass: its weight gradient goes to the
-  /// store's gradient buffer and the gradient of the final hidden state is kept for backward(). A batch with tokens == 0 makes
-  /// the same calls to the store and computes nothing (a rank without a slot in an uneven round).
-  /// Collective where the store is.
+  /// Forward pass with the head and loss. With `for_backward` the head runs in one pass: its weight gradient goes to
+  /// the store's gradient buffer and the gradient of the final hidden state is kept for backward(). A batch with tokens
+  /// == 0 makes the same calls to the store and computes nothing (a rank without a slot in an uneven round). Collective
+  /// where the store is.
   ForwardResult forward(ParameterStore& store, const MicroBatch& batch, bool for_backward);
 
   /// Backward pass of the batch of the last forward(for_backward = true). Collective where the store is.
@@ -56,8 +57,8 @@ class Decoder {
   /// nll of each token of the last forward pass [T], 0 where there is no target.
   [[nodiscard]] const float* nll() const noexcept;
 
-  /// Logits (f32) of rows [begin, begin + count) of the batch, into logits[count, vocab_size]: runs a forward pass without loss.
-  /// For compare and tests; generation has its own path (model/generator.hpp).
+  /// Logits (f32) of rows [begin, begin + count) of the batch, into logits[count, vocab_size]: runs a forward pass
+  /// without loss. For compare and tests; generation has its own path (model/generator.hpp).
   void logits(ParameterStore& store, const MicroBatch& batch, std::int64_t begin, std::int64_t count, float* logits);
 
  private:

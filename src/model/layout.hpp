@@ -17,15 +17,16 @@ struct TensorLayout {
   std::string name;                 ///< HF name
   std::vector<std::int64_t> shape;  ///< row-major
   std::int64_t count = 0;
-  std::int32_t index = 0;           ///< position in ModelLayout::tensors (HF order of the family)
+  std::int32_t index = 0;  ///< position in ModelLayout::tensors (HF order of the family)
   std::int32_t unit = 0;
   PartKind part = PartKind::trainable;
-  std::int64_t offset = 0;          ///< first element in the part's flat buffer
+  std::int64_t offset = 0;  ///< first element in the part's flat buffer
 };
 
-/// One flat buffer: tensors one after the other; q, k, v and gate, up adjacent without gap; other tensors start on multiples
-/// of 64 elements (gaps hold zeros). Cut into `chunks` chunks of `chunk` elements, a grid that does not depend on the number of
-/// ranks: chunk = max(256, ceil(count / 1024) rounded up to a multiple of 64). The buffer has chunks * chunk elements.
+/// One flat buffer: tensors one after the other; q, k, v and gate, up adjacent without gap; other tensors start on
+/// multiples of 64 elements (gaps hold zeros). Cut into `chunks` chunks of `chunk` elements, a grid that does not
+/// depend on the number of ranks: chunk = max(256, ceil(count / 1024) rounded up to a multiple of 64). The buffer has
+/// chunks * chunk elements.
 struct PartLayout {
   std::int64_t count = 0;  ///< elements up to the end of the last tensor
   std::int64_t chunk = 0;
@@ -52,8 +53,8 @@ struct ModelLayout {
 
 /// Appends a tensor to `unit`'s part. `adjacent`: starts right after the tensor before it (fused groups).
 /// Used by families to describe their units; finish_layout() then sets the grids.
-void append_tensor(ModelLayout& layout, int unit, std::string name, std::vector<std::int64_t> shape, bool adjacent = false,
-                   PartKind part = PartKind::trainable);
+void append_tensor(ModelLayout& layout, int unit, std::string name, std::vector<std::int64_t> shape,
+                   bool adjacent = false, PartKind part = PartKind::trainable);
 void finish_layout(ModelLayout& layout);
 
 }  // namespace dstrain

@@ -9,8 +9,9 @@ namespace dstrain {
 
 /// One micro-batch (one slot of a step): several rows one after the other, no padding between them.
 ///
-/// T = padded_tokens: tokens rounded up to a class (multiples of 64 up to 1,024, then of 128). Rows [tokens, T) belong to no
-/// segment, have target -1 and weight 0; no result depends on them. Nothing here is derived from another field by a kernel.
+/// T = padded_tokens: tokens rounded up to a class (multiples of 64 up to 1,024, then of 128). Rows [tokens, T) belong
+/// to no segment, have target -1 and weight 0; no result depends on them. Nothing here is derived from another field by
+/// a kernel.
 struct MicroBatch {
   std::int64_t tokens = 0;
   std::int64_t padded_tokens = 0;

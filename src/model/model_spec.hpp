@@ -51,8 +51,8 @@ struct ModelSpec {
   double initializer_range = 0.02;
   std::int64_t bos_token_id = -1;
   std::vector<std::int64_t> eos_token_id;
-  std::string torch_dtype;   ///< as config.json says, may be empty
-  std::string config_json;   ///< the text it was read from (written again on export)
+  std::string torch_dtype;  ///< as config.json says, may be empty
+  std::string config_json;  ///< the text it was read from (written again on export)
 };
 
 /// Reads config.json. Unknown model_type, MoE, and options whose mathematics is missing are refused by name.
@@ -72,7 +72,8 @@ struct RopeFrequencies {
 };
 RopeFrequencies rope_frequencies(const ModelSpec& spec, std::int64_t seq_len);
 
-/// FLOPs of one training token at sequence length `seq_len`: 6 N + 12 L h s, N with the head once (benchmark convention).
+/// FLOPs of one training token at sequence length `seq_len`: 6 N + 12 L h s, N with the head once (benchmark
+/// convention).
 double flops_per_token(const ModelSpec& spec, const ModelLayout& layout, std::int64_t seq_len);
 
 }  // namespace dstrain

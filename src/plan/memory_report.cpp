@@ -28,10 +28,14 @@ std::string phases_text(std::uint32_t phases) {
 
 const char* kind_text(MemoryKind kind) {
   switch (kind) {
-    case MemoryKind::host: return "host";
-    case MemoryKind::registered: return "registered";
-    case MemoryKind::pinned: return "pinned";
-    case MemoryKind::device: return "device";
+    case MemoryKind::host:
+      return "host";
+    case MemoryKind::registered:
+      return "registered";
+    case MemoryKind::pinned:
+      return "pinned";
+    case MemoryKind::device:
+      return "device";
   }
   return "?";
 }
@@ -49,32 +53,36 @@ std::string category_of(const std::string& name) { return name.substr(0, name.fi
 }  // namespace
 
 std::string memory_table(const std::vector<const MemoryPlan*>& plans, const PlanFacts& facts) {
-  std::string text = fmt::format("model {}: {} parameters; ZeRO stage {}, {}, gradient checkpointing {}\n", facts.model, facts.parameters,
-                                 facts.zero_stage, facts.dtype, facts.gradient_checkpointing ? "on" : "off");
-  text += fmt::format("{} ranks, {} per node; up to {} tokens in a micro-batch (from {})\n\n", facts.ranks, facts.ranks_per_node,
-                      facts.max_tokens, facts.max_tokens_from);
+  std::string text =
+      fmt::format("model {}: {} parameters; ZeRO stage {}, {}, gradient checkpointing {}\n", facts.model,
+                  facts.parameters, facts.zero_stage, facts.dtype, facts.gradient_checkpointing ? "on" : "off");
+  text += fmt::format("{} ranks, {} per node; up to {} tokens in a micro-batch (from {})\n\n", facts.ranks,
+                      facts.ranks_per_node, facts.max_tokens, facts.max_tokens_from);
   text += fmt::format("{:<36} {:>14} {:>6}  {:<11} {}\n", "buffer (each rank)", "bytes", "dtype", "kind", "lives in");
   std::map<std::string, std::int64_t> sums;
   std::int64_t listed = 0;
   for (const auto* plan : plans) {
     for (const auto& buffer : plan->buffers()) {
       if (buffer.bytes() == 0) continue;
-      text += fmt::format("{:<36} {:>14} {:>6}  {:<11} {}\n", buffer.name, buffer.bytes(), name_of(buffer.dtype), kind_text(buffer.kind),
-                          phases_text(buffer.phases));
+      text += fmt::format("{:<36} {:>14} {:>6}  {:<11} {}\n", buffer.name, buffer.bytes(), name_of(buffer.dtype),
+                          kind_text(buffer.kind), phases_text(buffer.phases));
       sums[category_of(buffer.name)] += buffer.bytes();
       listed += buffer.bytes();
     }
   }
   text += "\n";
-  for (const auto& [category, bytes] : sums) text += fmt::format("{:<36} {:>14}  {:>10}\n", category, bytes, format_bytes(bytes));
+  for (const auto& [category, bytes] : sums)
+    text += fmt::format("{:<36} {:>14}  {:>10}\n", category, bytes, format_bytes(bytes));
   const std::int64_t arena = arena_bytes(plans);
-  text += fmt::format("{:<36} {:>14}  {:>10}\n", "shared between phases, alignment", arena - listed, format_bytes(arena - listed));
+  text += fmt::format("{:<36} {:>14}  {:>10}\n", "shared between phases, alignment", arena - listed,
+                      format_bytes(arena - listed));
   text += fmt::format("{:<36} {:>14}  {:>10}\n", "planned (allocated exactly)", arena, format_bytes(arena));
-  text += fmt::format("{:<36} {:>14}  {:>10}\n", "runtime floor", facts.runtime_floor_bytes, format_bytes(facts.runtime_floor_bytes));
+  text += fmt::format("{:<36} {:>14}  {:>10}\n", "runtime floor", facts.runtime_floor_bytes,
+                      format_bytes(facts.runtime_floor_bytes));
   const std::int64_t total = arena + facts.runtime_floor_bytes;
   text += fmt::format("{:<36} {:>14}  {:>10}\n", "each rank", total, format_bytes(total));
-  text += fmt::format("{:<36} {:>14}  {:>10}\n", fmt::format("each node ({} ranks)", facts.ranks_per_node), total * facts.ranks_per_node,
-                      format_bytes(total * facts.ranks_per_node));
+  text += fmt::format("{:<36} {:>14}  {:>10}\n", fmt::format("each node ({} ranks)", facts.ranks_per_node),
+                      total * facts.ranks_per_node, format_bytes(total * facts.ranks_per_node));
   return text;
 }
 

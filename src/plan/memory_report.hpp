@@ -28,7 +28,8 @@ struct PlanFacts {
 /// `plans`: those of one rank, allocated side by side.
 std::string memory_table(const std::vector<const MemoryPlan*>& plans, const PlanFacts& facts);
 
-/// {"arena_bytes", "runtime_floor_bytes", "total_bytes", "buffers": [{"name", "bytes", "dtype", "kind", "phases"}], ...facts}
+/// {"arena_bytes", "runtime_floor_bytes", "total_bytes", "buffers": [{"name", "bytes", "dtype", "kind", "phases"}],
+/// ...facts}
 std::string memory_json(const std::vector<const MemoryPlan*>& plans, const PlanFacts& facts);
 
 }  // namespace dstrain

@@ -78,8 +78,9 @@ class EngineImpl final : public Engine {
   StepResult step(double learning_rate) override {
     StepResult result = sum_slots();
     if (!std::isfinite(result.loss)) {
-      throw Error(fmt::format("the loss of step {} is {}", global_step_ + 1, result.loss), {},
-                  "lower learning_rate, or look at the data of this step; the weights before it are in the last checkpoint");
+      throw Error(
+          fmt::format("the loss of step {} is {}", global_step_ + 1, result.loss), {},
+          "lower learning_rate, or look at the data of this step; the weights before it are in the last checkpoint");
     }
     result.grad_norm = store_->reduce_gradients();
     if (!std::isfinite(result.grad_norm)) {
@@ -87,7 +88,8 @@ class EngineImpl final : public Engine {
                   "lower learning_rate or set max_grad_norm; the weights before it are in the last checkpoint");
     }
     double clip = 1.0;
-    if (options_.max_grad_norm > 0) clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
+    if (options_.max_grad_norm > 0)
+      clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
     const AdamWParameters parameters{.lr = learning_rate,
                                      .beta1 = options_.adam_beta1,
                                      .beta2 = options_.adam_beta2,
@@ -108,8 +110,8 @@ class EngineImpl final : public Engine {
 
   [[nodiscard]] std::int64_t global_step() const noexcept override { return global_step_; }
 
-  void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state, bool save_only_model,
-            int save_total_limit) override {
+  void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
+            bool save_only_model, int save_total_limit) override {
     save_state(comm_, layout_, *store_, output_dir, global_step_, client_state, save_only_model, save_total_limit);
   }
 
@@ -124,8 +126,8 @@ class EngineImpl final : public Engine {
     stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
   }
 
-  void for_each_slice(
-      const std::function<void(std::int32_t, std::int64_t, std::int64_t, const float*, const float*)>& f) const override {
+  void for_each_slice(const std::function<void(std::int32_t, std::int64_t, std::int64_t, const float*, const float*)>&
+                          f) const override {
     for (const auto& slice : store_->owned()) f(slice.tensor, slice.begin, slice.count, slice.master, slice.gradient);
   }
 

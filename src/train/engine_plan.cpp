@@ -28,8 +28,8 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
   plan.staging = plan.memory.add("staging/weights", staging_count, DType::f32, phase_load | phase_save);
   plan.matrix_probe = plan.memory.add("staging/matrix_probe", matrix_peak_bytes(options.dtype), DType::u8, phase_load);
   plan.client = plan.memory.add("data/micro_batches", options.client_bytes, DType::u8);
-  plan.slot_losses = plan.memory.add("staging/slot_losses",
-                                     static_cast<std::int64_t>(ranks) * options.max_micro_steps * slot_numbers, DType::f64);
+  plan.slot_losses = plan.memory.add(
+      "staging/slot_losses", static_cast<std::int64_t>(ranks) * options.max_micro_steps * slot_numbers, DType::f64);
   plan.memory.finalize();
   return plan;
 }

@@ -18,10 +18,10 @@ struct EnginePlan {
   DecoderOptions decoder_options;
   std::shared_ptr<const ZeroBuffers> zero;
   std::shared_ptr<const DecoderBuffers> decoder;
-  BufferId staging;      ///< f32: pieces of weights on their way between files and owners
-  BufferId matrix_probe; ///< bytes for the measurement of the matrix peak
-  BufferId client;       ///< bytes for the caller (micro-batches)
-  BufferId slot_losses;  ///< f64 [ranks * max_micro_steps * 3]: loss, nll sum, targets of every slot of a step
+  BufferId staging;       ///< f32: pieces of weights on their way between files and owners
+  BufferId matrix_probe;  ///< bytes for the measurement of the matrix peak
+  BufferId client;        ///< bytes for the caller (micro-batches)
+  BufferId slot_losses;   ///< f64 [ranks * max_micro_steps * 3]: loss, nll sum, targets of every slot of a step
 };
 
 /// Elements of the staging buffer: 8 MiB.

@@ -43,8 +43,9 @@ std::vector<WeightSlice> all_slices(const Communicator& comm, const ModelLayout&
   for (auto& slice : slices) {
     if (replicated) slice.owner = every_rank;
     if (!replicated && slice.owner != comm.rank()) continue;
-    const auto at = std::find_if(mine.begin(), mine.end(),
-                                 [&](const OwnedSlice& s) { return s.tensor == slice.tensor && s.begin == slice.begin; });
+    const auto at = std::find_if(mine.begin(), mine.end(), [&](const OwnedSlice& s) {
+      return s.tensor == slice.tensor && s.begin == slice.begin;
+    });
     DSTRAIN_CHECK(at != mine.end(), "a slice of this rank is not in owned()");
     slice.data = at->master;
   }
@@ -72,27 +73,29 @@ OwnedSlice inside_owned(const ZeroStore& store, OwnedSlice range) {
 
 void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const ZeroStore& store, std::uint64_t seed) {
   for (const auto& slice : store.owned()) {
-    fill_initial(spec, layout.tensors[static_cast<std::size_t>(slice.tensor)], slice.begin, slice.count, slice.master, seed);
+    fill_initial(spec, layout.tensors[static_cast<std::size_t>(slice.tensor)], slice.begin, slice.count, slice.master,
+                 seed);
   }
 }
 
-void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& folder,
-                       std::span<float> staging) {
+void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                       const std::filesystem::path& folder, std::span<float> staging) {
   const auto tensors = tensor_list(layout);
   std::optional<SafetensorsModel> source;
   on_all_ranks(comm, "open the weights", [&] {
     if (comm.rank() != 0) return;
     source = SafetensorsModel::open(folder);
     for (const auto& name : unused_tensors(*source, tensors)) {
-      if (!name.ends_with("rotary_emb.inv_freq") && name != "lm_head.weight") log::warning("{} holds an unused tensor: {}", source->where(), name);
+      if (!name.ends_with("rotary_emb.inv_freq") && name != "lm_head.weight")
+        log::warning("{} holds an unused tensor: {}", source->where(), name);
     }
   });
   const auto slices = all_slices(comm, layout, store);
   stream_weights(comm, source ? &*source : nullptr, tensors, slices, staging);
 }
 
-void stream_out_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& folder,
-                        DType dtype, std::span<float> staging) {
+void stream_out_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                        const std::filesystem::path& folder, DType dtype, std::span<float> staging) {
   const auto tensors = tensor_list(layout);
   std::unique_ptr<SafetensorsModelWriter> sink;
   on_all_ranks(comm, "create the model folder", [&] {
@@ -102,8 +105,9 @@ void stream_out_weights(Communicator& comm, const ModelLayout& layout, const Zer
   collect_weights(comm, sink.get(), tensors, slices, staging);
 }
 
-void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& output_dir,
-                std::int64_t step, const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit) {
+void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                const std::filesystem::path& output_dir, std::int64_t step,
+                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit) {
   CheckpointContent content;
   content.tensors = tensor_list(layout);
   content.metadata = client_state;
@@ -119,8 +123,8 @@ void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& 
   write_checkpoint(comm, output_dir, step, content, options);
 }
 
-LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& checkpoint,
-                       std::span<float> staging) {
+LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                       const std::filesystem::path& checkpoint, std::span<float> staging) {
   auto reader = CheckpointReader::open(comm, checkpoint);
   on_all_ranks(comm, "read the checkpoint", [&] {
     std::vector<std::int32_t> index(layout.tensors.size());
@@ -128,8 +132,8 @@ LoadedState load_state(Communicator& comm, const ModelLayout& layout, const Zero
       const auto& tensor = layout.tensors[i];
       index[i] = reader.find(tensor.name);
       if (index[i] < 0 || reader.tensors()[static_cast<std::size_t>(index[i])].shape != tensor.shape) {
-        throw IoError(fmt::format("the checkpoint has no {} of shape {}", tensor.name, shape_text(tensor.shape)), checkpoint.string(),
-                      "it is of another model");
+        throw IoError(fmt::format("the checkpoint has no {} of shape {}", tensor.name, shape_text(tensor.shape)),
+                      checkpoint.string(), "it is of another model");
       }
     }
     for (const auto& slice : store.owned()) {

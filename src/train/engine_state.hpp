@@ -20,12 +20,12 @@ void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const 
 /// Reads the weights of a model folder on rank 0 and streams them to their owners through `staging`. Collective.
 /// @param folder  looked at on rank 0 only
 /// @throws IoError, ConfigError on all ranks
-void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& folder,
-                       std::span<float> staging);
+void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                       const std::filesystem::path& folder, std::span<float> staging);
 
 /// The way back: model*.safetensors in `folder`, written by rank 0. Collective.
-void stream_out_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& folder,
-                        DType dtype, std::span<float> staging);
+void stream_out_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                        const std::filesystem::path& folder, DType dtype, std::span<float> staging);
 
 /// What a checkpoint holds besides tensors.
 struct LoadedState {
@@ -33,13 +33,16 @@ struct LoadedState {
   std::map<std::string, std::string> client_state;
 };
 
-/// Writes checkpoint-<step>/. Collective. @throws IoError (exit code 1) on all ranks; earlier checkpoints stay as they were
-void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& output_dir,
-                std::int64_t step, const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit);
+/// Writes checkpoint-<step>/. Collective. @throws IoError (exit code 1) on all ranks; earlier checkpoints stay as they
+/// were
+void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                const std::filesystem::path& output_dir, std::int64_t step,
+                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit);
 
 /// Reads master weights and moments of the slices this rank owns. Collective.
-/// @throws IoError where the checkpoint is damaged, incomplete or of another model; RefusedError where it has no optimizer state
-LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const std::filesystem::path& checkpoint,
-                       std::span<float> staging);
+/// @throws IoError where the checkpoint is damaged, incomplete or of another model; RefusedError where it has no
+/// optimizer state
+LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                       const std::filesystem::path& checkpoint, std::span<float> staging);
 
 }  // namespace dstrain

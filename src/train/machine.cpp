@@ -29,7 +29,8 @@ void fill_ones(Data to, std::int64_t count) {
 std::int64_t matrix_peak_bytes(DType dtype) {
   const auto element = static_cast<std::int64_t>(size_of(dtype));
   const MatmulShape shape{.M = probe_m, .N = probe_n, .K = probe_k, .transpose_b = true};
-  return (probe_m * probe_k + probe_n * probe_k + probe_m * probe_n) * element + ops::matmul_workspace_bytes(shape, dtype, dtype) + 4096;
+  return (probe_m * probe_k + probe_n * probe_k + probe_m * probe_n) * element +
+         ops::matmul_workspace_bytes(shape, dtype, dtype) + 4096;
 }
 
 double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {

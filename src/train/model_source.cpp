@@ -15,7 +15,8 @@ constexpr std::int64_t max_config_bytes = 16 << 20;
 constexpr std::string_view preset_prefix = "preset:";
 
 bool holds_weights(const std::filesystem::path& folder) {
-  return std::filesystem::exists(folder / "model.safetensors") || std::filesystem::exists(folder / "model.safetensors.index.json");
+  return std::filesystem::exists(folder / "model.safetensors") ||
+         std::filesystem::exists(folder / "model.safetensors.index.json");
 }
 
 }  // namespace

@@ -34,7 +34,8 @@ std::filesystem::path prepare_output_folder(const RunConfig& config) {
   }
   const auto newest = find_latest_checkpoint(folder);
   if (asked) {
-    if (!newest) throw ConfigError(fmt::format("resume_from_checkpoint: true, but no checkpoint is in '{}'", folder.string()));
+    if (!newest)
+      throw ConfigError(fmt::format("resume_from_checkpoint: true, but no checkpoint is in '{}'", folder.string()));
     return newest->path;
   }
   if (config.overwrite_output_dir) return {};
@@ -43,7 +44,8 @@ std::filesystem::path prepare_output_folder(const RunConfig& config) {
     return newest->path;
   }
   if (holds_model(folder)) {
-    throw ConfigError("Output directory already exists and is not empty. Please set `overwrite_output_dir`.", folder.string());
+    throw ConfigError("Output directory already exists and is not empty. Please set `overwrite_output_dir`.",
+                      folder.string());
   }
   return {};
 }

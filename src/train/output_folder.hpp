@@ -8,8 +8,8 @@
 
 namespace dstrain {
 
-/// The checkpoint to resume from, or empty: resume_from_checkpoint a path -> that one; true -> the newest in output_dir; not
-/// set -> LLaMA-Factory's rule: the newest in output_dir unless overwrite_output_dir.
+/// The checkpoint to resume from, or empty: resume_from_checkpoint a path -> that one; true -> the newest in
+/// output_dir; not set -> LLaMA-Factory's rule: the newest in output_dir unless overwrite_output_dir.
 ///
 /// Local. Makes the folder.
 /// @throws ConfigError  resume is asked for and there is nothing, or a finished model would be overwritten unasked

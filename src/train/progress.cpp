@@ -14,7 +14,8 @@ namespace dstrain {
 
 bool on_terminal() noexcept { return isatty(STDERR_FILENO) == 1; }
 
-Progress::Progress(std::int64_t first_step, std::int64_t total_steps, bool bar) : first_(first_step), total_(total_steps), bar_(bar) {}
+Progress::Progress(std::int64_t first_step, std::int64_t total_steps, bool bar)
+    : first_(first_step), total_(total_steps), bar_(bar) {}
 
 Progress::~Progress() {
   if (drawn_) std::fputc('\n', stderr);
@@ -34,10 +35,11 @@ void Progress::draw(std::int64_t step, double loss) {
   const int filled = std::clamp(static_cast<int>(share * width), 0, width);
   const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   const auto done = static_cast<double>(std::max<std::int64_t>(step - first_, 1));
-  const auto text = fmt::format("\r{:3.0f}% [{}{}] {}/{} [{}<{}, {:.2f} s/step, loss {:.4f}]\033[K", share * 100.0,
-                                std::string(static_cast<std::size_t>(filled), '#'), std::string(static_cast<std::size_t>(width - filled), ' '),
-                                step, total_, format_duration(elapsed), format_duration(elapsed / done * static_cast<double>(total_ - step)),
-                                elapsed / done, loss);
+  const auto text =
+      fmt::format("\r{:3.0f}% [{}{}] {}/{} [{}<{}, {:.2f} s/step, loss {:.4f}]\033[K", share * 100.0,
+                  std::string(static_cast<std::size_t>(filled), '#'),
+                  std::string(static_cast<std::size_t>(width - filled), ' '), step, total_, format_duration(elapsed),
+                  format_duration(elapsed / done * static_cast<double>(total_ - step)), elapsed / done, loss);
   std::fputs(text.c_str(), stderr);
   std::fflush(stderr);
   drawn_ = true;

@@ -36,22 +36,28 @@ std::string start_report(const StartReport& r) {
   const int ranks = r.topology.world_size;
   const int slots = virtual_ranks(c, ranks) * c.gradient_accumulation_steps;
   std::string text;
-  const auto line = [&text](const char* name, const std::string& value) { text += fmt::format("  {:<12} {}\n", name, value); };
-  line("ranks", fmt::format("{} on {} host{}, {} thread{} each{}", ranks, r.topology.node_count, r.topology.node_count == 1 ? "" : "s",
-                            r.options.threads, r.options.threads == 1 ? "" : "s", c.threads ? " (threads)" : " (cores / ranks of the node)"));
+  const auto line = [&text](const char* name, const std::string& value) {
+    text += fmt::format("  {:<12} {}\n", name, value);
+  };
+  line("ranks", fmt::format("{} on {} host{}, {} thread{} each{}", ranks, r.topology.node_count,
+                            r.topology.node_count == 1 ? "" : "s", r.options.threads, r.options.threads == 1 ? "" : "s",
+                            c.threads ? " (threads)" : " (cores / ranks of the node)"));
   line("model", fmt::format("{}: {} {}, {} layers, {} parameters, {}", c.model_name_or_path, spec.model_type,
-                            r.setup.has_weights && !c.train_from_scratch ? "weights loaded" : "random weights", spec.num_hidden_layers,
-                            count_text(r.layout.parameters), c.bf16 ? "bf16 with fp32 master weights" : "fp32"));
-  line("stage", fmt::format("{}, ZeRO {}, gradient checkpointing {}{}", c.stage, c.zero_stage, r.options.gradient_checkpointing ? "on" : "off",
-                            c.reproducible ? ", reproducible" : ""));
+                            r.setup.has_weights && !c.train_from_scratch ? "weights loaded" : "random weights",
+                            spec.num_hidden_layers, count_text(r.layout.parameters),
+                            c.bf16 ? "bf16 with fp32 master weights" : "fp32"));
+  line("stage", fmt::format("{}, ZeRO {}, gradient checkpointing {}{}", c.stage, c.zero_stage,
+                            r.options.gradient_checkpointing ? "on" : "off", c.reproducible ? ", reproducible" : ""));
   const auto& data = r.setup.feeder->info();
-  line("dataset", fmt::format("{} rows, {} tokens, longest row {} (cutoff_len {}){}", data.rows, count_text(data.tokens), data.max_row_tokens,
-                              c.cutoff_len, r.setup.data_note.empty() ? "" : "; " + r.setup.data_note));
-  line("batch", fmt::format("{} rows = {} per rank x {} ranks{} x {} accumulation", static_cast<std::int64_t>(c.per_device_train_batch_size) * slots,
-                            c.per_device_train_batch_size, virtual_ranks(c, ranks), c.virtual_ranks ? " (virtual_ranks)" : "",
-                            c.gradient_accumulation_steps));
-  line("steps", fmt::format("{} in all, {} per epoch, {} of warm-up, {} schedule, learning rate {}", r.total_steps, r.steps_per_epoch,
-                            r.warmup_steps, c.lr_scheduler_type, c.learning_rate));
+  line("dataset",
+       fmt::format("{} rows, {} tokens, longest row {} (cutoff_len {}){}", data.rows, count_text(data.tokens),
+                   data.max_row_tokens, c.cutoff_len, r.setup.data_note.empty() ? "" : "; " + r.setup.data_note));
+  line("batch",
+       fmt::format("{} rows = {} per rank x {} ranks{} x {} accumulation",
+                   static_cast<std::int64_t>(c.per_device_train_batch_size) * slots, c.per_device_train_batch_size,
+                   virtual_ranks(c, ranks), c.virtual_ranks ? " (virtual_ranks)" : "", c.gradient_accumulation_steps));
+  line("steps", fmt::format("{} in all, {} per epoch, {} of warm-up, {} schedule, learning rate {}", r.total_steps,
+                            r.steps_per_epoch, r.warmup_steps, c.lr_scheduler_type, c.learning_rate));
   line("memory", fmt::format("{} planned + about {} runtime floor per rank", format_bytes(r.planned_bytes),
                              format_bytes(runtime_floor_bytes(ranks, r.topology.local_size))));
   line("matrix peak", fmt::format("{:.1f} GFLOP/s measured, all ranks (MFU is a share of it)", r.matrix_peak * 1e-9));
@@ -59,8 +65,8 @@ std::string start_report(const StartReport& r) {
   return text;
 }
 
-void refuse_if_too_large(const EngineOptions& options, const ModelSpec& spec, int ranks, int ranks_on_node, std::int64_t planned_bytes,
-                         std::int64_t available) {
+void refuse_if_too_large(const EngineOptions& options, const ModelSpec& spec, int ranks, int ranks_on_node,
+                         std::int64_t planned_bytes, std::int64_t available) {
   const std::int64_t floor = runtime_floor_bytes(ranks, ranks_on_node);
   const std::int64_t wanted = (planned_bytes + floor) * ranks_on_node;
   if (wanted <= available) return;
@@ -82,9 +88,11 @@ void refuse_if_too_large(const EngineOptions& options, const ModelSpec& spec, in
   auto smaller = options;
   smaller.max_tokens = std::max<std::int64_t>(1, options.max_tokens / 2);
   suggest("half the per_device_train_batch_size", smaller);
-  throw RefusedError(fmt::format("the run needs {} of memory on this node ({} ranks x {} planned + {} runtime floor), {} are free",
-                                 format_bytes(wanted), ranks_on_node, format_bytes(planned_bytes), format_bytes(floor), format_bytes(available)),
-                     {}, hint.empty() ? "use more nodes, or a smaller model, batch or cutoff_len" : hint);
+  throw RefusedError(
+      fmt::format("the run needs {} of memory on this node ({} ranks x {} planned + {} runtime floor), {} are free",
+                  format_bytes(wanted), ranks_on_node, format_bytes(planned_bytes), format_bytes(floor),
+                  format_bytes(available)),
+      {}, hint.empty() ? "use more nodes, or a smaller model, batch or cutoff_len" : hint);
 }
 
 }  // namespace dstrain

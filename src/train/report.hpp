@@ -33,7 +33,7 @@ std::string start_report(const StartReport& report);
 /// Refuses a run whose plan does not fit this node, with what would make it fit.
 /// @param available  bytes the node can still give
 /// @throws RefusedError
-void refuse_if_too_large(const EngineOptions& options, const ModelSpec& spec, int ranks, int ranks_on_node, std::int64_t planned_bytes,
-                         std::int64_t available);
+void refuse_if_too_large(const EngineOptions& options, const ModelSpec& spec, int ranks, int ranks_on_node,
+                         std::int64_t planned_bytes, std::int64_t available);
 
 }  // namespace dstrain

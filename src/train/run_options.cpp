@@ -56,7 +56,8 @@ EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int 
 
 void check_run(const RunConfig& config, int ranks) {
   std::vector<std::string> problems;
-  if (config.device == "cuda") problems.emplace_back("device: cuda: this dstrain was built without CUDA; use device: cpu or auto");
+  if (config.device == "cuda")
+    problems.emplace_back("device: cuda: this dstrain was built without CUDA; use device: cpu or auto");
   if (config.finetuning_type != "full") {
     problems.push_back(fmt::format("finetuning_type: {} is not supported yet; use full", config.finetuning_type));
   }

@@ -20,8 +20,10 @@ void check_ids(const RowSource& rows, std::int64_t vocab_size) {
   for (std::int64_t i = 0; i < rows.info().rows; ++i) {
     for (const auto id : rows.row(i, scratch).input_ids) {
       if (id < vocab_size) continue;
-      throw ConfigError(fmt::format("row {} holds token id {}, but the model's embedding has {} rows", i, id, vocab_size), {},
-                        "choose a template whose special tokens the model knows; growing the vocabulary (resize_vocab) is not supported yet");
+      throw ConfigError(
+          fmt::format("row {} holds token id {}, but the model's embedding has {} rows", i, id, vocab_size), {},
+          "choose a template whose special tokens the model knows; growing the vocabulary (resize_vocab) is not "
+          "supported yet");
     }
   }
 }
@@ -29,16 +31,18 @@ void check_ids(const RowSource& rows, std::int64_t vocab_size) {
 /// Rows from the dataset files of the configuration.
 void open_files(const RunConfig& config, RunSetup& setup) {
   if (setup.model_folder.empty()) {
-    throw ConfigError(fmt::format("'{}' has no tokenizer, so it cannot read the dataset", config.model_name_or_path), {},
-                      "give a model folder with tokenizer files, or dataset: synthetic");
+    throw ConfigError(fmt::format("'{}' has no tokenizer, so it cannot read the dataset", config.model_name_or_path),
+                      {}, "give a model folder with tokenizer files, or dataset: synthetic");
   }
   auto options = dataset_options(config);
   options.cache_dir = cache_folder();
-  auto data = open_dataset(options, read_tokenizer_files(setup.model_folder),
-                           {.use_fast_tokenizer = config.use_fast_tokenizer, .split_special_tokens = config.split_special_tokens});
+  auto data = open_dataset(
+      options, read_tokenizer_files(setup.model_folder),
+      {.use_fast_tokenizer = config.use_fast_tokenizer, .split_special_tokens = config.split_special_tokens});
   if (data.tokenizer.vocab_size() > setup.spec.vocab_size) check_ids(*data.rows, setup.spec.vocab_size);
   const auto& info = data.rows->info();
-  setup.data_note = fmt::format("{} truncated, {} dropped{}", info.truncated, info.dropped, data.from_cache ? ", from the token cache" : "");
+  setup.data_note = fmt::format("{} truncated, {} dropped{}", info.truncated, info.dropped,
+                                data.from_cache ? ", from the token cache" : "");
   setup.row_source = std::move(data.rows);
   setup.tokenizer = std::move(data.tokenizer);
 }
@@ -58,7 +62,8 @@ void open_rows(const RunConfig& config, RunSetup& setup, bool read_data) {
     open_files(config, setup);
     return;
   }
-  setup.row_source = std::make_unique<SyntheticRows>(config.synthetic_rows, config.cutoff_len, static_cast<std::int32_t>(setup.spec.vocab_size),
+  setup.row_source = std::make_unique<SyntheticRows>(config.synthetic_rows, config.cutoff_len,
+                                                     static_cast<std::int32_t>(setup.spec.vocab_size),
                                                      static_cast<std::uint64_t>(config.seed));
 }
 

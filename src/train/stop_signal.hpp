@@ -4,8 +4,8 @@
 
 namespace dstrain {
 
-/// While it lives, SIGTERM, SIGUSR1 (Slurm's warning) and a first SIGINT only raise a flag that ranks agree on at the end of a
-/// step; a second SIGINT ends the process as usual. One at a time in a process.
+/// While it lives, SIGTERM, SIGUSR1 (Slurm's warning) and a first SIGINT only raise a flag that ranks agree on at the
+/// end of a step; a second SIGINT ends the process as usual. One at a time in a process.
 class StopSignal {
  public:
   StopSignal();

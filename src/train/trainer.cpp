@@ -36,7 +36,8 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 /// `logging_steps`, `save_steps`: below 1 a share of all steps, else a number.
 std::int64_t resolve_interval(double value, std::int64_t total) {
-  if (value < 1.0) return std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(value * static_cast<double>(total))));
+  if (value < 1.0)
+    return std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(value * static_cast<double>(total))));
   return static_cast<std::int64_t>(value);
 }
 
@@ -105,17 +106,17 @@ class Trainer {
   std::int64_t save_steps_ = 0;
   double matrix_peak_ = 0.0;
 
-  std::int64_t step_ = 0;          ///< finished optimizer steps
+  std::int64_t step_ = 0;  ///< finished optimizer steps
   std::int64_t first_step_ = 0;
   double epoch_ = 0.0;
   std::int64_t saved_step_ = -1;
   bool epoch_ended_ = false;
-  double loss_sum_ = 0.0;          ///< since the last log
+  double loss_sum_ = 0.0;  ///< since the last log
   std::int64_t loss_steps_ = 0;
-  double run_loss_sum_ = 0.0;      ///< since the start of this run
+  double run_loss_sum_ = 0.0;  ///< since the start of this run
   std::int64_t run_tokens_ = 0;
   std::int64_t padded_tokens_ = 0;  ///< of this run, as HF counts input tokens
-  std::int64_t tokens_seen_ = 0;   ///< over resumes
+  std::int64_t tokens_seen_ = 0;    ///< over resumes
   std::int64_t logged_tokens_ = 0;
   Clock::time_point start_ = Clock::now();
   Clock::time_point logged_at_ = Clock::now();
@@ -138,8 +139,8 @@ void Trainer::prepare() {
   });
   on_all_ranks(comm_, "check the memory", [&] {
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
-    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, planned_bytes(Engine::plan(setup_.spec, options_, ranks)),
-                        available_host_bytes());
+    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size,
+                        planned_bytes(Engine::plan(setup_.spec, options_, ranks)), available_host_bytes());
   });
 
   WeightOrigin origin;
@@ -178,17 +179,19 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
 
 void Trainer::report_start() {
   for (const auto& note : context_.notes) log::info("note: {}", note);
-  log::write(log::Level::info, start_report({.config = config_,
-                                             .topology = context_.topology,
-                                             .setup = setup_,
-                                             .options = options_,
-                                             .layout = engine_->layout(),
-                                             .planned_bytes = planned_bytes(engine_->memory_plan()),
-                                             .total_steps = total_steps_,
-                                             .steps_per_epoch = setup_.feeder->plan().steps_per_epoch(),
-                                             .warmup_steps = resolve_warmup(config_.warmup_steps, config_.warmup_ratio, total_steps_),
-                                             .matrix_peak = matrix_peak_}));
-  progress_ = std::make_unique<Progress>(first_step_, total_steps_, on_terminal() && !config_.disable_tqdm.value_or(false));
+  log::write(log::Level::info,
+             start_report({.config = config_,
+                           .topology = context_.topology,
+                           .setup = setup_,
+                           .options = options_,
+                           .layout = engine_->layout(),
+                           .planned_bytes = planned_bytes(engine_->memory_plan()),
+                           .total_steps = total_steps_,
+                           .steps_per_epoch = setup_.feeder->plan().steps_per_epoch(),
+                           .warmup_steps = resolve_warmup(config_.warmup_steps, config_.warmup_ratio, total_steps_),
+                           .matrix_peak = matrix_peak_}));
+  progress_ =
+      std::make_unique<Progress>(first_step_, total_steps_, on_terminal() && !config_.disable_tqdm.value_or(false));
 }
 
 void Trainer::run_step() {
@@ -280,20 +283,24 @@ void Trainer::finish() {
   on_all_ranks(comm_, "write the results", [&] {
     if (!is_root()) return;
     write_hf_folder(config_.output_dir, setup_.files, weights);
-    const double samples = config_.max_steps > 0 ? static_cast<double>(config_.max_steps * global_batch(config_, comm_.size()))
-                                                 : static_cast<double>(setup_.feeder->info().rows) * config_.num_train_epochs;
+    const double samples = config_.max_steps > 0
+                               ? static_cast<double>(config_.max_steps * global_batch(config_, comm_.size()))
+                               : static_cast<double>(setup_.feeder->info().rows) * config_.num_train_epochs;
     RunSummary summary;
     summary.epoch = epoch_;
-    summary.total_flos = 6.0 * static_cast<double>(padded_tokens_) * static_cast<double>(non_embedding_parameters(engine_->layout()));
+    summary.total_flos =
+        6.0 * static_cast<double>(padded_tokens_) * static_cast<double>(non_embedding_parameters(engine_->layout()));
     summary.train_loss = steps > 0 ? run_loss_sum_ / steps : 0.0;
     summary.train_runtime_s = runtime;
     summary.train_samples_per_second = samples / runtime;
     summary.train_steps_per_second = static_cast<double>(total_steps_) / runtime;
     summary.tokens_per_second = static_cast<double>(run_tokens_) / runtime;
     log_->finish(step_, summary);
-    log::info("done: {} steps in {}, train loss {:.4f}, {:.0f} tokens/s; memory {} planned, {} resident at the peak; model in {}", step_ - first_step_,
-              format_duration(runtime), summary.train_loss, summary.tokens_per_second, format_bytes(planned_bytes(engine_->memory_plan())),
-              format_bytes(peak_resident_bytes()), config_.output_dir);
+    log::info(
+        "done: {} steps in {}, train loss {:.4f}, {:.0f} tokens/s; memory {} planned, {} resident at the peak; model "
+        "in {}",
+        step_ - first_step_, format_duration(runtime), summary.train_loss, summary.tokens_per_second,
+        format_bytes(planned_bytes(engine_->memory_plan())), format_bytes(peak_resident_bytes()), config_.output_dir);
   });
 }
 

@@ -16,9 +16,9 @@ namespace dstrain {
 struct TrainContext {
   Communicator& comm;
   const Topology& topology;
-  const RunConfig& config;             ///< equal on all ranks
-  std::string resolved_yaml;           ///< rank 0: written to output_dir/resolved_config.yaml
-  std::vector<std::string> notes;      ///< rank 0: said once in the start-up report
+  const RunConfig& config;         ///< equal on all ranks
+  std::string resolved_yaml;       ///< rank 0: written to output_dir/resolved_config.yaml
+  std::vector<std::string> notes;  ///< rank 0: said once in the start-up report
 };
 
 /// Trains as `config` says and leaves everything in output_dir.

@@ -17,7 +17,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 using SortedJson = nlohmann::json;  // keys sorted, as HF's save_metrics writes
 
-void write_json(const std::filesystem::path& path, const SortedJson& json) { write_file_atomically(path, json.dump(4)); }
+void write_json(const std::filesystem::path& path, const SortedJson& json) {
+  write_file_atomically(path, json.dump(4));
+}
 
 }  // namespace
 
@@ -62,7 +64,8 @@ void TrainerLog::add(const LogEntry& entry) {
   line["lr"] = entry.learning_rate;
   if (entry.grad_norm >= 0) line["grad_norm"] = entry.grad_norm;
   line["epoch"] = entry.epoch;
-  line["percentage"] = round_decimals(static_cast<double>(entry.step) / static_cast<double>(facts_.max_steps) * 100.0, 2);
+  line["percentage"] =
+      round_decimals(static_cast<double>(entry.step) / static_cast<double>(facts_.max_steps) * 100.0, 2);
   line["elapsed_time"] = format_duration(elapsed);
   line["remaining_time"] = format_duration(remaining);
   line["tokens_per_second"] = round_decimals(entry.tokens_per_second, 2);

@@ -21,7 +21,7 @@ struct LogEntry {
   double grad_norm = 0.0;      ///< of the last step, before clipping; < 0: none (no clipping)
   double learning_rate = 0.0;  ///< used in the last step
   double tokens_per_second = 0.0;
-  double mfu = 0.0;             ///< share of the measured matrix peak; 0: not known
+  double mfu = 0.0;               ///< share of the measured matrix peak; 0: not known
   std::int64_t memory_bytes = 0;  ///< resident set of rank 0
   std::int64_t total_tokens = 0;
 };

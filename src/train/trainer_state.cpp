@@ -28,7 +28,8 @@ Number number_of(const std::map<std::string, std::string>& entries, const std::s
 }  // namespace
 
 std::int64_t global_batch(const RunConfig& config, int ranks) {
-  return static_cast<std::int64_t>(config.per_device_train_batch_size) * virtual_ranks(config, ranks) * config.gradient_accumulation_steps;
+  return static_cast<std::int64_t>(config.per_device_train_batch_size) * virtual_ranks(config, ranks) *
+         config.gradient_accumulation_steps;
 }
 
 std::map<std::string, std::string> TrainerState::to_map() const {
@@ -53,10 +54,14 @@ TrainerState TrainerState::parse(const std::map<std::string, std::string>& entri
 void TrainerState::check_batch(const RunConfig& config, int ranks) const {
   const std::int64_t now = dstrain::global_batch(config, ranks);
   if (now == global_batch) return;
-  const std::int64_t per_virtual_rank = static_cast<std::int64_t>(config.per_device_train_batch_size) * config.gradient_accumulation_steps;
-  auto hint = fmt::format("change per_device_train_batch_size or gradient_accumulation_steps so that a step has {} rows", global_batch);
-  if (global_batch % per_virtual_rank == 0) hint = fmt::format("set virtual_ranks: {}", global_batch / per_virtual_rank);
-  throw RefusedError(fmt::format("the checkpoint was made with {} rows per step, this run has {}", global_batch, now), {}, hint);
+  const std::int64_t per_virtual_rank =
+      static_cast<std::int64_t>(config.per_device_train_batch_size) * config.gradient_accumulation_steps;
+  auto hint = fmt::format(
+      "change per_device_train_batch_size or gradient_accumulation_steps so that a step has {} rows", global_batch);
+  if (global_batch % per_virtual_rank == 0)
+    hint = fmt::format("set virtual_ranks: {}", global_batch / per_virtual_rank);
+  throw RefusedError(fmt::format("the checkpoint was made with {} rows per step, this run has {}", global_batch, now),
+                     {}, hint);
 }
 
 }  // namespace dstrain

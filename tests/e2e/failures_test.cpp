@@ -28,13 +28,15 @@ class Failure : public testing::Test {
 };
 
 constexpr const char* good_keys =
-    "model_name_or_path: preset:nano\ndataset: synthetic\nstage: pt\nfinetuning_type: full\ndo_train: true\ncutoff_len: 32\n"
+    "model_name_or_path: preset:nano\ndataset: synthetic\nstage: pt\nfinetuning_type: full\ndo_train: "
+    "true\ncutoff_len: 32\n"
     "synthetic_rows: 16\nmax_steps: 1\nper_device_train_batch_size: 1\n";
 
 TEST_F(Failure, AWrongKeyNamesFileLineAndTheNearestKey) {
   const auto config = write("cfg.yaml", std::string(good_keys) + "learning_rat: 1e-4\n");
 
-  const auto result = run(fmt::format("{}{} {} output_dir={}", mpirun(2), binary(), config.string(), (folder_ / "out").string()));
+  const auto result =
+      run(fmt::format("{}{} {} output_dir={}", mpirun(2), binary(), config.string(), (folder_ / "out").string()));
 
   EXPECT_EQ(result.exit_code, 2) << result.err;
   EXPECT_EQ(count(result.err, "error:"), 1U) << result.err;
@@ -53,10 +55,12 @@ TEST_F(Failure, AMissingConfigIsSaidOnceOnThreeRanks) {
 TEST_F(Failure, AnUnreadableTensorNamesFileAndTensor) {
   const auto model = folder_ / "model";
   ASSERT_EQ(run(fmt::format("{} export preset:nano {}", binary(), model.string())).exit_code, 0);
-  std::filesystem::resize_file(model / "model.safetensors", std::filesystem::file_size(model / "model.safetensors") - 100);
+  std::filesystem::resize_file(model / "model.safetensors",
+                               std::filesystem::file_size(model / "model.safetensors") - 100);
   const auto config = write("cfg.yaml", std::string(good_keys) + "output_dir: " + (folder_ / "out").string() + "\n");
 
-  const auto result = run(fmt::format("{}{} {} model_name_or_path={}", mpirun(2), binary(), config.string(), model.string()));
+  const auto result =
+      run(fmt::format("{}{} {} model_name_or_path={}", mpirun(2), binary(), config.string(), model.string()));
 
   EXPECT_EQ(result.exit_code, 2) << result.err;
   EXPECT_EQ(count(result.err, "error:"), 1U) << result.err;
@@ -66,17 +70,20 @@ TEST_F(Failure, AnUnreadableTensorNamesFileAndTensor) {
 TEST_F(Failure, DivergenceEndsTheRunAndNamesTheStep) {
   const auto config = write("cfg.yaml", std::string(good_keys) + "output_dir: " + (folder_ / "out").string() + "\n");
 
-  const auto result = run(fmt::format("{}{} {} learning_rate=1e38 lr_scheduler_type=constant max_grad_norm=0 max_steps=5 save_strategy=no", mpirun(2),
-                                      binary(), config.string()));
+  const auto result = run(
+      fmt::format("{}{} {} learning_rate=1e38 lr_scheduler_type=constant max_grad_norm=0 max_steps=5 save_strategy=no",
+                  mpirun(2), binary(), config.string()));
 
   EXPECT_EQ(result.exit_code, 1) << result.err;
   EXPECT_NE(result.err.find("step"), std::string::npos) << result.err;
 }
 
 TEST_F(Failure, ARunThatCannotFitIsRefusedWithNumbers) {
-  const auto config = write("cfg.yaml", "model_name_or_path: preset:70b\ndataset: synthetic\nstage: pt\nfinetuning_type: full\ndo_train: true\n"
-                                        "cutoff_len: 64\nper_device_train_batch_size: 1\nmax_steps: 1\noutput_dir: " +
-                                            (folder_ / "out").string() + "\n");
+  const auto config =
+      write("cfg.yaml",
+            "model_name_or_path: preset:70b\ndataset: synthetic\nstage: pt\nfinetuning_type: full\ndo_train: true\n"
+            "cutoff_len: 64\nper_device_train_batch_size: 1\nmax_steps: 1\noutput_dir: " +
+                (folder_ / "out").string() + "\n");
 
   const auto result = run(fmt::format("{}{} {}", mpirun(2), binary(), config.string()));
 

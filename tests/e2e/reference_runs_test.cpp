@@ -28,8 +28,8 @@ TEST_P(ReferenceRun, HasLlamaFactorysLossesAndWeights) {
   const auto reference = data / "reference-runs" / c.run;
   const auto folder = fresh_folder();
 
-  const auto result = run(fmt::format("{}{} {} model_name_or_path={} dataset_dir={} output_dir={} {}", mpirun(c.ranks), binary(),
-                                      (reference / "train.yaml").string(), (data / "stories260K").string(),
+  const auto result = run(fmt::format("{}{} {} model_name_or_path={} dataset_dir={} output_dir={} {}", mpirun(c.ranks),
+                                      binary(), (reference / "train.yaml").string(), (data / "stories260K").string(),
                                       (data / "llamafactory-demo").string(), folder.string(), c.extra));
 
   ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
@@ -39,7 +39,8 @@ TEST_P(ReferenceRun, HasLlamaFactorysLossesAndWeights) {
   ASSERT_EQ(losses.size(), expected.size());
   for (const auto& [step, loss] : expected) EXPECT_NEAR(losses.at(step), loss, 2e-4) << "step " << step;
   const auto rates = logged(folder / "trainer_state.json", "learning_rate");
-  for (const auto& [step, lr] : logged(reference / "trainer_state.json", "learning_rate")) EXPECT_NEAR(rates.at(step), lr, 1e-12) << "step " << step;
+  for (const auto& [step, lr] : logged(reference / "trainer_state.json", "learning_rate"))
+    EXPECT_NEAR(rates.at(step), lr, 1e-12) << "step " << step;
   const auto norms = logged(folder / "trainer_state.json", "grad_norm");
   for (const auto& [step, norm] : logged(reference / "trainer_state.json", "grad_norm")) {
     EXPECT_NEAR(norms.at(step), norm, 1e-3 * norm) << "step " << step;
@@ -52,7 +53,8 @@ TEST_P(ReferenceRun, HasLlamaFactorysLossesAndWeights) {
 
 INSTANTIATE_TEST_SUITE_P(Runs, ReferenceRun,
                          testing::Values(Case{"sft_full", 0, ""}, Case{"sft_full", 3, "virtual_ranks=1 zero_stage=3"},
-                                         Case{"sft_full_2rank", 2, "zero_stage=2"}, Case{"sft_full_2rank", 1, "virtual_ranks=2"},
+                                         Case{"sft_full_2rank", 2, "zero_stage=2"},
+                                         Case{"sft_full_2rank", 1, "virtual_ranks=2"},
                                          Case{"sft_packing", 1, "disable_gradient_checkpointing=false"},
                                          Case{"sft_packing", 2, "virtual_ranks=1 zero_stage=1"}, Case{"pt_full", 1, ""},
                                          Case{"pt_full", 4, "virtual_ranks=1 zero_stage=3 reproducible=true"}));

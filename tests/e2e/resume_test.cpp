@@ -16,8 +16,10 @@ namespace {
 /// A nano model on synthetic rows: 12 rows a step, 8 steps.
 std::string train_command(int ranks, const std::filesystem::path& folder, const std::string& extra) {
   return fmt::format(
-      "{}{} train --model_name_or_path preset:nano --dataset synthetic --synthetic_rows 96 --cutoff_len 48 --stage pt --finetuning_type full "
-      "--do_train --learning_rate 1e-3 --lr_scheduler_type cosine --warmup_steps 2 --weight_decay 0.1 --max_steps 8 --logging_steps 1 "
+      "{}{} train --model_name_or_path preset:nano --dataset synthetic --synthetic_rows 96 --cutoff_len 48 --stage pt "
+      "--finetuning_type full "
+      "--do_train --learning_rate 1e-3 --lr_scheduler_type cosine --warmup_steps 2 --weight_decay 0.1 --max_steps 8 "
+      "--logging_steps 1 "
       "--save_steps 4 --output_dir {} {}",
       mpirun(ranks), binary(), folder.string(), extra);
 }
@@ -41,12 +43,13 @@ TEST_P(ResumeElsewhere, GoesOnToTheSameLosses) {
   const auto whole = folder / "whole";
   const auto resumed = folder / "resumed";
   const std::string reproducible = p.reproducible ? " --reproducible" : "";
-  const auto first = run(train_command(4, whole, "--zero_stage 3 --per_device_train_batch_size 3 --virtual_ranks 4" + reproducible));
+  const auto first =
+      run(train_command(4, whole, "--zero_stage 3 --per_device_train_batch_size 3 --virtual_ranks 4" + reproducible));
   ASSERT_EQ(first.exit_code, 0) << first.err;
 
   const auto second = run(train_command(p.ranks, resumed,
-                                        fmt::format("--zero_stage {} {} --resume_from_checkpoint {}{}", p.stage, p.batch,
-                                                    (whole / "checkpoint-4").string(), reproducible)));
+                                        fmt::format("--zero_stage {} {} --resume_from_checkpoint {}{}", p.stage,
+                                                    p.batch, (whole / "checkpoint-4").string(), reproducible)));
 
   ASSERT_EQ(second.exit_code, 0) << second.err;
   const auto expected = logged(whole / "trainer_state.json");
@@ -63,22 +66,25 @@ TEST_P(ResumeElsewhere, GoesOnToTheSameLosses) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Ranks, ResumeElsewhere,
-    testing::Values(Resume{1, 0, false, "--per_device_train_batch_size 12"}, Resume{2, 1, false, "--per_device_train_batch_size 6"},
-                    Resume{3, 2, false, "--per_device_train_batch_size 4"}, Resume{3, 3, false, "--per_device_train_batch_size 3 --virtual_ranks 4"},
-                    Resume{4, 3, false, "--per_device_train_batch_size 3"}, Resume{1, 0, true, "--per_device_train_batch_size 3 --virtual_ranks 4"},
-                    Resume{2, 1, true, "--per_device_train_batch_size 3 --virtual_ranks 4"},
-                    Resume{3, 2, true, "--per_device_train_batch_size 3 --virtual_ranks 4"},
-                    Resume{3, 3, true, "--per_device_train_batch_size 3 --virtual_ranks 4"}));
+INSTANTIATE_TEST_SUITE_P(Ranks, ResumeElsewhere,
+                         testing::Values(Resume{1, 0, false, "--per_device_train_batch_size 12"},
+                                         Resume{2, 1, false, "--per_device_train_batch_size 6"},
+                                         Resume{3, 2, false, "--per_device_train_batch_size 4"},
+                                         Resume{3, 3, false, "--per_device_train_batch_size 3 --virtual_ranks 4"},
+                                         Resume{4, 3, false, "--per_device_train_batch_size 3"},
+                                         Resume{1, 0, true, "--per_device_train_batch_size 3 --virtual_ranks 4"},
+                                         Resume{2, 1, true, "--per_device_train_batch_size 3 --virtual_ranks 4"},
+                                         Resume{3, 2, true, "--per_device_train_batch_size 3 --virtual_ranks 4"},
+                                         Resume{3, 3, true, "--per_device_train_batch_size 3 --virtual_ranks 4"}));
 
 TEST(ResumeRefused, WhenTheGlobalBatchDiffers) {
   const auto folder = fresh_folder();
   const auto first = run(train_command(1, folder / "a", "--per_device_train_batch_size 12 --save_steps 4"));
   ASSERT_EQ(first.exit_code, 0) << first.err;
 
-  const auto second = run(train_command(
-      2, folder / "b", fmt::format("--per_device_train_batch_size 12 --resume_from_checkpoint {}", (folder / "a/checkpoint-4").string())));
+  const auto second = run(train_command(2, folder / "b",
+                                        fmt::format("--per_device_train_batch_size 12 --resume_from_checkpoint {}",
+                                                    (folder / "a/checkpoint-4").string())));
 
   EXPECT_EQ(second.exit_code, 3) << second.err;
   EXPECT_NE(second.err.find("12 rows per step, this run has 24"), std::string::npos) << second.err;
@@ -99,8 +105,9 @@ TEST(ResumeDamaged, AFlippedByteIsFoundBeforeTraining) {
     file.put(byte);
   }
 
-  const auto result = run(train_command(2, folder / "b", fmt::format("--per_device_train_batch_size 6 --resume_from_checkpoint {}",
-                                                                     (folder / "a/checkpoint-4").string())));
+  const auto result = run(train_command(2, folder / "b",
+                                        fmt::format("--per_device_train_batch_size 6 --resume_from_checkpoint {}",
+                                                    (folder / "a/checkpoint-4").string())));
 
   EXPECT_EQ(result.exit_code, 2) << result.err;
   EXPECT_NE(result.err.find("shard-00002-of-00002.h5"), std::string::npos) << result.err;

@@ -46,8 +46,8 @@ std::map<std::string, std::vector<float>> weights_of(const std::filesystem::path
   return weights;
 }
 
-double relative_distance(const std::map<std::string, std::vector<float>>& a, const std::map<std::string, std::vector<float>>& b,
-                         std::string* worst) {
+double relative_distance(const std::map<std::string, std::vector<float>>& a,
+                         const std::map<std::string, std::vector<float>>& b, std::string* worst) {
   double largest = 0.0;
   if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
   for (const auto& [name, expected] : b) {

@@ -23,8 +23,9 @@ std::map<std::int64_t, double> logged(const std::filesystem::path& trainer_state
 /// Every tensor of a safetensors file or model folder, as fp32.
 std::map<std::string, std::vector<float>> weights_of(const std::filesystem::path& path);
 
-/// max over tensors of |a - b| / |b| in the 2-norm; infinite where names or sizes differ. `worst` gets the tensor's name.
-double relative_distance(const std::map<std::string, std::vector<float>>& a, const std::map<std::string, std::vector<float>>& b,
-                         std::string* worst = nullptr);
+/// max over tensors of |a - b| / |b| in the 2-norm; infinite where names or sizes differ. `worst` gets the tensor's
+/// name.
+double relative_distance(const std::map<std::string, std::vector<float>>& a,
+                         const std::map<std::string, std::vector<float>>& b, std::string* worst = nullptr);
 
 }  // namespace dstrain::test

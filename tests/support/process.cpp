@@ -35,8 +35,9 @@ ProcessResult run(const std::string& command, const std::vector<std::string>& en
   std::string prefix;
   for (const auto& entry : environment) prefix += "export " + quoted(entry) + "; ";
   const auto start = std::chrono::steady_clock::now();
-  const int status = std::system(
-      fmt::format("bash -c {}", quoted(fmt::format("{}{} >{} 2>{} </dev/null", prefix, command, out.string(), err.string()))).c_str());
+  const int status = std::system(fmt::format("bash -c {}", quoted(fmt::format("{}{} >{} 2>{} </dev/null", prefix,
+                                                                              command, out.string(), err.string())))
+                                     .c_str());
   ProcessResult result;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -20,7 +20,8 @@ std::optional<std::filesystem::path> shared_data_unpacked(const std::filesystem:
   if (!shared) return std::nullopt;
   const auto out = scratch / "shared-data";
   std::filesystem::create_directories(out);
-  const auto command = fmt::format("bash '{}' '{}' >/dev/null", (*shared / "data" / "unpack.sh").string(), out.string());
+  const auto command =
+      fmt::format("bash '{}' '{}' >/dev/null", (*shared / "data" / "unpack.sh").string(), out.string());
   if (std::system(command.c_str()) != 0) return std::nullopt;
   return out;
 }

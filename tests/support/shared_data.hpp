@@ -7,8 +7,9 @@
 
 namespace dstrain::test {
 
-/// The folder of the shared test data: $DSTRAIN_SHARED, else ../shared beside the source tree, else none (tests that need it
-/// skip with "skipped: no ../shared"). `data/tokenizers` and `data/chat-vectors` are found unpacked in shared_data_unpacked().
+/// The folder of the shared test data: $DSTRAIN_SHARED, else ../shared beside the source tree, else none (tests that
+/// need it skip with "skipped: no ../shared"). `data/tokenizers` and `data/chat-vectors` are found unpacked in
+/// shared_data_unpacked().
 std::optional<std::filesystem::path> shared_dir();
 
 /// data/ of shared_dir() laid out with its archives unpacked (once, under `scratch`); none where shared_dir() is none.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What the Engine promises besides numbers: it allocates its plan, keeps to its sizes, and comes back from its checkpoints.
+/// What the Engine promises besides numbers: it allocates its plan, keeps to its sizes, and comes back from its
+/// checkpoints.
 #include "dstrain/engine.hpp"
 
 #include <gtest/gtest.h>
@@ -22,7 +23,8 @@ constexpr int stages = 4;
 std::vector<std::vector<std::int32_t>> rows_of(int rank, int step) {
   std::vector<std::vector<std::int32_t>> rows(2);
   for (int r = 0; r < 2; ++r) {
-    for (int i = 0; i < 20 + 3 * r; ++i) rows[static_cast<std::size_t>(r)].push_back((7 * i + 13 * rank + 29 * step + 5 * r) % 300);
+    for (int i = 0; i < 20 + 3 * r; ++i)
+      rows[static_cast<std::size_t>(r)].push_back((7 * i + 13 * rank + 29 * step + 5 * r) % 300);
   }
   return rows;
 }
@@ -77,8 +79,8 @@ TEST_P(EngineTest, RefusesABatchThatWasNotPlanned) {
 TEST_P(EngineTest, GoesOnFromACheckpointToTheSameBits) {
   const auto [stage, dtype] = GetParam();
   const auto spec = preset_spec("nano");
-  const auto folder = std::filesystem::path(DSTRAIN_TEST_TMP) / ("engine-" + std::to_string(comm_->size()) + "-" + std::to_string(stage) +
-                                                                 std::string(name_of(dtype)));
+  const auto folder = std::filesystem::path(DSTRAIN_TEST_TMP) / ("engine-" + std::to_string(comm_->size()) + "-" +
+                                                                 std::to_string(stage) + std::string(name_of(dtype)));
   if (comm_->rank() == 0) {
     std::filesystem::remove_all(folder);
     std::filesystem::create_directories(folder);
@@ -98,9 +100,12 @@ TEST_P(EngineTest, GoesOnFromACheckpointToTheSameBits) {
   EXPECT_EQ(result.loss, expected.loss);
   EXPECT_EQ(result.grad_norm, expected.grad_norm);
   std::map<std::pair<std::int32_t, std::int64_t>, const float*> weights;
-  first->for_each_slice([&](std::int32_t t, std::int64_t begin, std::int64_t, const float* w, const float*) { weights[{t, begin}] = w; });
+  first->for_each_slice([&](std::int32_t t, std::int64_t begin, std::int64_t, const float* w, const float*) {
+    weights[{t, begin}] = w;
+  });
   second->for_each_slice([&](std::int32_t t, std::int64_t begin, std::int64_t count, const float* w, const float*) {
-    EXPECT_EQ(std::memcmp(weights.at({t, begin}), w, static_cast<std::size_t>(count) * sizeof(float)), 0) << "tensor " << t;
+    EXPECT_EQ(std::memcmp(weights.at({t, begin}), w, static_cast<std::size_t>(count) * sizeof(float)), 0)
+        << "tensor " << t;
   });
 }
 
@@ -108,7 +113,9 @@ TEST_P(EngineTest, ANotFiniteLossIsAnErrorAndKeepsTheWeights) {
   const auto [stage, dtype] = GetParam();
   auto engine = Engine::initialize(*comm_, preset_spec("nano"), options_of(stage, dtype), {});
   std::vector<float> before;
-  engine->for_each_slice([&](std::int32_t, std::int64_t, std::int64_t count, const float* w, const float*) { before.insert(before.end(), w, w + count); });
+  engine->for_each_slice([&](std::int32_t, std::int64_t, std::int64_t count, const float* w, const float*) {
+    before.insert(before.end(), w, w + count);
+  });
   const auto rows = rows_of(comm_->rank(), 0);
   const test::PackedRows packed(rows, std::numeric_limits<float>::infinity());
 
@@ -118,11 +125,14 @@ TEST_P(EngineTest, ANotFiniteLossIsAnErrorAndKeepsTheWeights) {
   EXPECT_THROW(engine->step(1e-3), Error);
 
   std::vector<float> after;
-  engine->for_each_slice([&](std::int32_t, std::int64_t, std::int64_t count, const float* w, const float*) { after.insert(after.end(), w, w + count); });
+  engine->for_each_slice([&](std::int32_t, std::int64_t, std::int64_t count, const float* w, const float*) {
+    after.insert(after.end(), w, w + count);
+  });
   EXPECT_EQ(after, before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stages, EngineTest, testing::Combine(testing::Range(0, stages), testing::Values(DType::f32, DType::bf16)));
+INSTANTIATE_TEST_SUITE_P(Stages, EngineTest,
+                         testing::Combine(testing::Range(0, stages), testing::Values(DType::f32, DType::bf16)));
 
 }  // namespace
 }  // namespace dstrain

@@ -29,8 +29,8 @@ struct Case {
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.file << " stage " << c.stage << (c.checkpointing ? " checkpointing" : "") << (c.reproducible ? " reproducible" : "") << " "
-       << name_of(c.dtype);
+  *out << c.file << " stage " << c.stage << (c.checkpointing ? " checkpointing" : "")
+       << (c.reproducible ? " reproducible" : "") << " " << name_of(c.dtype);
 }
 
 constexpr std::int64_t row_length = 256;
@@ -48,7 +48,8 @@ std::vector<double> tensor_norms(const Engine& engine, Communicator& comm, int s
   std::vector<double> squares(engine.layout().tensors.size(), 0.0);
   engine.for_each_slice([&](std::int32_t tensor, std::int64_t, std::int64_t count, const float* w, const float*) {
     if (stage == 0 && comm.rank() != 0) return;  // every rank keeps everything
-    for (std::int64_t i = 0; i < count; ++i) squares[static_cast<std::size_t>(tensor)] += static_cast<double>(w[i]) * w[i];
+    for (std::int64_t i = 0; i < count; ++i)
+      squares[static_cast<std::size_t>(tensor)] += static_cast<double>(w[i]) * w[i];
   });
   comm.all_reduce(View(std::span(squares)), ReduceOp::sum, Stream{}, "tensor norms");
   for (auto& s : squares) s = std::sqrt(s);
@@ -85,10 +86,13 @@ TEST_P(EngineOracle, MeetsEveryStep) {
   options.weight_decay = args["wd"];
   options.max_grad_norm = args["clip"];
   const bool matrix_only = args["decay"] == "matrix";
-  options.decays = [=](const std::string&, const std::vector<std::int64_t>& shape) { return !matrix_only || shape.size() >= 2; };
+  options.decays = [=](const std::string&, const std::vector<std::int64_t>& shape) {
+    return !matrix_only || shape.size() >= 2;
+  };
   auto engine = Engine::initialize(*comm, spec, options, {model});
   const Schedule schedule("cosine", args["warmup"], steps);
-  // fp32: the tolerances that two fp32 programs reach; bf16: 8 bits of mantissa, errors of independent roundings averaged.
+  // fp32: the tolerances that two fp32 programs reach; bf16: 8 bits of mantissa, errors of independent roundings
+  // averaged.
   const double loss_tolerance = c.dtype == DType::f32 ? 1e-5 : 1.0 / 256;
   const double norm_tolerance = c.dtype == DType::f32 ? 1e-4 : 8.0 / 256;
   const double final_tolerance = c.dtype == DType::f32 ? 1e-6 : 1.0 / 256;
@@ -101,7 +105,8 @@ TEST_P(EngineOracle, MeetsEveryStep) {
       const int begin = std::min(batch, comm->rank() * per_rank);
       const int end = std::min(batch, begin + per_rank);
       std::vector<std::vector<std::int32_t>> mine;
-      for (int i = begin; i < end; ++i) mine.push_back(rows[static_cast<std::size_t>((step * accum + micro) * batch + i) % rows.size()]);
+      for (int i = begin; i < end; ++i)
+        mine.push_back(rows[static_cast<std::size_t>((step * accum + micro) * batch + i) % rows.size()]);
       const test::PackedRows packed(mine, 1.0F / static_cast<float>(batch * accum * (row_length - 1)));
       engine->forward(packed.batch(), (batch + per_rank - 1) / per_rank, micro + 1 == accum);
       engine->backward();
@@ -110,8 +115,10 @@ TEST_P(EngineOracle, MeetsEveryStep) {
     const auto result = engine->step(lr);
     const auto& expected = oracle["steps"][static_cast<std::size_t>(step)];
     EXPECT_NEAR(lr, expected["lr"].get<double>(), 1e-12);
-    EXPECT_NEAR(result.loss, expected["loss"].get<double>(), loss_tolerance * expected["loss"].get<double>()) << "step " << step;
-    EXPECT_NEAR(result.grad_norm, expected["grad_norm"].get<double>(), norm_tolerance * expected["grad_norm"].get<double>())
+    EXPECT_NEAR(result.loss, expected["loss"].get<double>(), loss_tolerance * expected["loss"].get<double>())
+        << "step " << step;
+    EXPECT_NEAR(result.grad_norm, expected["grad_norm"].get<double>(),
+                norm_tolerance * expected["grad_norm"].get<double>())
         << "step " << step;
   }
   const auto norms = tensor_norms(*engine, *comm, c.stage);
@@ -120,7 +127,8 @@ TEST_P(EngineOracle, MeetsEveryStep) {
     const auto index = engine->layout().find(name);
     if (index < 0) continue;  // the tied head stands in the file a second time
     ++seen;
-    EXPECT_NEAR(norms[static_cast<std::size_t>(index)], norm.get<double>(), final_tolerance * norm.get<double>()) << name;
+    EXPECT_NEAR(norms[static_cast<std::size_t>(index)], norm.get<double>(), final_tolerance * norm.get<double>())
+        << name;
   }
   EXPECT_EQ(seen, engine->layout().tensors.size());
   engine.reset();

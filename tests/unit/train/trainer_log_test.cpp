@@ -28,7 +28,8 @@ class TrainerLogTest : public testing::Test {
   [[nodiscard]] Json read(const std::string& name) const { return Json::parse(std::ifstream(dir_ / name)); }
 
   std::filesystem::path dir_;
-  RunFacts facts_{.max_steps = 4, .num_train_epochs = 2.0, .logging_steps = 1, .save_steps = 500, .train_batch_size = 2};
+  RunFacts facts_{
+      .max_steps = 4, .num_train_epochs = 2.0, .logging_steps = 1, .save_steps = 500, .train_batch_size = 2};
 };
 
 TEST_F(TrainerLogTest, LinesCarryLlamaFactorysKeys) {
