@@ -103,12 +103,34 @@ void check_llamafactory(const RunConfig& c, Rules& rules) {
                  "the following arguments are required: --output_dir");
 }
 
-void check_dstrain(const RunConfig& c, bool default_finetuning, Rules& rules) {
+/// FinetuningArguments.__post_init__ and what its parser adds.
+void check_adapters(const RunConfig& c, Rules& rules) {
+  const bool lora = c.finetuning_type == "lora";
+  rules.range("lora_rank", c.lora_rank, c.lora_rank >= 1, "use 1 or more");
+  rules.range("lora_dropout", c.lora_dropout, c.lora_dropout >= 0 && c.lora_dropout < 1, "use 0 or more, less than 1");
+  rules.range("lora_alpha", c.lora_alpha.value_or(1), std::isfinite(c.lora_alpha.value_or(1)), "use a finite number");
+  rules.range("loraplus_lr_ratio", c.loraplus_lr_ratio.value_or(1), !(c.loraplus_lr_ratio.value_or(1) < 0),
+              "use 0 or more");
+  rules.range("pissa_iter", c.pissa_iter, c.pissa_iter >= -1 && c.pissa_iter <= 10000, "use -1 (exact) up to 10000");
+  rules.range("neftune_noise_alpha", c.neftune_noise_alpha.value_or(0),
+              c.neftune_noise_alpha.value_or(0) >= 0 && std::isfinite(c.neftune_noise_alpha.value_or(0)),
+              "use 0 (none) or more");
+  rules.range("export_size", c.export_size, c.export_size >= 1, "use 1 (GB) or more");
+  rules.together("loraplus_lr_ratio", lora || !c.loraplus_lr_ratio, "`loraplus_lr_ratio` is only valid for LoRA training.");
+  for (const auto& [key, on] : {std::pair{"use_rslora", c.use_rslora}, std::pair{"use_dora", c.use_dora},
+                                std::pair{"pissa_init", c.pissa_init}}) {
+    rules.together(key, lora || !on, fmt::format("`{}` is only valid for LoRA training.", key));
+  }
+  rules.together("use_llama_pro", !(c.use_llama_pro && c.finetuning_type == "full"),
+                 "`use_llama_pro` is only valid for Freeze or LoRA training.");
+  rules.together("adapter_name_or_path", lora || c.adapter_name_or_path.empty(),
+                 "Adapter is only valid for the LoRA method.");
+  rules.together("pissa_convert", !c.pissa_convert || c.pissa_init, "pissa_convert: true needs pissa_init: true");
+}
+
+void check_dstrain(const RunConfig& c, Rules& rules) {
   rules.range("val_size", c.val_size, c.val_size == 0.0,
               "not supported yet; leave it out and evaluate the saved model elsewhere");
-  rules.together("finetuning_type", c.finetuning_type == "full" || !default_finetuning,
-                 "key 'finetuning_type' is not given; LLaMA-Factory's default lora is not supported yet, so say "
-                 "finetuning_type: full");
   rules.together(
       "dataset_dir", c.dataset_dir != "ONLINE" && !c.dataset_dir.starts_with("REMOTE:"),
       fmt::format("key 'dataset_dir': {} is not supported: nothing is downloaded; give a folder", c.dataset_dir));
@@ -125,7 +147,8 @@ void validate(const ResolvedConfig& resolved, std::vector<ConfigProblem>& proble
   check_sizes(resolved.config, rules);
   check_optimizer(resolved.config, rules);
   check_generation(resolved.config, rules);
-  check_dstrain(resolved.config, !resolved.origins.contains("finetuning_type"), rules);
+  check_adapters(resolved.config, rules);
+  check_dstrain(resolved.config, rules);
 }
 
 }  // namespace dstrain

@@ -83,7 +83,7 @@ void Block::feed_forward_backward(const Exec& exec, const UnitWeights& w, const 
                                   Data dx_TD, const BlockActivations& a, const BlockScratch& s,
                                   bool normed_is_middle) const {
   ops::swiglu_forward(exec, s.hidden_TF, a.gate_up, T, sizes_.F);
-  down_.weight_gradient(exec, g, dx_TD, s.hidden_TF, T);
+  down_.weight_gradient(exec, w, g, dx_TD, s.hidden_TF, T);
   down_.input_gradient(exec, s.hidden_TF, dx_TD, T, w);  // hidden is not needed any more: its gradient takes its place
   ops::swiglu_backward(exec, a.gate_up, s.hidden_TF, a.gate_up, T, sizes_.F);
 
@@ -91,7 +91,7 @@ void Block::feed_forward_backward(const Exec& exec, const UnitWeights& w, const 
     ops::rms_norm_forward(exec, s.normed_TD, {}, a.rstd_middle_T, a.middle_TD, {}, w.of(*middle_norm_), eps_,
                           {T, sizes_.D});
   }
-  gate_up_.weight_gradient(exec, g, a.gate_up, s.normed_TD, T);
+  gate_up_.weight_gradient(exec, w, g, a.gate_up, s.normed_TD, T);
   gate_up_.input_gradient(exec, s.delta_TD, a.gate_up, T, w);
   ops::rms_norm_backward(exec, dx_TD, norm_gradient(g, *middle_norm_), s.delta_TD, a.middle_TD, w.of(*middle_norm_),
                          a.rstd_middle_T, {T, sizes_.D}, true, g.accumulate);
@@ -103,7 +103,7 @@ void Block::backward(const Exec& exec, const UnitWeights& w, const UnitGradient&
   const std::int64_t T = rows.T;
   feed_forward_backward(exec, w, g, T, dx_TD, a, s, normed_is_middle);
 
-  o_.weight_gradient(exec, g, dx_TD, a.attention_TQ, T);
+  o_.weight_gradient(exec, w, g, dx_TD, a.attention_TQ, T);
   o_.input_gradient(exec, s.dattention_TQ, dx_TD, T, w);
   const std::int64_t k = sizes_.Q;
   const std::int64_t v = sizes_.Q + sizes_.KV;
@@ -113,7 +113,7 @@ void Block::backward(const Exec& exec, const UnitWeights& w, const UnitGradient&
   ops::rope(exec, s.dqkv, rope.cos(), rope.sin(), rows.positions_T, rotation, true);
 
   ops::rms_norm_forward(exec, s.normed_TD, {}, a.rstd_input_T, a.input_TD, {}, w.of(*input_norm_), eps_, {T, sizes_.D});
-  qkv_.weight_gradient(exec, g, s.dqkv, s.normed_TD, T);
+  qkv_.weight_gradient(exec, w, g, s.dqkv, s.normed_TD, T);
   qkv_.input_gradient(exec, s.delta_TD, s.dqkv, T, w);
   ops::rms_norm_backward(exec, dx_TD, norm_gradient(g, *input_norm_), s.delta_TD, a.input_TD, w.of(*input_norm_),
                          a.rstd_input_T, {T, sizes_.D}, true, g.accumulate);

@@ -25,7 +25,7 @@ void Head::normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, Con
 
 void Head::logits(const Exec& exec, const HeadWeights& w, std::int64_t row, std::int64_t rows,
                   const HeadBuffers& b) const {
-  matrix_.forward(exec, Data{b.logits, DType::f32}, b.normed_TD.at(row * sizes_.D), rows, w.matrix);
+  matrix_.forward(exec, Data{b.logits, DType::f32}, b.normed_TD.at(row * sizes_.D), rows, w.matrix, row);
 }
 
 void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch, const HeadBuffers& b,
@@ -39,9 +39,9 @@ void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch,
                        batch.weights.data() + row, rows, sizes_.V, sizes_.V);
     if (!with_gradient) continue;
     const Data normed = b.normed_TD.at(row * sizes_.D);
-    matrix_.weight_gradient(exec, gradient, b.dlogits, normed, rows);
+    matrix_.weight_gradient(exec, w.matrix, gradient, b.dlogits, normed, rows, row);
     gradient.accumulate = true;  // later chunks add to the first
-    matrix_.input_gradient(exec, normed, b.dlogits, rows, w.matrix);
+    matrix_.input_gradient(exec, normed, b.dlogits, rows, w.matrix, row);
   }
 }
 

@@ -7,10 +7,13 @@
 
 #include "comm/communicator.hpp"
 #include "core/error.hpp"
+#include "train/adapter_files.hpp"
+#include "train/adapter_start.hpp"
 #include "train/decay.hpp"
 #include "train/engine_plan.hpp"
 #include "train/engine_state.hpp"
 #include "train/machine.hpp"
+#include "train/merged_weights.hpp"
 
 namespace dstrain {
 
@@ -20,8 +23,9 @@ class EngineImpl final : public Engine {
  public:
   EngineImpl(Communicator& comm, const ModelSpec& spec, const EngineOptions& options)
       : comm_(comm),
-        spec_(spec),
-        layout_(make_layout(spec)),
+        tied_(spec.tie_word_embeddings),
+        spec_(tuned_spec(spec, options.tuning)),
+        layout_(make_tuned_layout(spec_, options.tuning)),
         options_(options),
         plan_(make_engine_plan(spec_, layout_, options, comm.size())),
         arena_(plan_.memory, registered_memory(comm)),
@@ -44,11 +48,41 @@ class EngineImpl final : public Engine {
   }
 
   void load_weights(const WeightOrigin& origin) {
-    if (!rank0_has_folder(origin)) {
-      initialise_weights(layout_, spec_, *store_, options_.seed);
-    } else {
-      stream_in_weights(comm_, layout_, *store_, origin.folder, staging());
+    const bool lora = options_.tuning.kind == TuningKind::lora;
+    const bool random = !rank0_has(origin.folder, "weight origin");
+    const bool untied = tied_ && !spec_.tie_word_embeddings;
+    initialise_weights(layout_, spec_, *store_, options_.seed, !random, untied, staging());
+    if (!random) {
+      std::unique_ptr<WeightSource> source;
+      on_all_ranks(comm_, "open the weights", [&] {
+        if (comm_.rank() != 0) return;
+        ModelSpec as_stored = spec_;
+        as_stored.tie_word_embeddings = tied_;
+        source = open_merged(origin.folder, as_stored, spec_, origin.merged);
+      });
+      stream_in_weights(comm_, layout_, *store_, source.get(), false, staging());
     }
+    store_->weights_changed();
+    if (lora) start_adapter(origin);
+  }
+
+  /// Splits the base weights where the adapter starts from them, then makes or reads the adapter.
+  void start_adapter(const WeightOrigin& origin) {
+    const AdapterConfig& config = options_.tuning.adapter;
+    if (config.starts_from_pissa()) {
+      start_from_pissa(comm_, layout_, config, *store_, options_.seed);
+      store_->weights_changed();
+    }
+    if (config.use_dora) {
+      start_magnitudes(layout_, *store_);
+      store_->weights_changed();
+    }
+    if (!rank0_has(origin.adapter, "adapter origin")) return;
+    std::unique_ptr<AdapterFolder> source;
+    on_all_ranks(comm_, "open the adapter", [&] {
+      if (comm_.rank() == 0) source = std::make_unique<AdapterFolder>(AdapterFolder::open(origin.adapter));
+    });
+    stream_in_weights(comm_, layout_, *store_, source.get(), true, staging());
     store_->weights_changed();
   }
 
@@ -125,12 +159,19 @@ class EngineImpl final : public Engine {
   }
 
   void export_weights(const std::filesystem::path& folder, DType dtype) override {
-    stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
+    if (options_.tuning.kind == TuningKind::lora) {
+      stream_out_adapter(comm_, layout_, *store_, folder, options_.tuning.adapter, staging());
+    } else {
+      stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
+    }
   }
 
   void for_each_slice(const std::function<void(std::int32_t, std::int64_t, std::int64_t, const float*, const float*)>&
                           f) const override {
-    for (const auto& slice : store_->owned()) f(slice.tensor, slice.begin, slice.count, slice.master, slice.gradient);
+    for (const auto& slice : store_->owned()) {
+      if (slice.master == nullptr) continue;  // frozen
+      f(slice.tensor, slice.begin, slice.count, slice.master, slice.gradient);
+    }
   }
 
   [[nodiscard]] const ModelSpec& spec() const noexcept override { return spec_; }
@@ -150,10 +191,10 @@ class EngineImpl final : public Engine {
   }
 
   /// Other ranks are given no folder: rank 0's decides. Collective.
-  bool rank0_has_folder(const WeightOrigin& origin) {
-    std::int32_t from_folder = origin.folder.empty() ? 0 : 1;
-    comm_.broadcast(View(&from_folder, 1, DType::i32), 0, Stream{}, "weight origin");
-    return from_folder != 0;
+  bool rank0_has(const std::filesystem::path& folder, const char* what) {
+    std::int32_t given = folder.empty() ? 0 : 1;
+    comm_.broadcast(View(&given, 1, DType::i32), 0, Stream{}, what);
+    return given != 0;
   }
 
   [[nodiscard]] std::span<float> staging() const {
@@ -185,6 +226,7 @@ class EngineImpl final : public Engine {
   }
 
   Communicator& comm_;
+  bool tied_;  ///< the model as it is stored
   ModelSpec spec_;
   ModelLayout layout_;
   EngineOptions options_;

@@ -22,9 +22,11 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                           .gradient_checkpointing = options.gradient_checkpointing,
                           .max_tokens = token_class(options.max_tokens),
                           .max_position = options.max_position > 0 ? options.max_position : options.max_tokens,
-                          .threads = options.threads};
+                          .threads = options.threads,
+                          .seed = options.seed,
+                          .neftune_noise_alpha = options.neftune_noise_alpha};
   plan.zero = plan_zero(plan.memory, layout, plan.zero_options, ranks);
-  plan.decoder = plan_decoder(plan.memory, spec, plan.decoder_options);
+  plan.decoder = plan_decoder(plan.memory, spec, layout, plan.decoder_options);
   plan.staging = plan.memory.add("staging/weights", staging_count, DType::f32, phase_load | phase_save);
   plan.matrix_probe = plan.memory.add("staging/matrix_probe", matrix_peak_bytes(options.dtype), DType::u8, phase_load);
   plan.client = plan.memory.add("data/micro_batches", options.client_bytes, DType::u8);
@@ -35,7 +37,8 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
 }
 
 MemoryPlan Engine::plan(const ModelSpec& spec, const EngineOptions& options, int ranks) {
-  return make_engine_plan(spec, make_layout(spec), options, ranks).memory;
+  const ModelSpec tuned = tuned_spec(spec, options.tuning);
+  return make_engine_plan(tuned, make_tuned_layout(tuned, options.tuning), options, ranks).memory;
 }
 
 }  // namespace dstrain

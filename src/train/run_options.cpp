@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "train/tuning_setup.hpp"
 
 namespace dstrain {
 
@@ -46,6 +47,8 @@ EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int 
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;
   options.threads = config.threads.value_or(threads);
   options.seed = static_cast<std::uint64_t>(config.seed);
+  options.neftune_noise_alpha = config.neftune_noise_alpha.value_or(0.0);
+  options.lr_factor = lr_factors(config);
   options.adam_beta1 = config.adam_beta1;
   options.adam_beta2 = config.adam_beta2;
   options.adam_epsilon = config.adam_epsilon;
@@ -58,9 +61,6 @@ void check_run(const RunConfig& config, int ranks) {
   std::vector<std::string> problems;
   if (config.device == "cuda")
     problems.emplace_back("device: cuda: this dstrain was built without CUDA; use device: cpu or auto");
-  if (config.finetuning_type != "full") {
-    problems.push_back(fmt::format("finetuning_type: {} is not supported yet; use full", config.finetuning_type));
-  }
   if (virtual_ranks(config, ranks) < 1) problems.emplace_back("virtual_ranks must be at least 1");
   if (problems.empty()) return;
   std::string all = problems[0];

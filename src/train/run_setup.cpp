@@ -99,6 +99,7 @@ RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) 
     return setup.spec.config_json;
   });
   if (comm.rank() != 0) setup.spec = parse_model_spec(spec_text, "config.json");
+  setup.tuning = setup_tuning(comm, config, setup.spec);
   setup.feeder = std::make_unique<Feeder>(comm, setup.row_source.get(), feeder_options(config, comm.size()));
   return setup;
 }

@@ -16,12 +16,14 @@
 #include "data/tokenizer.hpp"
 #include "io/hf_folder/hf_folder.hpp"
 #include "model/model_spec.hpp"
+#include "train/tuning_setup.hpp"
 
 namespace dstrain {
 
 /// Model and data of a run. Files are only known on rank 0.
 struct RunSetup {
   ModelSpec spec;                         ///< all ranks
+  TuningSetup tuning;                     ///< all ranks
   std::unique_ptr<Feeder> feeder;         ///< all ranks
   std::filesystem::path model_folder;     ///< rank 0: where weights and tokenizer are; empty for a preset
   bool has_weights = false;               ///< rank 0

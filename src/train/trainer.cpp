@@ -15,6 +15,7 @@
 #include "dstrain/engine.hpp"
 #include "io/files/file.hpp"
 #include "io/hf_folder/hf_folder.hpp"
+#include "train/adapter_files.hpp"
 #include "train/machine.hpp"
 #include "train/output_folder.hpp"
 #include "train/progress.hpp"
@@ -91,6 +92,8 @@ class Trainer {
   void finish();
 
   [[nodiscard]] bool is_root() const noexcept { return comm_.rank() == 0; }
+  [[nodiscard]] bool lora() const noexcept { return options_.tuning.kind == TuningKind::lora; }
+  void convert_pissa() const;
 
   const TrainContext& context_;
   Communicator& comm_;
@@ -127,6 +130,7 @@ void Trainer::prepare() {
   const int ranks = comm_.size();
   total_steps_ = setup_.feeder->plan().total_steps();
   options_ = engine_options(config_, *setup_.feeder, ranks, context_.topology.default_threads);
+  options_.tuning = setup_.tuning.tuning;
   schedule_.emplace(config_.lr_scheduler_type, resolve_warmup(config_.warmup_steps, config_.warmup_ratio, total_steps_),
                     total_steps_);
   logging_steps_ = resolve_interval(config_.logging_steps, total_steps_);
@@ -145,7 +149,13 @@ void Trainer::prepare() {
 
   WeightOrigin origin;
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
+  if (is_root()) {
+    origin.merged = setup_.tuning.merged;
+    origin.adapter = setup_.tuning.adapter;
+  }
   engine_ = Engine::initialize(comm_, setup_.spec, options_, origin);
+  if (lora() && config_.pissa_convert && checkpoint.empty())
+    engine_->export_weights(std::filesystem::path(config_.output_dir) / "pissa_init", DType::f32);
   setup_.feeder->bind(View(engine_->client_memory(), setup_.feeder->storage_count(), DType::i32));
   matrix_peak_ = engine_->matrix_peak();
   comm_.all_reduce(View(&matrix_peak_, 1, DType::f64), ReduceOp::sum, Stream{}, "matrix peak");
@@ -161,6 +171,12 @@ void Trainer::prepare() {
   if (!checkpoint.empty()) resume(checkpoint);
   if (is_root()) report_start();
   start_ = logged_at_ = Clock::now();
+}
+
+/// LLaMA-Factory's three folders: the adapter as it began, as it is, and the difference as a plain LoRA.
+void Trainer::convert_pissa() const {
+  const std::filesystem::path folder = config_.output_dir;
+  write_difference(AdapterFolder::open(folder), AdapterFolder::open(folder / "pissa_init"), folder / "pissa_converted");
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
@@ -272,6 +288,9 @@ void Trainer::save_checkpoint() {
   state.seed = config_.data_seed.value_or(config_.seed);
   if (is_root()) state.trainer_state_json = log_->state_json(step_, epoch_);
   engine_->save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0));
+  if (lora()) {
+    engine_->export_weights(std::filesystem::path(config_.output_dir) / fmt::format("checkpoint-{}", step_), DType::f32);
+  }
   saved_step_ = step_;
 }
 
@@ -282,7 +301,12 @@ void Trainer::finish() {
   engine_->export_weights(config_.output_dir, weights);
   on_all_ranks(comm_, "write the results", [&] {
     if (!is_root()) return;
-    write_hf_folder(config_.output_dir, setup_.files, weights);
+    if (lora()) {
+      write_tokenizer_files(config_.output_dir, setup_.files);
+      if (config_.pissa_convert) convert_pissa();
+    } else {
+      write_hf_folder(config_.output_dir, setup_.files, weights);
+    }
     const double samples = config_.max_steps > 0
                                ? static_cast<double>(config_.max_steps * global_batch(config_, comm_.size()))
                                : static_cast<double>(setup_.feeder->info().rows) * config_.num_train_epochs;

@@ -18,6 +18,7 @@ ZeroMemory::ZeroMemory(std::shared_ptr<const ZeroBuffers> buffers, const Arena& 
       arena_(arena),
       rank_(rank),
       weights_(view(buffers_->weights)),
+      whole_(view(buffers_->whole)),
       master_(view(buffers_->master)),
       exp_avg_(view(buffers_->exp_avg)),
       exp_avg_sq_(view(buffers_->exp_avg_sq)),
@@ -25,13 +26,13 @@ ZeroMemory::ZeroMemory(std::shared_ptr<const ZeroBuffers> buffers, const Arena& 
 
 View ZeroMemory::full_weights(int unit, int kind) const {
   const PartPlace& part = this->unit(unit).weights[kind];
-  return weights_.slice(part.full_at, part.slices.padded);
+  return (part.whole ? whole_ : weights_).slice(part.full_at, part.slices.padded);
 }
 
 View ZeroMemory::weight_shard(int unit, int kind) const {
   const PartPlace& part = this->unit(unit).weights[kind];
-  const std::int64_t at = buffers_->scheme.sharded_weights ? part.shard_at : part.full_at + part.slices.shard * rank_;
-  return weights_.slice(at, part.slices.shard);
+  if (buffers_->scheme.sharded_weights && !part.whole) return weights_.slice(part.shard_at, part.slices.shard);
+  return full_weights(unit, kind).slice(part.slices.shard * rank_, part.slices.shard);
 }
 
 Data ZeroMemory::kept_weights(int unit, int kind) const {
@@ -41,8 +42,7 @@ Data ZeroMemory::kept_weights(int unit, int kind) const {
 
 float* ZeroMemory::master(int unit, int kind) const {
   if (!buffers_->scheme.master_copy) return kept_weights(unit, kind).as<float>();
-  const PartPlace& part = this->unit(unit).weights[kind];
-  return master_.as<float>() + (buffers_->scheme.sharded_state ? part.shard_at : part.full_at);
+  return kind == static_cast<int>(PartKind::trainable) ? moment(master_, unit) : nullptr;
 }
 
 float* ZeroMemory::moment(View row, int unit) const {
@@ -73,7 +73,7 @@ float* ZeroMemory::kept_gradient(int unit) const {
 }
 
 void ZeroMemory::zero_state(const Exec& exec) const {
-  for (const View& v : {weights_, master_, exp_avg_, exp_avg_sq_}) {
+  for (const View& v : {weights_, whole_, master_, exp_avg_, exp_avg_sq_}) {
     if (v.count > 0) ops::fill_zero(exec, {v.data, v.dtype}, v.count);
   }
 }

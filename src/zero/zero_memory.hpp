@@ -29,13 +29,14 @@ class ZeroMemory {
   [[nodiscard]] int rank() const noexcept { return rank_; }
   [[nodiscard]] int units() const noexcept { return static_cast<int>(buffers_->units.size()); }
 
-  /// The gathered part (stages 0-2).
+  /// The gathered part (stages 0-2, and parts that stay whole).
   [[nodiscard]] View full_weights(int unit, int kind) const;
   /// This rank's slice of the part, padding included: in the full row, or in the row of slices (stage 3).
   [[nodiscard]] View weight_shard(int unit, int kind) const;
   /// Weights of kept_range(): what the optimizer writes beside the masters.
   [[nodiscard]] Data kept_weights(int unit, int kind) const;
-  /// f32 masters of kept_range(); the weights themselves without master_copy.
+  /// f32 masters of kept_range(); the weights themselves without master_copy; null for frozen weights in a narrow dtype,
+  /// which have none.
   [[nodiscard]] float* master(int unit, int kind) const;
   /// Moments of kept_range() of the trainable part; null without an optimizer.
   [[nodiscard]] float* exp_avg(int unit) const { return moment(exp_avg_, unit); }
@@ -62,6 +63,7 @@ class ZeroMemory {
   const Arena& arena_;
   int rank_;
   View weights_;
+  View whole_;
   View master_;
   View exp_avg_;
   View exp_avg_sq_;

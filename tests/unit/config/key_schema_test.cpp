@@ -61,8 +61,7 @@ TEST(KeySchema, DefaultsAreOffAndOfTheirOwnType) {
 
 TEST(KeySchema, DefaultsOfChoicesAreChoices) {
   for (const auto& key : all_keys()) {
-    if (key.action != KeyClass::runs || key.name == "finetuning_type")
-      continue;  // its default is lora, which does not run
+    if (key.action != KeyClass::runs) continue;
     RunConfig config;
     EXPECT_EQ(assign(key, read_argument(default_text(key)), config), "") << key.name;
   }
