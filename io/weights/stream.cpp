@@ -223,7 +223,8 @@ void collect_weights(Communicator& comm, WeightSink* sink, std::span<const Tenso
       void* arrived = reinterpret_cast<char*>(scratch.data()) + (narrow ? 2 * piece->count : 0);
       float* values = here && !narrow ? static_cast<float*>(place_in(slice, piece->offset)) : scratch.data();
       if (!here) comm.recv(View(arrived, piece->count, slice.dtype), slice.owner, "weights: collect");
-      if (here && narrow) std::memcpy(arrived, place_in(slice, piece->offset), static_cast<std::size_t>(piece->count) * 2);
+      if (here && narrow)
+        std::memcpy(arrived, place_in(slice, piece->offset), static_cast<std::size_t>(piece->count) * 2);
       if (narrow) widen_from_upper_half(values, piece->count);
       sink->write(slice.tensor, slice.begin + piece->offset, piece->count, values);
     } else if (slice.owner == comm.rank()) {

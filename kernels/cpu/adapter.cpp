@@ -37,7 +37,8 @@ void dots_of_columns(float* out, const T* a, const T* b, const float* factor, st
                      std::int64_t lda, std::int64_t ldb, bool accumulate) {
   std::array<float, dot_columns> sum{};
   for (std::int64_t t = 0; t < rows; ++t) {
-    for (std::int64_t i = 0; i < n; ++i) sum[static_cast<std::size_t>(i)] += load(a[t * lda + i]) * load(b[t * ldb + i]);
+    for (std::int64_t i = 0; i < n; ++i)
+      sum[static_cast<std::size_t>(i)] += load(a[t * lda + i]) * load(b[t * ldb + i]);
   }
   for (std::int64_t i = 0; i < n; ++i) {
     const float value = factor[i] * sum[static_cast<std::size_t>(i)];
@@ -157,8 +158,9 @@ void add_uniform_noise(const Exec& /*exec*/, Data x, std::int64_t count, float m
     using E = std::remove_pointer_t<decltype(type)>;
     E* values = x.as<E>();
     parallel_for(count, elements_per_thread / 4, [&](std::int64_t begin, std::int64_t end) {
-      for_each_uniform(rng, static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end),
-                       [&](std::uint64_t i, float u) { values[i] = E(load(values[i]) + magnitude * (2.0F * u - 1.0F)); });
+      for_each_uniform(
+          rng, static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end),
+          [&](std::uint64_t i, float u) { values[i] = E(load(values[i]) + magnitude * (2.0F * u - 1.0F)); });
     });
   });
 }

@@ -7,8 +7,8 @@
 
 namespace dstrain {
 
-/// Which elements a dropout keeps. Element (t, n) of a [T, N] input is element (first_row + t) * N + n of `rng`, so that
-/// a mask depends on its key alone and can be made again on the way back.
+/// Which elements a dropout keeps. Element (t, n) of a [T, N] input is element (first_row + t) * N + n of `rng`, so
+/// that a mask depends on its key alone and can be made again on the way back.
 struct DropoutMask {
   Rng rng;
   float rate = 0.0F;  ///< share that is dropped, below 1; what stays is divided by 1 - rate
@@ -33,8 +33,8 @@ void column_dots(const Exec& exec, float* out_N, ConstData a, ConstData b, const
 void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::int64_t N, const DropoutMask& mask,
              bool accumulate);
 
-/// norm[o] = || W[o,:] + scale * (B A)[o,:] ||_2 with W [out,in], A [rank,in], B [out,rank] of one dtype; the row is made
-/// in f32, its squares are added in f64. Local. Liu et al., "DoRA", arXiv:2402.09353, eq. 5.
+/// norm[o] = || W[o,:] + scale * (B A)[o,:] ||_2 with W [out,in], A [rank,in], B [out,rank] of one dtype; the row is
+/// made in f32, its squares are added in f64. Local. Liu et al., "DoRA", arXiv:2402.09353, eq. 5.
 void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
                        std::int64_t out, std::int64_t in, std::int64_t rank);
 

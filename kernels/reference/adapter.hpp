@@ -65,7 +65,8 @@ void updated_row_norms(Real* norm, const Real* w, const Real* a, const Real* b, 
 template <typename Real>
 void add_uniform_noise(Real* x, std::int64_t count, float magnitude, const Rng& rng) {
   for (std::int64_t i = 0; i < count; ++i) {
-    x[i] += static_cast<Real>(magnitude) * (Real(2) * static_cast<Real>(rng.uniform(static_cast<std::uint64_t>(i))) - 1);
+    x[i] +=
+        static_cast<Real>(magnitude) * (Real(2) * static_cast<Real>(rng.uniform(static_cast<std::uint64_t>(i))) - 1);
   }
 }
 

@@ -116,7 +116,8 @@ void check_adapters(const RunConfig& c, Rules& rules) {
               c.neftune_noise_alpha.value_or(0) >= 0 && std::isfinite(c.neftune_noise_alpha.value_or(0)),
               "use 0 (none) or more");
   rules.range("export_size", c.export_size, c.export_size >= 1, "use 1 (GB) or more");
-  rules.together("loraplus_lr_ratio", lora || !c.loraplus_lr_ratio, "`loraplus_lr_ratio` is only valid for LoRA training.");
+  rules.together("loraplus_lr_ratio", lora || !c.loraplus_lr_ratio,
+                 "`loraplus_lr_ratio` is only valid for LoRA training.");
   for (const auto& [key, on] : {std::pair{"use_rslora", c.use_rslora}, std::pair{"use_dora", c.use_dora},
                                 std::pair{"pissa_init", c.pissa_init}}) {
     rules.together(key, lora || !on, fmt::format("`{}` is only valid for LoRA training.", key));

@@ -245,9 +245,8 @@ Decoder::~Decoder() = default;
 void Decoder::prepare(std::int64_t padded_tokens) {
   const Impl& m = *impl_;
   const auto& o = m.options;
-  for (const auto& list :
-       {decoder_products(m.sizes, o.dtype, padded_tokens, o.train, trains_matrices(m.layout)),
-        adapter_products(m.spec, m.layout, o.dtype, padded_tokens, o.train)}) {
+  for (const auto& list : {decoder_products(m.sizes, o.dtype, padded_tokens, o.train, trains_matrices(m.layout)),
+                           adapter_products(m.spec, m.layout, o.dtype, padded_tokens, o.train)}) {
     for (const Product& p : list) ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
   }
 }

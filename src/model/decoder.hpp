@@ -19,8 +19,8 @@ struct DecoderOptions {
   std::int64_t max_tokens = 0;         ///< largest T (a token class) that will be run
   std::int64_t max_position = 0;       ///< positions that the RoPE tables hold
   int threads = 1;
-  std::uint64_t seed = 42;            ///< of dropout and noise
-  double neftune_noise_alpha = 0.0;   ///< 0: no noise on embeddings in training
+  std::uint64_t seed = 42;           ///< of dropout and noise
+  double neftune_noise_alpha = 0.0;  ///< 0: no noise on embeddings in training
 };
 
 /// Entries of the decoder in a MemoryPlan.

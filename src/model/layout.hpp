@@ -58,7 +58,7 @@ struct ModelLayout {
   std::vector<UnitLayout> units;
   std::vector<TensorLayout> tensors;
   std::vector<AdapterLayout> adapters;  ///< those of fused matrices one behind the other
-  std::int64_t parameters = 0;  ///< sum of tensor counts, without gaps
+  std::int64_t parameters = 0;          ///< sum of tensor counts, without gaps
   [[nodiscard]] int unit_count() const noexcept { return static_cast<int>(units.size()); }
   /// Index of the tensor called `name`, or -1.
   [[nodiscard]] std::int32_t find(const std::string& name) const noexcept;

@@ -54,8 +54,8 @@ class AdapterWriter final : public WeightSink {
   std::unique_ptr<SafetensorsWriter> file_;
 };
 
-/// The difference of two adapters of one configuration as one plain LoRA of twice the rank: A' = [A; A0], B' = [B, -B0],
-/// alpha and r so that the scale stays. What a PiSSA adapter becomes for the model that it was split from.
+/// The difference of two adapters of one configuration as one plain LoRA of twice the rank: A' = [A; A0], B' = [B,
+/// -B0], alpha and r so that the scale stays. What a PiSSA adapter becomes for the model that it was split from.
 /// @throws IoError, ConfigError  the adapters do not fit together
 void write_difference(const AdapterFolder& trained, const AdapterFolder& initial, const std::filesystem::path& folder);
 

@@ -105,7 +105,9 @@ void start_magnitudes(const ModelLayout& layout, ZeroStore& store) {
   std::vector<float> norms;
   for (int unit = 0; unit < layout.unit_count(); ++unit) {
     const auto& adapters = layout.adapters;
-    const auto in_unit = [&](const AdapterLayout& a) { return a.magnitude >= 0 && tensor_of(layout, a.weight).unit == unit; };
+    const auto in_unit = [&](const AdapterLayout& a) {
+      return a.magnitude >= 0 && tensor_of(layout, a.weight).unit == unit;
+    };
     if (std::none_of(adapters.begin(), adapters.end(), in_unit)) continue;
     const UnitWeights weights = store.acquire(unit, stream);
     for (const AdapterLayout& adapter : adapters) {

@@ -112,8 +112,8 @@ void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const 
   }
 }
 
-void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const WeightSource* source,
-                       bool adapters, std::span<float> staging) {
+void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                       const WeightSource* source, bool adapters, std::span<float> staging) {
   const auto list = adapters ? tensor_list(layout, is_trained)
                              : tensor_list(layout, [](const TensorLayout& tensor) { return !is_adapter(tensor); });
   on_all_ranks(comm, "look through the weights", [&] {

@@ -26,8 +26,8 @@ void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const 
 /// @param source    looked at on rank 0 only
 /// @param adapters  false: the model's own tensors; true: what is trained beside frozen weights
 /// @throws IoError, ConfigError on all ranks
-void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, const WeightSource* source,
-                       bool adapters, std::span<float> staging);
+void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                       const WeightSource* source, bool adapters, std::span<float> staging);
 
 /// The same for the model folder `folder` (rank 0), every tensor.
 void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
@@ -47,8 +47,8 @@ struct LoadedState {
   std::map<std::string, std::string> client_state;
 };
 
-/// Writes checkpoint-<step>/ with everything that is trained (frozen weights stand where they came from). Collective. @throws IoError (exit code 1) on all ranks; earlier checkpoints stay as they
-/// were
+/// Writes checkpoint-<step>/ with everything that is trained (frozen weights stand where they came from). Collective.
+/// @throws IoError (exit code 1) on all ranks; earlier checkpoints stay as they were
 void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                 const std::filesystem::path& output_dir, std::int64_t step,
                 const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit);

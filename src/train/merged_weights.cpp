@@ -20,8 +20,8 @@ namespace {
 
 /// What one adapter does to one matrix.
 struct LowRankUpdate {
-  std::vector<float> a;  ///< [rank, in]
-  std::vector<float> b;  ///< [out, rank]
+  std::vector<float> a;          ///< [rank, in]
+  std::vector<float> b;          ///< [out, rank]
   std::vector<float> magnitude;  ///< [out], empty without DoRA
   std::int64_t rank = 0;
   float scale = 1.0F;

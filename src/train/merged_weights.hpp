@@ -12,8 +12,8 @@
 
 namespace dstrain {
 
-/// `below` with one adapter merged as PEFT's merge_and_unload: W + s B A, with DoRA m / ||W + s B A|| (W + s B A), modules
-/// saved whole in place of the model's. Computes piece by piece in f32 and holds the adapter's A and B.
+/// `below` with one adapter merged as PEFT's merge_and_unload: W + s B A, with DoRA m / ||W + s B A|| (W + s B A),
+/// modules saved whole in place of the model's. Computes piece by piece in f32 and holds the adapter's A and B.
 /// @throws IoError, ConfigError  the adapter does not fit the model
 std::unique_ptr<WeightSource> merge_adapter(std::unique_ptr<WeightSource> below, AdapterFolder adapter);
 

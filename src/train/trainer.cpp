@@ -289,7 +289,8 @@ void Trainer::save_checkpoint() {
   if (is_root()) state.trainer_state_json = log_->state_json(step_, epoch_);
   engine_->save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0));
   if (lora()) {
-    engine_->export_weights(std::filesystem::path(config_.output_dir) / fmt::format("checkpoint-{}", step_), DType::f32);
+    engine_->export_weights(std::filesystem::path(config_.output_dir) / fmt::format("checkpoint-{}", step_),
+                            DType::f32);
   }
   saved_step_ = step_;
 }

@@ -11,7 +11,9 @@ namespace dstrain {
 namespace {
 
 /// No module is called like this, so it can only be an expression.
-bool looks_like_an_expression(const std::string& name) { return name.find_first_of("*()[]|\\^$+?") != std::string::npos; }
+bool looks_like_an_expression(const std::string& name) {
+  return name.find_first_of("*()[]|\\^$+?") != std::string::npos;
+}
 
 AdapterConfig new_adapter(const RunConfig& c, const ModelSpec& spec) {
   const ModelLayout layout = make_layout(spec);
@@ -76,8 +78,7 @@ TuningSetup open_tuning(const RunConfig& c, const ModelSpec& spec) {
     setup.adapter = setup.merged.back();
     setup.merged.pop_back();
   }
-  setup.tuning.adapter =
-      setup.adapter.empty() ? new_adapter(c, spec) : AdapterFolder::open(setup.adapter).config();
+  setup.tuning.adapter = setup.adapter.empty() ? new_adapter(c, spec) : AdapterFolder::open(setup.adapter).config();
   setup.tuning.adapter.base_model_name_or_path = c.model_name_or_path;
   warn_about_unmatched(spec, setup.tuning);
   return setup;

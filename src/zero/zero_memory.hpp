@@ -35,8 +35,8 @@ class ZeroMemory {
   [[nodiscard]] View weight_shard(int unit, int kind) const;
   /// Weights of kept_range(): what the optimizer writes beside the masters.
   [[nodiscard]] Data kept_weights(int unit, int kind) const;
-  /// f32 masters of kept_range(); the weights themselves without master_copy; null for frozen weights in a narrow dtype,
-  /// which have none.
+  /// f32 masters of kept_range(); the weights themselves without master_copy; null for frozen weights in a narrow
+  /// dtype, which have none.
   [[nodiscard]] float* master(int unit, int kind) const;
   /// Moments of kept_range() of the trainable part; null without an optimizer.
   [[nodiscard]] float* exp_avg(int unit) const { return moment(exp_avg_, unit); }

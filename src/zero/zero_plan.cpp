@@ -58,8 +58,8 @@ void place_units(ZeroBuffers& z, const ModelLayout& layout) {
       weights.part = layout.units[u].parts[kind];
       if (weights.part.count == 0) continue;
       weights.slices = partition(weights.part, z.ranks);
-      weights.whole = z.scheme.sharded_weights && kind == static_cast<int>(PartKind::trainable) &&
-                      stays_whole(layout.units[u]);
+      weights.whole =
+          z.scheme.sharded_weights && kind == static_cast<int>(PartKind::trainable) && stays_whole(layout.units[u]);
       if (weights.whole) {
         weights.full_at = z.rows.weights_whole;
         z.rows.weights_whole += weights.slices.padded;

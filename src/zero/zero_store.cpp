@@ -132,8 +132,7 @@ class ShardedStore final : public ZeroStore {
     forget_gathered();
     if (buffers_->scheme.master_copy) {
       for (const OwnedSlice& slice : owned_) {
-        if (slice.master != nullptr)
-          ops::convert(exec_, slice.weights, Data{slice.master, DType::f32}, slice.count);
+        if (slice.master != nullptr) ops::convert(exec_, slice.weights, Data{slice.master, DType::f32}, slice.count);
       }
     }
     ++version_;

@@ -92,21 +92,19 @@ class Fields {
 
 bool is_set(const Fields& fields, const char* key) {
   const Json* value = fields.find(key);
-  return value != nullptr && !(value->is_boolean() && !value->get<bool>()) && !(value->is_structured() && value->empty());
+  return value != nullptr && !(value->is_boolean() && !value->get<bool>()) &&
+         !(value->is_structured() && value->empty());
 }
 
 void refuse_what_is_missing(const Fields& fields) {
   const Json* bias = fields.find("bias");
   fields.refuse("bias", bias != nullptr && *bias != "none", "training biases beside the adapter");
-  for (const auto& [key, what] : {std::pair{"lora_bias", "a bias in the adapter"},
-                                  std::pair{"layer_replication", "replicating layers"},
-                                  std::pair{"trainable_token_indices", "training single token rows"},
-                                  std::pair{"target_parameters", "adapting bare parameters"},
-                                  std::pair{"use_qalora", "QALoRA"},
-                                  std::pair{"alora_invocation_tokens", "activated LoRA"},
-                                  std::pair{"corda_config", "CorDA"},
-                                  std::pair{"eva_config", "EVA"},
-                                  std::pair{"loftq_config", "LoftQ"}}) {
+  for (const auto& [key, what] :
+       {std::pair{"lora_bias", "a bias in the adapter"}, std::pair{"layer_replication", "replicating layers"},
+        std::pair{"trainable_token_indices", "training single token rows"},
+        std::pair{"target_parameters", "adapting bare parameters"}, std::pair{"use_qalora", "QALoRA"},
+        std::pair{"alora_invocation_tokens", "activated LoRA"}, std::pair{"corda_config", "CorDA"},
+        std::pair{"eva_config", "EVA"}, std::pair{"loftq_config", "LoftQ"}}) {
     fields.refuse(key, is_set(fields, key), what);
   }
 }
@@ -225,8 +223,7 @@ std::string adapter_config_json(const AdapterConfig& c) {
   const Json object = {
       {"alpha_pattern", alphas},
       {"auto_mapping", nullptr},
-      {"base_model_name_or_path",
-       c.base_model_name_or_path.empty() ? Json(nullptr) : Json(c.base_model_name_or_path)},
+      {"base_model_name_or_path", c.base_model_name_or_path.empty() ? Json(nullptr) : Json(c.base_model_name_or_path)},
       {"bias", "none"},
       {"corda_config", nullptr},
       {"eva_config", nullptr},

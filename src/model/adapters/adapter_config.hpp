@@ -22,8 +22,8 @@ struct AdapterConfig {
   std::vector<std::string> target_modules;  ///< paths or their last parts; with target_is_regex the one expression
   std::vector<std::string> exclude_modules;
   bool exclude_is_regex = false;
-  std::vector<std::string> modules_to_save;         ///< whole copies that are trained
-  std::vector<std::int64_t> layers_to_transform;    ///< empty: all
+  std::vector<std::string> modules_to_save;       ///< whole copies that are trained
+  std::vector<std::int64_t> layers_to_transform;  ///< empty: all
   std::vector<std::string> layers_pattern;
   std::map<std::string, std::int64_t> rank_pattern;  ///< module path expression -> r
   std::map<std::string, double> alpha_pattern;

@@ -81,7 +81,8 @@ FrozenChoice::FrozenChoice(const ModelSpec& spec, const ModelLayout& layout, con
   }
   const auto trained = [&](const TensorLayout& tensor) { return trains(tensor.name); };
   if (std::none_of(layout.tensors.begin(), layout.tensors.end(), trained)) {
-    throw ConfigError("freeze_trainable_layers: 0 trains nothing", {}, "give a number of layers or freeze_extra_modules");
+    throw ConfigError("freeze_trainable_layers: 0 trains nothing", {},
+                      "give a number of layers or freeze_extra_modules");
   }
 }
 
@@ -92,9 +93,9 @@ bool FrozenChoice::trains(const std::string& tensor_name) const {
 
 std::vector<std::int64_t> expanded_blocks(std::int64_t blocks, std::int64_t trainable_layers) {
   if (trainable_layers < 1 || blocks % trainable_layers != 0) {
-    throw ConfigError(fmt::format("`num_layers` {} should be divisible by `num_layer_trainable` {}.", blocks,
-                                  trainable_layers),
-                      "freeze_trainable_layers");
+    throw ConfigError(
+        fmt::format("`num_layers` {} should be divisible by `num_layer_trainable` {}.", blocks, trainable_layers),
+        "freeze_trainable_layers");
   }
   const std::int64_t stride = blocks / trainable_layers;
   std::vector<std::int64_t> chosen;

@@ -111,9 +111,7 @@ bool LinearLora::drops(const AdapterPass& pass) const noexcept {
   return pass.training && sites_.front().dropout > 0.0F;
 }
 
-bool LinearLora::side_by_side(const AdapterPass& pass) const noexcept {
-  return adjacent_ && !drops(pass);
-}
+bool LinearLora::side_by_side(const AdapterPass& pass) const noexcept { return adjacent_ && !drops(pass); }
 
 /// x, or dropout(x) in the pass's buffer.
 ConstData LinearLora::input_of(const Exec& exec, const LoraSite& s, ConstData x, LoraRows rows,

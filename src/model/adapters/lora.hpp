@@ -41,12 +41,12 @@ struct AdapterPass {
   Data input;         ///< dropout(x) of one adapter
   Data update;        ///< a product on its way to y or dx; as wide as f32, used in the dtype of what it is added to
   Data scaled;        ///< DoRA: dy times the factors
-  float* factors = nullptr;        ///< DoRA: magnitude / norm of each column of each adapter
-  float* shifted = nullptr;        ///< DoRA: factors - 1
-  float* inverse_norms = nullptr;  ///< DoRA: 1 / norm
+  float* factors = nullptr;             ///< DoRA: magnitude / norm of each column of each adapter
+  float* shifted = nullptr;             ///< DoRA: factors - 1
+  float* inverse_norms = nullptr;       ///< DoRA: 1 / norm
   std::vector<std::uint64_t> versions;  ///< DoRA: of the weights that the factors were made from, by adapter
-  bool active = true;     ///< false: the base model alone (a reference model)
-  bool training = false;  ///< dropout is on
+  bool active = true;                   ///< false: the base model alone (a reference model)
+  bool training = false;                ///< dropout is on
   std::uint64_t seed = 0;
   std::uint32_t sample = 0;  ///< number of the slot in the run
 };
@@ -63,8 +63,8 @@ struct LoraSite {
   std::int64_t rank_at = 0;  ///< its first column of R
   float scale = 1.0F;
   float dropout = 0.0F;
-  std::uint32_t number = 0;      ///< in the model: key of its dropout
-  std::int64_t column_at = 0;    ///< DoRA: its first factor
+  std::uint32_t number = 0;    ///< in the model: key of its dropout
+  std::int64_t column_at = 0;  ///< DoRA: its first factor
 };
 
 /// Rows of one call: `first_row` counts from the start of the micro-batch (keys of dropout).

@@ -81,7 +81,7 @@ void check_pattern(const std::string& pattern, const std::string& where) {
 bool is_saved_whole(const AdapterConfig& config, const std::string& module) {
   return std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(), [&](const std::string& name) {
     for (std::string path = module; !path.empty(); path = path.find('.') == std::string::npos ? "" : module_of(path)) {
-      if (is_or_ends_in(path, name)) return true;
+      if (!name.empty() && path.ends_with(name)) return true;
     }
     return false;
   });

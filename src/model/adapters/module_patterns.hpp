@@ -24,10 +24,11 @@ bool matches_tail(const std::string& pattern, const std::string& module);
 /// @throws ConfigError  not a regular expression, or longer than any real one
 void check_pattern(const std::string& pattern, const std::string& where);
 
-/// PEFT's check_target_module_exists: target_modules, exclude_modules, layers_to_transform. Modules that are saved whole
-/// get no adapter.
+/// PEFT's check_target_module_exists: target_modules, exclude_modules, layers_to_transform. Modules that are saved
+/// whole get no adapter.
 bool is_target(const AdapterConfig& config, const std::string& module);
-/// The module, or one that holds it, is in modules_to_save.
+/// The path of the module, or of one that holds it, ends in a name of modules_to_save. As in PEFT no dot is asked for
+/// there: "norm" means input_layernorm too.
 bool is_saved_whole(const AdapterConfig& config, const std::string& module);
 
 }  // namespace dstrain

@@ -26,8 +26,7 @@ struct Basis {
   std::int64_t k = 0;
   std::vector<double> at;
 
-  Basis(std::int64_t n, std::int64_t columns)
-      : rows(n), k(columns), at(static_cast<std::size_t>(n * columns), 0.0) {}
+  Basis(std::int64_t n, std::int64_t columns) : rows(n), k(columns), at(static_cast<std::size_t>(n * columns), 0.0) {}
   double* row(std::int64_t i) { return at.data() + i * k; }
   [[nodiscard]] const double* row(std::int64_t i) const { return at.data() + i * k; }
 };

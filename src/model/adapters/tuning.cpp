@@ -14,8 +14,8 @@ namespace {
 
 /// The weight of a linear layer: a matrix that is no look-up table.
 bool is_linear(const TensorLayout& tensor) {
-  return tensor.shape.size() == 2 && tensor.name.ends_with(".weight") && !is_or_ends_in(module_of(tensor.name), "wte") &&
-         tensor.name.find("embed") == std::string::npos;
+  return tensor.shape.size() == 2 && tensor.name.ends_with(".weight") &&
+         !is_or_ends_in(module_of(tensor.name), "wte") && tensor.name.find("embed") == std::string::npos;
 }
 
 /// Puts every tensor into the part that `trainable` chooses, in the order they had. What was fused stays so.
@@ -47,7 +47,8 @@ void append_adapters(ModelLayout& layout, const AdapterConfig& config) {
     const TensorLayout& tensor = layout.tensors[static_cast<std::size_t>(i)];
     if (is_linear(tensor) && is_target(config, module_of(tensor.name))) weights.push_back(i);
   }
-  const auto append = [&](const TensorLayout weight, const char* suffix, std::vector<std::int64_t> shape, bool adjacent) {
+  const auto append = [&](const TensorLayout weight, const char* suffix, std::vector<std::int64_t> shape,
+                          bool adjacent) {
     append_tensor(layout, weight.unit, module_of(weight.name) + suffix, std::move(shape), adjacent);
     return static_cast<std::int32_t>(layout.tensors.size()) - 1;
   };

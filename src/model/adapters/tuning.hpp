@@ -18,7 +18,7 @@ enum class TuningKind : std::uint8_t { full, freeze, lora };
 struct FreezeOptions {
   std::int64_t freeze_trainable_layers = 2;  ///< above 0: the last n blocks, below: the first n
   std::vector<std::string> freeze_trainable_modules = {"all"};
-  std::vector<std::string> freeze_extra_modules;
+  std::vector<std::string> freeze_extra_modules = {};
   bool use_llama_pro = false;  ///< the last block of every num_hidden_layers / freeze_trainable_layers
 };
 
@@ -33,8 +33,8 @@ struct Tuning {
 ModelSpec tuned_spec(ModelSpec spec, const Tuning& tuning);
 
 /// Units, tensors and adapters of tuned_spec(): base tensors under their indices and names of the plain layout, each in
-/// its unit's trainable or frozen part, then A, B (and with DoRA the magnitude) of each adapted matrix, trainable, in its
-/// unit. Local, pure; warns about nothing.
+/// its unit's trainable or frozen part, then A, B (and with DoRA the magnitude) of each adapted matrix, trainable, in
+/// its unit. Local, pure; warns about nothing.
 /// @throws ConfigError  nothing is trained, a name fits no module, or a module cannot be trained alone
 ModelLayout make_tuned_layout(const ModelSpec& tuned, const Tuning& tuning);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Adapter training and freezing against PEFT (tests/oracle/make_adapters.py): losses, norms and merged weights, for every
-/// ZeRO stage, on any number of ranks.
+/// Adapter training and freezing against PEFT (tests/oracle/make_adapters.py): losses, norms and merged weights, for
+/// every ZeRO stage, on any number of ranks.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -165,8 +165,8 @@ TEST_P(TuningOracle, MeetsEveryStepOfPeft) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* name : {"lora", "lora-qv", "rslora", "dora", "loraplus", "additional", "lm-head", "patterns", "pissa",
-                           "pissa-dora", "freeze", "freeze-mlp"}) {
+  for (const char* name : {"lora", "lora-qv", "rslora", "dora", "loraplus", "additional", "lm-head", "patterns",
+                           "pissa", "pissa-dora", "freeze", "freeze-mlp"}) {
     for (const int stage : {0, 2, 3}) all.push_back({name, stage});
   }
   for (const char* name : {"lora", "dora", "freeze-mlp"}) {
