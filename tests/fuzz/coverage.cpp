@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// GCC's coverage calls for LLVM's libFuzzer: GCC calls __sanitizer_cov_trace_pc at every edge, the runtime reads counters.
-/// Comparisons (__sanitizer_cov_trace_cmp*) need no help: both sides call them the same.
+/// GCC's coverage calls for LLVM's libFuzzer: GCC calls __sanitizer_cov_trace_pc at every edge, the runtime reads
+/// counters. Comparisons (__sanitizer_cov_trace_cmp*) need no help: both sides call them the same.
 #include <array>
 #include <cstdint>
 

@@ -197,6 +197,8 @@ void fill_from_model(const SentencePieceTokens& tokens, TokenizerSettings& setti
   }
   fill(settings.bos_token, tokens.bos);
   fill(settings.pad_token, tokens.pad);
+  // Without a class around it the model is the bare library: to it "<s>" in a text is text.
+  if (!settings.has_config) return;
   for (const auto& token : {settings.bos_token, settings.eos_token, settings.unk_token}) {
     if (token) add_once(settings.added, {.content = *token, .special = true});
   }

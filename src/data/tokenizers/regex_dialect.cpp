@@ -16,6 +16,9 @@ namespace {
 constexpr std::string_view space_items =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr std::string_view word_items = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+// What \w outside brackets and \b hold besides: Oniguruma asks Latin-1's table below U+0100, where these are digits.
+constexpr std::string_view latin_word_items = R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
+constexpr std::string_view posix_punctuation = R"(\p{P}\p{S})";
 constexpr std::string_view hex_items = "0-9a-fA-F";
 constexpr int max_depth = 250;
 
@@ -71,7 +74,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 51> properti
     {"xdigit", hex_items},
     {"blank", R"(\p{Zs}\x{9})"},
     {"cntrl", R"(\p{Cc})"},
-    {"punct", R"(\p{P}$+<=>^`|~)"},
+    {"punct", R"(\p{P})"},
 }};
 
 /// One character class while it is read: what it holds, as items for brackets and as whole expressions.
@@ -246,13 +249,17 @@ class Translator {
   }
 
   std::string escape_outside() {
-    if (const auto found = class_escape()) return fmt::format("[{}{}]", found->negated ? "^" : "", found->items);
+    if (const auto found = class_escape()) {
+      return fmt::format("[{}{}{}]", found->negated ? "^" : "", found->items,
+                         found->items == word_items ? latin_word_items : "");
+    }
     const char c = in_[at_ + 1];
     if (c == 'b' || c == 'B') {
       at_ += 2;
       constexpr const char* boundary = "(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))";
       constexpr const char* no_boundary = "(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))";
-      return fmt::format(fmt::runtime(c == 'b' ? boundary : no_boundary), word_items);
+      return fmt::format(fmt::runtime(c == 'b' ? boundary : no_boundary),
+                         fmt::format("{}{}", word_items, latin_word_items));
     }
     return plain_escape();
   }
@@ -357,7 +364,7 @@ class Translator {
     for (const auto& [known, items] : properties) {
       if (name != known) continue;
       at_ = end + 2;
-      return add_escape(into, {std::string(items), negated});
+      return add_escape(into, {std::string(name == "punct" ? posix_punctuation : items), negated});
     }
     into.items += in_.substr(at_, end + 2 - at_);
     at_ = end + 2;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Normalizers, pre-tokenizers, decoders and post-processors of a tokenizer.json.
+#include <algorithm>
 #include <utility>
 
 #include "core/error.hpp"
@@ -206,19 +207,41 @@ void append_special(const element& step, const std::string& name, std::vector<st
   }
 }
 
-/// What one step puts around a single text.
-void read_template(const element& step, std::vector<std::int32_t>& before, std::vector<std::int32_t>& behind) {
-  const auto single = json_read::array_member(step, "single", file_name);
-  if (!single) throw ConfigError("post_processor: TemplateProcessing without \"single\"", file_name);
-  bool seen = false;
-  for (const auto item : *single) {
-    if (json_read::member(item, "Sequence")) {
-      if (seen) unsupported("post_processor", "TemplateProcessing that repeats the text");
-      seen = true;
+/// One encoding on its way through the post-processors: the text, or special tokens alone, with what was put around it.
+struct Encoded {
+  std::vector<std::int32_t> before;
+  bool is_text = false;
+  std::vector<std::int32_t> behind;
+};
+
+/// A template takes "single" for one encoding and "pair" for two; what it makes is one encoding per item.
+std::vector<Encoded> apply_template(const element& step, const std::vector<Encoded>& encodings) {
+  if (encodings.size() > 2) unsupported("post_processor", "TemplateProcessing behind another that makes three parts");
+  const char* key = encodings.size() == 1 ? "single" : "pair";
+  const auto items = json_read::array_member(step, key, file_name);
+  if (!items) throw ConfigError(fmt::format("post_processor: TemplateProcessing without \"{}\"", key), file_name);
+  std::vector<Encoded> out;
+  for (const auto item : *items) {
+    if (const auto sequence = json_read::member(item, "Sequence")) {
+      const std::size_t index = text(*sequence, "id") == "B" ? 1 : 0;
+      if (index >= encodings.size()) throw ConfigError("post_processor: \"single\" names the second text", file_name);
+      out.push_back(encodings[index]);
     } else if (const auto special = json_read::member(item, "SpecialToken")) {
-      append_special(step, text(*special, "id"), seen ? behind : before);
+      append_special(step, text(*special, "id"), out.emplace_back().before);
     }
   }
+  if (std::count_if(out.begin(), out.end(), [](const Encoded& e) { return e.is_text; }) != 1) {
+    unsupported("post_processor", "TemplateProcessing that does not have the text once");
+  }
+  return out;
+}
+
+/// [CLS] in front of the first, [SEP] behind each.
+void apply_bert(const element& step, std::vector<Encoded>& encodings) {
+  const std::int32_t cls = id_of_pair(step, "cls");
+  const std::int32_t sep = id_of_pair(step, "sep");
+  encodings.front().before.insert(encodings.front().before.begin(), cls);
+  for (auto& encoding : encodings) encoding.behind.push_back(sep);
 }
 
 }  // namespace
@@ -253,22 +276,26 @@ std::vector<pipeline::Decoder> read_decoders(const element& root) {
 void read_post_processor(const element& root, TokenizerJson& out) {
   const auto value = json_read::member(root, "post_processor");
   if (!value) return;
+  std::vector<Encoded> encodings(1);
+  encodings.front().is_text = true;
   for_each_component(*value, "post_processor", "processors", [&](const element& step) {
     const std::string type = type_of(step, "post_processor");
-    std::vector<std::int32_t> before;
-    std::vector<std::int32_t> behind;
     if (type == "TemplateProcessing") {
-      read_template(step, before, behind);
+      encodings = apply_template(step, encodings);
     } else if (type == "BertProcessing" || type == "RobertaProcessing") {
-      before.push_back(id_of_pair(step, "cls"));
-      behind.push_back(id_of_pair(step, "sep"));
+      apply_bert(step, encodings);
     } else if (type != "ByteLevel") {  // ByteLevel moves offsets only
       unsupported("post_processor", type);
     }
-    // A later step works on what the earlier ones made.
-    out.prefix_ids.insert(out.prefix_ids.begin(), before.begin(), before.end());
-    out.suffix_ids.insert(out.suffix_ids.end(), behind.begin(), behind.end());
   });
+  bool behind_text = false;
+  for (const auto& encoding : encodings) {
+    auto& before = behind_text ? out.suffix_ids : out.prefix_ids;
+    before.insert(before.end(), encoding.before.begin(), encoding.before.end());
+    behind_text = behind_text || encoding.is_text;
+    auto& behind = behind_text ? out.suffix_ids : out.prefix_ids;
+    behind.insert(behind.end(), encoding.behind.begin(), encoding.behind.end());
+  }
 }
 
 }  // namespace dstrain::tokenizer_json
