@@ -27,6 +27,6 @@ DSTRAIN_FLATTEN void token(void* x_void, const float* cos, const float* sin, std
 
 }  // namespace
 
-const RopeFunctions rope = {{token<float>, token<std::uint16_t>}};
+const RopeFunctions rope = {{token<float>, token<std::uint16_t>, token<Half>}};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA
