@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "config/deepspeed_options.hpp"
+
 namespace dstrain {
 
 /// Names are LLaMA-Factory's / transformers' keys letter for letter; dstrain's own stand at the end of each group.
@@ -80,6 +82,11 @@ struct RunConfig {
   std::vector<std::string> report_to;
   std::string optim = "adamw_torch";
   std::optional<std::string> deepspeed;  ///< the file that was read; its values stand in the other members
+
+  // sections of DeepSpeed's file without a trainer key
+  std::optional<DeepSpeedScheduler> deepspeed_scheduler;  ///< instead of lr_scheduler_type
+  std::optional<DeepSpeedOptimizer> deepspeed_optimizer;  ///< details of `optim`, which names the same optimizer
+  std::optional<Fp16Options> deepspeed_fp16;  ///< with fp16: DeepSpeed's loss scale; none: torch's GradScaler
 
   // dstrain's own
   int zero_stage = 0;
