@@ -38,7 +38,9 @@ struct RunConfig {
   std::optional<int> preprocessing_num_workers;
   std::optional<std::string> default_system;
   bool disable_shuffling = false;
-  double val_size = 0.0;               ///< noted/refused until evaluation exists
+  double val_size = 0.0;  ///< above 1: rows; below 1: share of the rows
+  std::vector<std::string> eval_dataset;
+  bool eval_on_each_dataset = false;
   std::int64_t synthetic_rows = 4096;  ///< rows of `dataset: synthetic`
 
   // training
@@ -46,6 +48,7 @@ struct RunConfig {
   std::string output_dir;
   bool overwrite_output_dir = false;
   int per_device_train_batch_size = 8;
+  int per_device_eval_batch_size = 8;
   int gradient_accumulation_steps = 1;
   double learning_rate = 5e-5;
   double weight_decay = 0.0;
