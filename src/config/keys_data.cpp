@@ -40,10 +40,10 @@ std::vector<KeySpec> data() {
       refused("ignore_pad_token_for_loss", boolean, "true", "Padding does not count in the loss",
               "rows are packed without padding, so none could count"),
       runs("eval_on_each_dataset", &C::eval_on_each_dataset, "One result for each of eval_dataset"),
-      refused("tool_format", text, "null", "Format of tool calls instead of the template's", "not supported yet"),
-      refused("enable_thinking", boolean, "true", "Templates that write their thoughts",
-              "not supported yet; leave it at true")
-          .off("null"),
+      runs("tool_format", &C::tool_format, "Format of tools and function calls instead of the template's"),
+      runs("enable_thinking", &C::enable_thinking,
+           "Templates that think: an answer without thoughts gets empty ones, which count in the loss (true) or not "
+           "(false, null); false: thoughts are cut out of the answers"),
       refused("tokenized_path", text, "null", "Folder of processed data",
               "Arrow folders are not read or written; give the dataset itself"),
       noted("data_shared_file_system", boolean, "false", "Who processes the data",
