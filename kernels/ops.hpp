@@ -3,6 +3,7 @@
 /// kernels/reference.
 #pragma once
 
+#include "kernels/ops/argmax.hpp"
 #include "kernels/ops/attention.hpp"
 #include "kernels/ops/common.hpp"
 #include "kernels/ops/cross_entropy.hpp"
