@@ -33,6 +33,7 @@ void check_sizes(const RunConfig& c, Rules& rules) {
     rules.range(key, value, value >= 1, "use 1 or more");
   };
   at_least_1("per_device_train_batch_size", c.per_device_train_batch_size);
+  at_least_1("per_device_eval_batch_size", c.per_device_eval_batch_size);
   at_least_1("gradient_accumulation_steps", c.gradient_accumulation_steps);
   at_least_1("cutoff_len", c.cutoff_len);
   at_least_1("preprocessing_batch_size", c.preprocessing_batch_size);
@@ -90,6 +91,10 @@ void check_llamafactory(const RunConfig& c, Rules& rules) {
   rules.together("do_train", !c.do_train || !c.dataset.empty(), "Please specify dataset for training.");
   rules.together("val_size", c.val_size <= 1e-6 || !c.dataset.empty(),
                  "Cannot specify `val_size` if `dataset` is None.");
+  rules.range("val_size", c.val_size, std::isfinite(c.val_size) && c.val_size >= 0 && c.val_size != 1.0,
+              "use 0 (none), a share below 1 or a number of rows above 1");
+  rules.together("val_size", c.val_size <= 1e-6 || c.eval_dataset.empty(),
+                 "Cannot specify `val_size` if `eval_dataset` is not None.");
   rules.together("mask_history", !(c.mask_history && c.train_on_prompt),
                  "`mask_history` is incompatible with `train_on_prompt`.");
   rules.together("neat_packing", !c.neat_packing || c.stage == "sft",
@@ -104,8 +109,6 @@ void check_llamafactory(const RunConfig& c, Rules& rules) {
 }
 
 void check_dstrain(const RunConfig& c, bool default_finetuning, Rules& rules) {
-  rules.range("val_size", c.val_size, c.val_size == 0.0,
-              "not supported yet; leave it out and evaluate the saved model elsewhere");
   rules.together("finetuning_type", c.finetuning_type == "full" || !default_finetuning,
                  "key 'finetuning_type' is not given; LLaMA-Factory's default lora is not supported yet, so say "
                  "finetuning_type: full");

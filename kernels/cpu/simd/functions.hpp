@@ -43,9 +43,11 @@ struct ElementwiseFunctions {
 };
 
 struct RopeFunctions {
-  /// The heads of one token; cos, sin are the rows of its position.
-  void (*token[2])(void* x, const float* cos, const float* sin, std::int64_t heads, std::int64_t head_dim,
-                   bool inverse);
+  /// The heads of one token, the first rotary_dim elements of each; cos, sin are the rows of its position.
+  using Token = void(void* x, const float* cos, const float* sin, std::int64_t heads, std::int64_t head_dim,
+                     std::int64_t rotary_dim, bool inverse);
+  Token* token[2];              ///< pairs (i, i + rotary_dim/2)
+  Token* token_interleaved[2];  ///< pairs (2i, 2i + 1)
 };
 
 struct BiasFunctions {
