@@ -46,7 +46,7 @@ void check_sizes(const RunConfig& c, Rules& rules) {
   at_least_1("stage3_prefetch_bucket_size", c.stage3_prefetch_bucket_size);
   at_least_1("synthetic_rows", c.synthetic_rows);
   at_least_1("ddp_timeout", c.ddp_timeout);
-  at_least_1("max_new_tokens", c.max_new_tokens);
+  at_least_1("max_length", c.max_length);
   rules.range("zero_stage", c.zero_stage, c.zero_stage >= 0 && c.zero_stage <= 3, "use 0, 1, 2 or 3");
   for (const auto& [key, value] : {std::pair{"tensor_parallel_size", c.tensor_parallel_size},
                                    std::pair{"pipeline_parallel_size", c.pipeline_parallel_size},
@@ -69,11 +69,48 @@ void check_optimizer(const RunConfig& c, Rules& rules) {
   rules.range("warmup_steps", c.warmup_steps, c.warmup_steps >= 0, "use 0 or more");
   rules.range("seed", c.seed, c.seed >= 0 && c.seed <= 0xFFFFFFFFLL, "use 0 to 4294967295");
   rules.range("data_seed", c.data_seed.value_or(0), c.data_seed.value_or(0) >= 0, "use 0 or more");
+  const double eval_steps = c.eval_steps.value_or(c.logging_steps);
   for (const auto& [key, strategy, steps] : {std::tuple{"logging_steps", &c.logging_strategy, c.logging_steps},
+                                             std::tuple{"eval_steps", &c.eval_strategy, eval_steps},
                                              std::tuple{"save_steps", &c.save_strategy, c.save_steps}}) {
     rules.range(key, steps, *strategy != "steps" || (steps > 0 && finite(steps)), "use more than 0");
     rules.range(key, steps, !(steps > 1) || steps == std::floor(steps), "above 1 it must be a whole number");
   }
+}
+
+/// transformers' TrainingArguments.__post_init__ and LLaMA-Factory's parser.
+void check_evaluation(const RunConfig& c, Rules& rules) {
+  const bool has_rows = c.val_size > 1e-6 || !c.eval_dataset.empty();
+  const char* asked = c.do_predict ? "do_predict" : c.do_eval ? "do_eval" : "eval_strategy";
+  rules.together(asked, has_rows || !(runs_evaluation(c) || c.do_predict), "Please specify dataset for evaluation.");
+  rules.together(asked, !(c.do_eval || c.do_predict) || !c.output_dir.empty(),
+                 "the following arguments are required: --output_dir");
+  rules.together("do_predict", !c.do_predict || c.stage == "sft", "do_predict needs stage: sft");
+  rules.together("do_predict", !c.do_predict || c.predict_with_generate,
+                 "Please enable `predict_with_generate` to save model predictions.");
+  rules.together("predict_with_generate", !c.predict_with_generate || c.stage == "sft",
+                 "`predict_with_generate` cannot be set as True except SFT.");
+  rules.range("eval_delay", c.eval_delay, c.eval_delay >= 0 && std::isfinite(c.eval_delay), "use 0 or more");
+  rules.range("early_stopping_steps", c.early_stopping_steps.value_or(1), c.early_stopping_steps.value_or(1) >= 1,
+              "use 1 or more");
+  rules.together("early_stopping_steps", !c.early_stopping_steps || c.eval_strategy != "no",
+                 "early_stopping_steps needs an eval_strategy: steps or epoch");
+  rules.together("save_strategy", c.save_strategy != "best" || c.metric_for_best_model.has_value(),
+                 "`metric_for_best_model` must be provided when using 'best' save_strategy");
+  rules.together("save_strategy", c.save_strategy != "best" || c.eval_strategy != "no",
+                 "save_strategy: best needs an eval_strategy: steps or epoch");
+  if (!c.load_best_model_at_end) return;
+  const bool match = c.save_strategy == c.eval_strategy || c.save_strategy == "best";
+  rules.together("load_best_model_at_end", match && c.eval_strategy != "no",
+                 fmt::format("load_best_model_at_end requires the save and eval strategy to match, but found "
+                             "eval_strategy: {} and save_strategy: {}",
+                             c.eval_strategy, c.save_strategy));
+  if (c.eval_strategy != "steps" || c.save_strategy != "steps") return;
+  const double ratio = c.save_steps / c.eval_steps.value_or(c.logging_steps);
+  rules.together("load_best_model_at_end", std::abs(ratio - std::round(ratio)) < 1e-9 && ratio > 0.5,
+                 fmt::format("load_best_model_at_end requires save_steps to be a multiple of eval_steps, but found "
+                             "save_steps: {} and eval_steps: {}",
+                             c.save_steps, c.eval_steps.value_or(c.logging_steps)));
 }
 
 void check_generation(const RunConfig& c, Rules& rules) {
@@ -127,6 +164,7 @@ void validate(const ResolvedConfig& resolved, std::vector<ConfigProblem>& proble
   check_llamafactory(resolved.config, rules);
   check_sizes(resolved.config, rules);
   check_optimizer(resolved.config, rules);
+  check_evaluation(resolved.config, rules);
   check_generation(resolved.config, rules);
   check_dstrain(resolved.config, !resolved.origins.contains("finetuning_type"), rules);
 }
