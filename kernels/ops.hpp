@@ -3,6 +3,7 @@
 /// kernels/reference.
 #pragma once
 
+#include "kernels/ops/adafactor.hpp"
 #include "kernels/ops/argmax.hpp"
 #include "kernels/ops/attention.hpp"
 #include "kernels/ops/common.hpp"
@@ -10,5 +11,6 @@
 #include "kernels/ops/elementwise.hpp"
 #include "kernels/ops/matmul.hpp"
 #include "kernels/ops/optimizer.hpp"
+#include "kernels/ops/optimizer_8bit.hpp"
 #include "kernels/ops/rms_norm.hpp"
 #include "kernels/ops/rope.hpp"
