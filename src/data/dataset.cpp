@@ -176,7 +176,7 @@ struct RowMaker {
   [[nodiscard]] Made make(const std::vector<std::string>& names) const {
     auto sources = read_sources(options, names);
     Made out;
-    out.digest = content_digest(options, sources, files, tokenizer_options);
+    out.digest = content_digest(options, chat, sources, files, tokenizer_options);
     std::filesystem::path path;
     if (options.cache_dir) {
       path = *options.cache_dir / (out.digest + ".dstok");
