@@ -12,6 +12,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "data/dataset_reader.hpp"
+#include "data/selected_rows.hpp"
 #include "data/token_store.hpp"
 #include "io/files/digest.hpp"
 #include "io/files/file.hpp"
@@ -20,14 +21,14 @@ namespace dstrain {
 namespace {
 
 /// Changes whenever the same inputs would give other rows: part of every digest.
-constexpr const char* encoding_version = "1";
+constexpr const char* encoding_version = "2";
 
 struct SourceDataset {
   DatasetDescription description;
   std::vector<DatasetFile> files;
 };
 
-std::vector<SourceDataset> read_sources(const DatasetOptions& options) {
+std::vector<SourceDataset> read_sources(const DatasetOptions& options, const std::vector<std::string>& names) {
   const std::string dir = options.dataset_dir.string();
   if (dir == "ONLINE" || dir.starts_with("REMOTE:")) {
     throw ConfigError(fmt::format("dataset_dir: {} means a hub, which is not reached at run time", dir), "dataset_dir",
@@ -38,7 +39,7 @@ std::vector<SourceDataset> read_sources(const DatasetOptions& options) {
   if (!info) throw ConfigError(fmt::format("Cannot open {}", info_path.string()), "dataset_dir");
   const std::string text{std::istreambuf_iterator<char>(info), {}};
   std::vector<SourceDataset> sources;
-  for (const auto& name : options.dataset) {
+  for (const auto& name : names) {
     auto description = find_dataset(text, name, info_path.string());
     if (description.ranking || description.kto) {
       throw ConfigError("The dataset is not applicable in the current training stage.",
@@ -51,10 +52,21 @@ std::vector<SourceDataset> read_sources(const DatasetOptions& options) {
 }
 
 std::string describe(const DatasetOptions& o) {
-  return fmt::format("stage {} cutoff {} prompt {} history {} packing {} neat {} group {} template {} system {} max {}",
+  return fmt::format("stage {} cutoff {} prompt {} history {} packing {} neat {} group {} template {} max {}",
                      static_cast<int>(o.encode.stage), o.encode.cutoff_len, o.encode.train_on_prompt,
                      o.encode.mask_history, o.encode.packing, o.encode.neat_packing, o.encode.preprocessing_batch_size,
-                     o.template_name, o.default_system ? "=" + *o.default_system : "-", o.max_samples.value_or(-1));
+                     o.template_name, o.max_samples.value_or(-1));
+}
+
+/// The date stands in the rows of samples with tools only: without a column of tools, tomorrow's rows are today's.
+std::string describe(const TemplateOptions& o, const Template& chat, const std::vector<SourceDataset>& sources) {
+  const auto text = [](const std::optional<std::string>& value) { return value ? "=" + *value : std::string("-"); };
+  const bool dated = chat.tells_the_date() && std::any_of(sources.begin(), sources.end(), [](const SourceDataset& s) {
+                       return s.description.columns.tools.has_value();
+                     });
+  return fmt::format("system {} tools {} thinking {} preserve {} date {}", text(o.default_system), text(o.tool_format),
+                     o.enable_thinking ? (*o.enable_thinking ? "true" : "false") : "null", o.preserve_thinking,
+                     dated ? chat.date() : "-");
 }
 
 std::string describe(const DatasetDescription& d) {
@@ -80,11 +92,13 @@ void add_part(Digest& digest, std::string_view name, std::string_view bytes) {
   }
 }
 
-std::string content_digest(const DatasetOptions& options, const std::vector<SourceDataset>& sources,
-                           const TokenizerFiles& files, const TokenizerOptions& tokenizer_options) {
+std::string content_digest(const DatasetOptions& options, const Template& chat,
+                           const std::vector<SourceDataset>& sources, const TokenizerFiles& files,
+                           const TokenizerOptions& tokenizer_options) {
   Digest digest;
   add_part(digest, "encoding", encoding_version);
   add_part(digest, "options", describe(options));
+  add_part(digest, "template", describe(options.chat, chat, sources));
   add_part(
       digest, "tokenizer",
       fmt::format("fast {} split {}", tokenizer_options.use_fast_tokenizer, tokenizer_options.split_special_tokens));
@@ -145,14 +159,54 @@ void write_cache(const std::filesystem::path& path, std::span<const std::byte> i
   }
 }
 
+/// One list of datasets to rows: from the cache, or anew.
+struct RowMaker {
+  struct Made {
+    std::unique_ptr<RowSource> rows;
+    bool from_cache = false;
+    std::string digest;
+  };
+
+  const DatasetOptions& options;
+  const TokenizerFiles& files;
+  const TokenizerOptions& tokenizer_options;
+  const Tokenizer& tokenizer;
+  const Template& chat;
+
+  [[nodiscard]] Made make(const std::vector<std::string>& names) const {
+    auto sources = read_sources(options, names);
+    Made out;
+    out.digest = content_digest(options, chat, sources, files, tokenizer_options);
+    std::filesystem::path path;
+    if (options.cache_dir) {
+      path = *options.cache_dir / (out.digest + ".dstok");
+      out.rows = open_cache(path, out.digest);
+      out.from_cache = out.rows != nullptr;
+      if (out.from_cache) return out;
+    }
+    auto image = encode_image(options, std::move(sources), tokenizer, chat, out.digest);
+    if (options.cache_dir) write_cache(path, image);
+    out.rows = TokenStore::from_image(std::move(image), out.digest);
+    return out;
+  }
+};
+
 }  // namespace
 
 DatasetOptions dataset_options(const RunConfig& config) {
   DatasetOptions options;
   options.dataset = config.dataset;
+  options.eval_dataset = config.eval_dataset;
+  options.eval_on_each_dataset = config.eval_on_each_dataset;
+  options.val_size = config.val_size > 1e-6 ? config.val_size : 0.0;
+  options.seed = static_cast<std::uint64_t>(config.seed);
   options.dataset_dir = config.dataset_dir;
   options.template_name = config.template_name.value_or("empty");
-  options.default_system = config.default_system;
+  options.chat = {.default_system = config.default_system,
+                  .tool_format = config.tool_format,
+                  .enable_thinking = config.enable_thinking,
+                  .preserve_thinking = config.preserve_thinking,
+                  .date = std::nullopt};
   options.max_samples = config.max_samples;
   options.threads = config.preprocessing_num_workers.value_or(0);
   if (config.stage != "sft" && config.stage != "pt") {
@@ -169,24 +223,34 @@ DatasetOptions dataset_options(const RunConfig& config) {
   return options;
 }
 
+std::vector<std::string> eval_source_names(const DatasetOptions& options) {
+  if (options.eval_dataset.empty()) {
+    return options.val_size > 0.0 ? std::vector<std::string>{""} : std::vector<std::string>{};
+  }
+  return options.eval_on_each_dataset ? options.eval_dataset : std::vector<std::string>{""};
+}
+
 Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
                      const TokenizerOptions& tokenizer_options) {
-  if (options.dataset.empty()) throw ConfigError("names no dataset", "dataset");
-  const Template chat(options.template_name, options.default_system);
-  Dataset out{.rows = nullptr, .tokenizer = load_tokenizer(files, tokenizer_options)};
+  if (options.dataset.empty() && options.eval_dataset.empty()) throw ConfigError("names no dataset", "dataset");
+  const Template chat(options.template_name, options.chat);
+  Dataset out{.rows = nullptr, .eval_rows = {}, .tokenizer = load_tokenizer(files, tokenizer_options)};
   out.added_tokens = chat.fix_tokenizer(out.tokenizer);
-  auto sources = read_sources(options);
-  out.digest = content_digest(options, sources, files, tokenizer_options);
-  std::filesystem::path path;
-  if (options.cache_dir) {
-    path = *options.cache_dir / (out.digest + ".dstok");
-    out.rows = open_cache(path, out.digest);
-    out.from_cache = out.rows != nullptr;
-    if (out.from_cache) return out;
+  const RowMaker maker{options, files, tokenizer_options, out.tokenizer, chat};
+  for (const auto& name : options.eval_dataset.empty() ? std::vector<std::string>{} : eval_source_names(options)) {
+    out.eval_rows.push_back(
+        {name, maker.make(name.empty() ? options.eval_dataset : std::vector<std::string>{name}).rows});
   }
-  auto image = encode_image(options, std::move(sources), out.tokenizer, chat, out.digest);
-  if (options.cache_dir) write_cache(path, image);
-  out.rows = TokenStore::from_image(std::move(image), out.digest);
+  if (options.dataset.empty()) return out;
+  auto made = maker.make(options.dataset);
+  out.from_cache = made.from_cache;
+  out.digest = std::move(made.digest);
+  out.rows = std::move(made.rows);
+  if (options.val_size > 0.0) {
+    auto [train, validation] = split_source(std::move(out.rows), options.val_size, options.seed);
+    out.rows = std::move(train);
+    out.eval_rows.push_back({"", std::move(validation)});
+  }
   return out;
 }
 
