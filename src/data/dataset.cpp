@@ -16,14 +16,17 @@ namespace dstrain {
 namespace {
 
 /// Changes whenever the same inputs would give other rows: part of every digest.
-constexpr const char* encoding_version = "3";
+constexpr const char* encoding_version = "4";
 
 std::string describe(const DatasetOptions& o) {
-  return fmt::format("stage {} cutoff {} prompt {} history {} packing {} {} neat {} group {} template {} system {}",
+  const auto text = [](const std::optional<std::string>& value) { return value ? "=" + *value : std::string("-"); };
+  const auto thinking = o.chat.enable_thinking ? (*o.chat.enable_thinking ? "true" : "false") : "null";
+  return fmt::format("stage {} cutoff {} prompt {} history {} packing {} {} neat {} group {} template {}",
                      static_cast<int>(o.encode.stage), o.encode.cutoff_len, o.encode.train_on_prompt,
                      o.encode.mask_history, o.encode.packing, o.encode.packing_written, o.encode.neat_packing,
-                     o.encode.preprocessing_batch_size, o.template_name,
-                     o.default_system ? "=" + *o.default_system : "-");
+                     o.encode.preprocessing_batch_size, o.template_name) +
+         fmt::format(" system {} tools {} thinking {} preserve {}", text(o.chat.default_system),
+                     text(o.chat.tool_format), thinking, o.chat.preserve_thinking);
 }
 
 /// Digest of all that shapes rows, but the datasets.
@@ -72,7 +75,11 @@ DatasetOptions dataset_options(const RunConfig& config) {
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.dataset_dir = config.dataset_dir;
   options.template_name = config.template_name.value_or("empty");
-  options.default_system = config.default_system;
+  options.chat = {.default_system = config.default_system,
+                  .tool_format = config.tool_format,
+                  .enable_thinking = config.enable_thinking,
+                  .preserve_thinking = config.preserve_thinking,
+                  .date = std::nullopt};
   options.max_samples = config.max_samples;
   options.threads = config.preprocessing_num_workers.value_or(0);
   options.mix_strategy = mix_strategy(config.mix_strategy);
@@ -99,7 +106,7 @@ std::vector<std::string> eval_source_names(const DatasetOptions& options) {
 Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
                      const TokenizerOptions& tokenizer_options) {
   if (options.dataset.empty() && options.eval_dataset.empty()) throw ConfigError("names no dataset", "dataset");
-  const Template chat(options.template_name, options.default_system);
+  const Template chat(options.template_name, options.chat);
   Dataset out{.rows = nullptr, .eval_rows = {}, .tokenizer = load_tokenizer(files, tokenizer_options)};
   out.added_tokens = chat.fix_tokenizer(out.tokenizer);
   RowMaker maker(options, out.tokenizer, chat, base_digest(options, files, tokenizer_options));

@@ -30,7 +30,7 @@ struct DatasetOptions {
   std::uint64_t seed = 42;            ///< of the split, of num_samples and of interleaving
   std::filesystem::path dataset_dir = "data";
   std::string template_name = "default";
-  std::optional<std::string> default_system;
+  TemplateOptions chat;
   std::optional<std::int64_t> max_samples;
   MixStrategy mix_strategy = MixStrategy::concat;
   std::vector<double> interleave_probs;  ///< of each dataset; empty: in turns

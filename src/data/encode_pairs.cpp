@@ -9,18 +9,12 @@ namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-/// A conversation as one question, with all turns before, and the last answer.
+/// A conversation as one question, with all turns before, and an answer.
 EncodedTurn encode_one_turn(const Sample& sample, const Message& answer, const Tokenizer& tokenizer,
                             const Template& chat) {
   std::vector<Message> messages = sample.prompt;
   messages.push_back(answer);
-  auto turns = chat.encode(tokenizer, messages, sample.system, sample.tools);
-  EncodedTurn out;
-  for (auto& [source, target] : turns) {
-    out.source.insert(out.source.end(), out.target.begin(), out.target.end());
-    out.source.insert(out.source.end(), source.begin(), source.end());
-    out.target = std::move(target);
-  }
+  auto out = chat.encode_oneturn(tokenizer, messages, sample.system, sample.tools);
   if (chat.efficient_eos() && tokenizer.eos_id()) out.target.push_back(*tokenizer.eos_id());
   return out;
 }

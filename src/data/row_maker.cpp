@@ -132,6 +132,10 @@ DataState RowMaker::state_of(const std::vector<DatasetSource>& sources) const {
     if (source.description.num_samples) order += fmt::format(" {} {}", options_.seed, resampled_before_);
     add_part(digest, "dataset", describe(source.description));
   }
+  // The date stands in the rows of samples with tools only: without a column of tools, tomorrow's rows are today's.
+  const bool has_tools = std::any_of(sources.begin(), sources.end(),
+                                     [](const auto& s) { return s.description.columns.tools.has_value(); });
+  if (has_tools && chat_.tells_the_date()) add_part(digest, "date", chat_.date());
   add_part(digest, "order", order);
   for (const auto& [name, file] : state.files) add_part(digest, name, file);
   state.rows = digest.hex();

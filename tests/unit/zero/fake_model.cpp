@@ -130,20 +130,14 @@ void fill_weights(ZeroStore& store) {
   store.weights_changed();
 }
 
-AdamWParameters adamw_parameters(std::int64_t step, double norm) {
-  return {.lr = 1e-2,
-          .beta1 = 0.9,
-          .beta2 = 0.95,
-          .eps = 1e-8,
-          .weight_decay = 0.1,
-          .step = step,
-          .gradient_scale = std::min(1.0, 10.0 / (norm + 1e-6))};
+StepParameters adamw_parameters(std::int64_t step, double norm) {
+  return {.lr = 1e-2, .step = step, .gradient_scale = std::min(1.0, 10.0 / (norm + 1e-6))};
 }
 
-std::vector<bool> alternating_decay(const ModelLayout& layout) {
-  std::vector<bool> decay(layout.tensors.size());
-  for (std::size_t i = 0; i < decay.size(); i += 2) decay[i] = true;
-  return decay;
+std::vector<TensorRates> alternating_decay(const ModelLayout& layout) {
+  std::vector<TensorRates> rates(layout.tensors.size());
+  for (std::size_t i = 0; i < rates.size(); i += 2) rates[i].weight_decay = 0.1;
+  return rates;
 }
 
 std::vector<double> train(ZeroStore& store, const ModelLayout& layout, const FakeShape& shape, const GradientRule& rule,

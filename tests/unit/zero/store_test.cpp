@@ -134,7 +134,7 @@ TEST(ZeroStore, DecaysTheChosenTensorsOnly) {
   run_micro_step(
       *store.store, layout, shape.tied, [](auto...) { return 0.0F; }, 0);
   const double norm = store->reduce_gradients();
-  const AdamWParameters p = adamw_parameters(1, norm);
+  const StepParameters p = adamw_parameters(1, norm);
 
   store->optimizer_step(p, alternating_decay(layout));
 
@@ -143,11 +143,37 @@ TEST(ZeroStore, DecaysTheChosenTensorsOnly) {
     for (std::int64_t i = 0; i < slice.count; ++i) {
       const float before = initial_weight(slice.tensor, slice.begin + i);
       if (slice.tensor % 2 == 0) {
-        ASSERT_NEAR(slice.master[i], before * (1.0 - p.lr * p.weight_decay), 1e-7);
+        ASSERT_NEAR(slice.master[i], before * (1.0 - p.lr * 0.1), 1e-7);
         ASSERT_TRUE(before == 0.0F || slice.master[i] != before);
       } else {
         ASSERT_EQ(slice.master[i], before);
       }
+    }
+  }
+}
+
+// The first AdamW step without decay moves every weight by the rate, whatever the size of its gradient.
+TEST(ZeroStore, TakesTheLearningRateOfEachTensor) {
+  const FakeShape shape;
+  const ModelLayout layout = fake_layout(shape);
+  LocalCommunicator comm;
+  const StoreUnderTest store = make_store(layout, {.stage = 1}, comm);
+  fill_weights(*store.store);
+  store->begin_step();
+  store->begin_micro_step(1, true);
+  run_micro_step(
+      *store.store, layout, shape.tied, [](auto...) { return 3.0F; }, 0);
+  (void)store->reduce_gradients();
+  const StepParameters p = adamw_parameters(1, 1.0);
+  std::vector<TensorRates> rates(layout.tensors.size());
+  for (std::size_t t = 0; t < rates.size(); ++t) rates[t].lr_factor = static_cast<double>(t % 3);
+
+  store->optimizer_step(p, rates);
+
+  for (const OwnedSlice& slice : store->owned()) {
+    for (std::int64_t i = 0; i < slice.count; ++i) {
+      const float before = initial_weight(slice.tensor, slice.begin + i);
+      ASSERT_NEAR(before - slice.master[i], p.lr * (slice.tensor % 3), 1e-6);
     }
   }
 }
