@@ -21,7 +21,7 @@ namespace dstrain {
 namespace {
 
 /// Changes whenever the same inputs would give other rows: part of every digest.
-constexpr const char* encoding_version = "1";
+constexpr const char* encoding_version = "2";
 
 struct SourceDataset {
   DatasetDescription description;
@@ -52,10 +52,21 @@ std::vector<SourceDataset> read_sources(const DatasetOptions& options, const std
 }
 
 std::string describe(const DatasetOptions& o) {
-  return fmt::format("stage {} cutoff {} prompt {} history {} packing {} neat {} group {} template {} system {} max {}",
+  return fmt::format("stage {} cutoff {} prompt {} history {} packing {} neat {} group {} template {} max {}",
                      static_cast<int>(o.encode.stage), o.encode.cutoff_len, o.encode.train_on_prompt,
                      o.encode.mask_history, o.encode.packing, o.encode.neat_packing, o.encode.preprocessing_batch_size,
-                     o.template_name, o.default_system ? "=" + *o.default_system : "-", o.max_samples.value_or(-1));
+                     o.template_name, o.max_samples.value_or(-1));
+}
+
+/// The date stands in the rows of samples with tools only: without a column of tools, tomorrow's rows are today's.
+std::string describe(const TemplateOptions& o, const Template& chat, const std::vector<SourceDataset>& sources) {
+  const auto text = [](const std::optional<std::string>& value) { return value ? "=" + *value : std::string("-"); };
+  const bool dated = chat.tells_the_date() && std::any_of(sources.begin(), sources.end(), [](const SourceDataset& s) {
+                       return s.description.columns.tools.has_value();
+                     });
+  return fmt::format("system {} tools {} thinking {} preserve {} date {}", text(o.default_system), text(o.tool_format),
+                     o.enable_thinking ? (*o.enable_thinking ? "true" : "false") : "null", o.preserve_thinking,
+                     dated ? chat.date() : "-");
 }
 
 std::string describe(const DatasetDescription& d) {
@@ -81,11 +92,13 @@ void add_part(Digest& digest, std::string_view name, std::string_view bytes) {
   }
 }
 
-std::string content_digest(const DatasetOptions& options, const std::vector<SourceDataset>& sources,
-                           const TokenizerFiles& files, const TokenizerOptions& tokenizer_options) {
+std::string content_digest(const DatasetOptions& options, const Template& chat,
+                           const std::vector<SourceDataset>& sources, const TokenizerFiles& files,
+                           const TokenizerOptions& tokenizer_options) {
   Digest digest;
   add_part(digest, "encoding", encoding_version);
   add_part(digest, "options", describe(options));
+  add_part(digest, "template", describe(options.chat, chat, sources));
   add_part(
       digest, "tokenizer",
       fmt::format("fast {} split {}", tokenizer_options.use_fast_tokenizer, tokenizer_options.split_special_tokens));
@@ -163,7 +176,7 @@ struct RowMaker {
   [[nodiscard]] Made make(const std::vector<std::string>& names) const {
     auto sources = read_sources(options, names);
     Made out;
-    out.digest = content_digest(options, sources, files, tokenizer_options);
+    out.digest = content_digest(options, chat, sources, files, tokenizer_options);
     std::filesystem::path path;
     if (options.cache_dir) {
       path = *options.cache_dir / (out.digest + ".dstok");
@@ -189,7 +202,11 @@ DatasetOptions dataset_options(const RunConfig& config) {
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.dataset_dir = config.dataset_dir;
   options.template_name = config.template_name.value_or("empty");
-  options.default_system = config.default_system;
+  options.chat = {.default_system = config.default_system,
+                  .tool_format = config.tool_format,
+                  .enable_thinking = config.enable_thinking,
+                  .preserve_thinking = config.preserve_thinking,
+                  .date = std::nullopt};
   options.max_samples = config.max_samples;
   options.threads = config.preprocessing_num_workers.value_or(0);
   if (config.stage != "sft" && config.stage != "pt") {
@@ -216,7 +233,7 @@ std::vector<std::string> eval_source_names(const DatasetOptions& options) {
 Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
                      const TokenizerOptions& tokenizer_options) {
   if (options.dataset.empty() && options.eval_dataset.empty()) throw ConfigError("names no dataset", "dataset");
-  const Template chat(options.template_name, options.default_system);
+  const Template chat(options.template_name, options.chat);
   Dataset out{.rows = nullptr, .eval_rows = {}, .tokenizer = load_tokenizer(files, tokenizer_options)};
   out.added_tokens = chat.fix_tokenizer(out.tokenizer);
   const RowMaker maker{options, files, tokenizer_options, out.tokenizer, chat};

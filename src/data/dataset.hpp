@@ -27,7 +27,7 @@ struct DatasetOptions {
   std::uint64_t seed = 42;            ///< of the split
   std::filesystem::path dataset_dir = "data";
   std::string template_name = "default";
-  std::optional<std::string> default_system;
+  TemplateOptions chat;
   std::optional<std::int64_t> max_samples;
   EncodeOptions encode;
   int threads = 0;                                 ///< preprocessing_num_workers; 0: OpenMP's number

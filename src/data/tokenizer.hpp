@@ -73,6 +73,7 @@ class Tokenizer {
   [[nodiscard]] std::optional<std::int32_t> bos_id() const { return id_of(settings_.bos_token); }
   [[nodiscard]] std::optional<std::int32_t> eos_id() const { return id_of(settings_.eos_token); }
   [[nodiscard]] std::optional<std::int32_t> pad_id() const { return id_of(settings_.pad_token); }
+  [[nodiscard]] std::optional<std::int32_t> unk_id() const { return id_of(settings_.unk_token); }
   [[nodiscard]] bool add_bos_token() const noexcept { return settings_.add_bos_token; }
 
   /// Makes `tokens` special tokens; those not in the vocabulary get the next free ids. Returns how many were new.
