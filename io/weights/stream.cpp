@@ -30,27 +30,37 @@ void* place_in(const WeightSlice& slice, std::int64_t offset) {
   return static_cast<char*>(slice.data) + offset * static_cast<std::int64_t>(size_of(slice.dtype));
 }
 
-/// Rounds `count` floats to bf16 at the start of their own memory: what is written never passes what is still to be
-/// read.
+/// Rounds `count` floats to a type of two bytes at the start of their own memory: what is written never passes what is
+/// still to be read.
+template <typename T>
 void narrow_in_place(void* values, std::int64_t count) {
   auto* bytes = static_cast<char*>(values);
   for (std::int64_t i = 0; i < count; ++i) {
     float value = 0.0F;
     std::memcpy(&value, bytes + 4 * i, 4);
-    const bfloat16 rounded(value);
+    const T rounded(value);
     std::memcpy(bytes + 2 * i, &rounded, 2);
   }
 }
 
-/// bf16 values that stand in the upper half of `values` become floats from its start on, by the same argument.
+void narrow_in_place(void* values, std::int64_t count, DType dtype) {
+  dtype == DType::bf16 ? narrow_in_place<bfloat16>(values, count) : narrow_in_place<float16>(values, count);
+}
+
+/// Values of two bytes that stand in the upper half of `values` become floats from its start on, by the same argument.
+template <typename T>
 void widen_from_upper_half(float* values, std::int64_t count) {
   auto* bytes = reinterpret_cast<char*>(values);
   for (std::int64_t i = 0; i < count; ++i) {
-    bfloat16 rounded;
+    T rounded;
     std::memcpy(&rounded, bytes + 2 * (count + i), 2);
     const auto value = static_cast<float>(rounded);
     std::memcpy(bytes + 4 * i, &value, 4);
   }
+}
+
+void widen_from_upper_half(float* values, std::int64_t count, DType dtype) {
+  dtype == DType::bf16 ? widen_from_upper_half<bfloat16>(values, count) : widen_from_upper_half<float16>(values, count);
 }
 
 /// Walks the slices piece by piece, in list order: the same sequence on every rank.
@@ -89,8 +99,8 @@ void check_slices(const Communicator& comm, std::span<const TensorInfo> tensors,
     DSTRAIN_CHECK(slice.owner >= every_rank && slice.owner < comm.size(), "a slice of \"{}\" belongs to rank {} of {}",
                   tensor.name, slice.owner, comm.size());
     const bool mine = slice.owner == every_rank || slice.owner == comm.rank();
-    DSTRAIN_CHECK(slice.dtype == DType::f32 || slice.dtype == DType::bf16, "weights are kept in {}",
-                  name_of(slice.dtype));
+    DSTRAIN_CHECK(slice.dtype == DType::f32 || slice.dtype == DType::bf16 || slice.dtype == DType::f16,
+                  "weights are kept in {}", name_of(slice.dtype));
     DSTRAIN_CHECK(!mine || slice.data != nullptr || slice.count == 0, "a slice of \"{}\" has no memory", tensor.name);
   }
 }
@@ -141,12 +151,12 @@ void read_and_send(Communicator& comm, const WeightSource& source, std::span<con
   };
   const auto read = [&](const Piece& piece, std::size_t number) {
     const auto& slice = slices[piece.slice];
-    const bool narrow = slice.dtype == DType::bf16;
+    const bool narrow = slice.dtype != DType::f32;
     void* to = target(piece, number);
     auto* values = narrow ? scratch_of(number) : static_cast<float*>(to);
     source.read(source_index[static_cast<std::size_t>(slice.tensor)], slice.begin + piece.offset, piece.count, values);
     if (!narrow) return;
-    narrow_in_place(values, piece.count);
+    narrow_in_place(values, piece.count, slice.dtype);
     if (to != values) std::memcpy(to, values, static_cast<std::size_t>(piece.count) * size_of(slice.dtype));
   };
 
@@ -217,7 +227,7 @@ void collect_weights(Communicator& comm, WeightSink* sink, std::span<const Tenso
   while (const auto piece = walk.next()) {
     const auto& slice = slices[piece->slice];
     const bool here = slice.owner == every_rank || slice.owner == 0;
-    const bool narrow = slice.dtype == DType::bf16;
+    const bool narrow = slice.dtype != DType::f32;
     if (writer) {
       // Narrow values arrive in the upper half of the room that their floats take.
       void* arrived = reinterpret_cast<char*>(scratch.data()) + (narrow ? 2 * piece->count : 0);
@@ -225,7 +235,7 @@ void collect_weights(Communicator& comm, WeightSink* sink, std::span<const Tenso
       if (!here) comm.recv(View(arrived, piece->count, slice.dtype), slice.owner, "weights: collect");
       if (here && narrow)
         std::memcpy(arrived, place_in(slice, piece->offset), static_cast<std::size_t>(piece->count) * 2);
-      if (narrow) widen_from_upper_half(values, piece->count);
+      if (narrow) widen_from_upper_half(values, piece->count, slice.dtype);
       sink->write(slice.tensor, slice.begin + piece->offset, piece->count, values);
     } else if (slice.owner == comm.rank()) {
       comm.send(ConstView(place_in(slice, piece->offset), piece->count, slice.dtype), 0, "weights: hand in");

@@ -27,7 +27,7 @@ struct WeightSlice {
   std::int64_t count = 0;
   std::int32_t owner = every_rank;
   void* data = nullptr;      ///< where this rank keeps them; only looked at where it is an owner
-  DType dtype = DType::f32;  ///< of `data`: f32, or bf16 (rounded to nearest before they are sent)
+  DType dtype = DType::f32;  ///< of `data`: f32, or bf16 or f16 (rounded to nearest before they are sent)
 };
 
 /// Reads every slice from `source` on rank 0 and leaves it at its owners' `data`.

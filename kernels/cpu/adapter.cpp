@@ -14,14 +14,17 @@ namespace {
 
 float load(const float& x) { return x; }
 float load(const bfloat16& x) { return static_cast<float>(x); }
+float load(const float16& x) { return static_cast<float>(x); }
 
-/// Calls body with a typed null pointer of the storage type: float* or bfloat16*.
+/// Calls body with a typed null pointer of the storage type.
 template <typename Body>
 void by_storage(int storage, const Body& body) {
   if (storage == 0) {
     body(static_cast<float*>(nullptr));
-  } else {
+  } else if (storage == 1) {
     body(static_cast<bfloat16*>(nullptr));
+  } else {
+    body(static_cast<float16*>(nullptr));
   }
 }
 

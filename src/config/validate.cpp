@@ -3,7 +3,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
+
+#include "config/key_schema.hpp"
 
 namespace dstrain {
 namespace {
@@ -29,10 +32,15 @@ class Rules {
 };
 
 void check_sizes(const RunConfig& c, Rules& rules) {
+  rules.range("val_size", c.val_size, std::isfinite(c.val_size) && c.val_size >= 0 && c.val_size != 1.0,
+              "use 0 (none), a share below 1 or a number of rows above 1");
+  rules.together("val_size", c.val_size <= 1e-6 || c.eval_dataset.empty(),
+                 "Cannot specify `val_size` if `eval_dataset` is not None.");
   const auto at_least_1 = [&](std::string_view key, std::int64_t value) {
     rules.range(key, value, value >= 1, "use 1 or more");
   };
   at_least_1("per_device_train_batch_size", c.per_device_train_batch_size);
+  at_least_1("per_device_eval_batch_size", c.per_device_eval_batch_size);
   at_least_1("gradient_accumulation_steps", c.gradient_accumulation_steps);
   at_least_1("cutoff_len", c.cutoff_len);
   at_least_1("preprocessing_batch_size", c.preprocessing_batch_size);
@@ -45,7 +53,7 @@ void check_sizes(const RunConfig& c, Rules& rules) {
   at_least_1("stage3_prefetch_bucket_size", c.stage3_prefetch_bucket_size);
   at_least_1("synthetic_rows", c.synthetic_rows);
   at_least_1("ddp_timeout", c.ddp_timeout);
-  at_least_1("max_new_tokens", c.max_new_tokens);
+  at_least_1("max_length", c.max_length);
   rules.range("zero_stage", c.zero_stage, c.zero_stage >= 0 && c.zero_stage <= 3, "use 0, 1, 2 or 3");
   for (const auto& [key, value] : {std::pair{"tensor_parallel_size", c.tensor_parallel_size},
                                    std::pair{"pipeline_parallel_size", c.pipeline_parallel_size},
@@ -68,11 +76,36 @@ void check_optimizer(const RunConfig& c, Rules& rules) {
   rules.range("warmup_steps", c.warmup_steps, c.warmup_steps >= 0, "use 0 or more");
   rules.range("seed", c.seed, c.seed >= 0 && c.seed <= 0xFFFFFFFFLL, "use 0 to 4294967295");
   rules.range("data_seed", c.data_seed.value_or(0), c.data_seed.value_or(0) >= 0, "use 0 or more");
+  const double eval_steps = c.eval_steps.value_or(c.logging_steps);
   for (const auto& [key, strategy, steps] : {std::tuple{"logging_steps", &c.logging_strategy, c.logging_steps},
+                                             std::tuple{"eval_steps", &c.eval_strategy, eval_steps},
                                              std::tuple{"save_steps", &c.save_strategy, c.save_steps}}) {
     rules.range(key, steps, *strategy != "steps" || (steps > 0 && finite(steps)), "use more than 0");
     rules.range(key, steps, !(steps > 1) || steps == std::floor(steps), "above 1 it must be a whole number");
   }
+}
+
+/// What evaluating needs besides LLaMA-Factory's own checks: transformers' TrainingArguments.__post_init__.
+void check_evaluation(const RunConfig& c, Rules& rules) {
+  rules.range("eval_delay", c.eval_delay, c.eval_delay >= 0 && std::isfinite(c.eval_delay), "use 0 or more");
+  rules.range("early_stopping_steps", c.early_stopping_steps.value_or(1), c.early_stopping_steps.value_or(1) >= 1,
+              "use 1 or more");
+  const bool evaluates = c.eval_strategy != "no";
+  for (const auto& [key, asked] : {std::pair{"early_stopping_steps", c.early_stopping_steps.has_value()},
+                                   std::pair{"load_best_model_at_end", c.load_best_model_at_end},
+                                   std::pair{"save_strategy", c.save_strategy == "best"}}) {
+    rules.together(key, evaluates || !asked, fmt::format("{} needs an eval_strategy: steps or epoch", key));
+  }
+  rules.together("save_strategy", c.save_strategy != "best" || c.metric_for_best_model.has_value(),
+                 "`metric_for_best_model` must be provided when using 'best' save_strategy");
+  rules.together("do_predict", !c.do_predict || c.stage == "sft", "do_predict needs stage: sft");
+  if (!c.load_best_model_at_end || c.eval_strategy != "steps" || c.save_strategy != "steps") return;
+  const double eval_steps = c.eval_steps.value_or(c.logging_steps);
+  const double ratio = c.save_steps / eval_steps;
+  rules.together("load_best_model_at_end", std::abs(ratio - std::round(ratio)) < 1e-9 && ratio > 0.5,
+                 fmt::format("--load_best_model_at_end requires the saving steps to be a multiple of the evaluation "
+                             "steps, but found {}, which is not a multiple of {}",
+                             c.save_steps, eval_steps));
 }
 
 void check_generation(const RunConfig& c, Rules& rules) {
@@ -82,30 +115,8 @@ void check_generation(const RunConfig& c, Rules& rules) {
   rules.range("repetition_penalty", c.repetition_penalty, c.repetition_penalty > 0, "use more than 0");
 }
 
-/// LLaMA-Factory's checks (hparams/parser.py and the arguments' __post_init__), as far as their keys run here.
-void check_llamafactory(const RunConfig& c, Rules& rules) {
-  rules.together("model_name_or_path", !c.model_name_or_path.empty(), "Please provide `model_name_or_path`.");
-  rules.together("split_special_tokens", !(c.split_special_tokens && c.use_fast_tokenizer),
-                 "`split_special_tokens` is only supported for slow tokenizers; set use_fast_tokenizer: false.");
-  rules.together("do_train", !c.do_train || !c.dataset.empty(), "Please specify dataset for training.");
-  rules.together("val_size", c.val_size <= 1e-6 || !c.dataset.empty(),
-                 "Cannot specify `val_size` if `dataset` is None.");
-  rules.together("mask_history", !(c.mask_history && c.train_on_prompt),
-                 "`mask_history` is incompatible with `train_on_prompt`.");
-  rules.together("neat_packing", !c.neat_packing || c.stage == "sft",
-                 "`neat_packing` cannot be set as True except SFT.");
-  rules.together("train_on_prompt", !c.train_on_prompt || c.stage == "sft",
-                 "`train_on_prompt` or `mask_history` cannot be set as True except SFT.");
-  rules.together("mask_history", !c.mask_history || c.stage == "sft",
-                 "`train_on_prompt` or `mask_history` cannot be set as True except SFT.");
-  rules.together("fp16", !(c.fp16 && c.bf16), "At most one of fp16 and bf16 can be True, but not both");
-  rules.together("output_dir", !c.do_train || !c.output_dir.empty(),
-                 "the following arguments are required: --output_dir");
-}
-
-/// FinetuningArguments.__post_init__ and what its parser adds.
+/// Ranges of the adapter keys; what LLaMA-Factory itself checks stands in validate_llamafactory.cpp.
 void check_adapters(const RunConfig& c, Rules& rules) {
-  const bool lora = c.finetuning_type == "lora";
   rules.range("lora_rank", c.lora_rank, c.lora_rank >= 1, "use 1 or more");
   rules.range("lora_dropout", c.lora_dropout, c.lora_dropout >= 0 && c.lora_dropout < 1, "use 0 or more, less than 1");
   rules.range("lora_alpha", c.lora_alpha.value_or(1), std::isfinite(c.lora_alpha.value_or(1)), "use a finite number");
@@ -116,22 +127,10 @@ void check_adapters(const RunConfig& c, Rules& rules) {
               c.neftune_noise_alpha.value_or(0) >= 0 && std::isfinite(c.neftune_noise_alpha.value_or(0)),
               "use 0 (none) or more");
   rules.range("export_size", c.export_size, c.export_size >= 1, "use 1 (GB) or more");
-  rules.together("loraplus_lr_ratio", lora || !c.loraplus_lr_ratio,
-                 "`loraplus_lr_ratio` is only valid for LoRA training.");
-  for (const auto& [key, on] : {std::pair{"use_rslora", c.use_rslora}, std::pair{"use_dora", c.use_dora},
-                                std::pair{"pissa_init", c.pissa_init}}) {
-    rules.together(key, lora || !on, fmt::format("`{}` is only valid for LoRA training.", key));
-  }
-  rules.together("use_llama_pro", !(c.use_llama_pro && c.finetuning_type == "full"),
-                 "`use_llama_pro` is only valid for Freeze or LoRA training.");
-  rules.together("adapter_name_or_path", lora || c.adapter_name_or_path.empty(),
-                 "Adapter is only valid for the LoRA method.");
   rules.together("pissa_convert", !c.pissa_convert || c.pissa_init, "pissa_convert: true needs pissa_init: true");
 }
 
 void check_dstrain(const RunConfig& c, Rules& rules) {
-  rules.range("val_size", c.val_size, c.val_size == 0.0,
-              "not supported yet; leave it out and evaluate the saved model elsewhere");
   rules.together(
       "dataset_dir", c.dataset_dir != "ONLINE" && !c.dataset_dir.starts_with("REMOTE:"),
       fmt::format("key 'dataset_dir': {} is not supported: nothing is downloaded; give a folder", c.dataset_dir));
@@ -142,14 +141,28 @@ void check_dstrain(const RunConfig& c, Rules& rules) {
 
 }  // namespace
 
-void validate(const ResolvedConfig& resolved, std::vector<ConfigProblem>& problems) {
+void validate(const ResolvedConfig& resolved, const GivenValues& given, bool /*partial*/,
+              std::vector<ConfigProblem>& problems) {
   Rules rules(resolved, problems);
-  check_llamafactory(resolved.config, rules);
+  check_llamafactory(resolved, given, problems);
   check_sizes(resolved.config, rules);
   check_optimizer(resolved.config, rules);
+  check_evaluation(resolved.config, rules);
   check_generation(resolved.config, rules);
   check_adapters(resolved.config, rules);
   check_dstrain(resolved.config, rules);
+}
+
+std::vector<ConfigProblem> missing_keys(const ResolvedConfig& resolved, const GivenValues& given) {
+  std::vector<ConfigProblem> missing;
+  const SaidValues said(resolved, given);
+  if (resolved.config.model_name_or_path.empty())
+    missing.emplace_back(Origin{}, "Please provide `model_name_or_path`.");
+  const bool writes = said.on("do_train") || said.on("do_eval") || said.on("do_predict");
+  if (writes && resolved.config.output_dir.empty()) {
+    missing.emplace_back(Origin{}, "the following arguments are required: --output_dir");
+  }
+  return missing;
 }
 
 }  // namespace dstrain

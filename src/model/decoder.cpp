@@ -14,6 +14,7 @@
 #include "model/adapters/adapter_plan.hpp"
 #include "model/batch_checks.hpp"
 #include "model/block.hpp"
+#include "model/families/family.hpp"
 #include "model/head.hpp"
 
 namespace dstrain {
@@ -33,7 +34,7 @@ struct Decoder::Impl {
         adapters(make_adapter_pass(buffers->adapters, arena, options.dtype, options.seed)),
         lowest(first_trainable_unit(layout)) {
     for (std::int64_t l = 0; l < sizes.layers; ++l) blocks.emplace_back(spec, layout, l);
-    embedding = find_in_unit(layout, 0, "embed_tokens.weight");
+    embedding = find_in_unit(layout, 0, std::string(spec.family->names.embedding) + ".weight");
     DSTRAIN_CHECK(embedding != nullptr, "the first unit has no embedding");
     rope.use(exec, 0);
   }
@@ -45,15 +46,16 @@ struct Decoder::Impl {
   }
 
   [[nodiscard]] BlockActivations activations(std::int64_t layer) const {
-    const std::int64_t in = buffers->input_slots > 1 ? layer : 0;
-    const std::int64_t at = buffers->slots > 1 ? layer : 0;
+    const std::int64_t in = keeps && buffers->input_slots > 1 ? layer : 0;
+    const std::int64_t at = keeps && buffers->slots > 1 ? layer : 0;
     BlockActivations a{};
     a.input_TD = slot(buffers->block_inputs, in, sizes.D);
-    a.middle_TD = slot(buffers->middle, at, sizes.D);
+    // Without a backward pass the residual stream is one buffer, summed in place.
+    a.middle_TD = keeps ? slot(buffers->middle, at, sizes.D) : a.input_TD;
     a.qkv = slot(buffers->qkv, at, sizes.qkv_width());
     a.attention_TQ = slot(buffers->attention, at, sizes.Q);
     a.gate_up = slot(buffers->gate_up, at, 2 * sizes.F);
-    a.lse_NT = options.train ? slot(buffers->lse, at, sizes.heads).as<float>() : nullptr;
+    a.lse_NT = keeps ? slot(buffers->lse, at, sizes.heads).as<float>() : nullptr;
     a.rstd_input_T = slot(buffers->rstd_input, at, 1).as<float>();
     a.rstd_middle_T = slot(buffers->rstd_middle, at, 1).as<float>();
     return a;
@@ -72,7 +74,8 @@ struct Decoder::Impl {
             data(buffers->rstd_final).as<float>(),
             data(buffers->logits).as<float>(),
             narrow ? data(buffers->dlogits) : data(buffers->logits),
-            data(buffers->nll).as<float>()};
+            data(buffers->nll).as<float>(),
+            keeps || !options.predictions ? nullptr : data(buffers->predicted).as<std::int32_t>()};
   }
 
   [[nodiscard]] static BlockRows rows_of(const MicroBatch& batch) {
@@ -80,11 +83,13 @@ struct Decoder::Impl {
             batch.cu_seqlens.data(), batch.max_seqlen, batch.position_ids.data()};
   }
 
-  void begin(const MicroBatch& batch, bool training) {
-    adapters.training = training;
+  /// @param for_backward  dropout and noise are on, every layer's activations are kept
+  void begin(const MicroBatch& batch, bool for_backward) {
+    keeps = for_backward;
+    adapters.training = for_backward;
     adapters.sample = batch.sample;
     if (batch.tokens == 0) return;
-    check_batch(batch, {options.max_tokens, rope.positions(), sizes.V});
+    check_batch(batch, {keeps ? options.max_tokens : forward_tokens(options), rope.positions(), sizes.V});
     rope.use(exec, batch.padded_len);
   }
 
@@ -120,6 +125,7 @@ struct Decoder::Impl {
   AdapterPass adapters;
   int lowest;  ///< first unit with anything to train
   const TensorLayout* embedding = nullptr;
+  bool keeps = true;  ///< the pass at work keeps its activations for a backward pass
 };
 
 void Decoder::Impl::embed(ParameterStore& store, const MicroBatch& batch) {
@@ -233,7 +239,9 @@ Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const Decoder
   DSTRAIN_CHECK(buffers != nullptr && buffers->options.dtype == options.dtype &&
                     buffers->options.train == options.train &&
                     buffers->options.gradient_checkpointing == options.gradient_checkpointing &&
-                    buffers->options.max_tokens == options.max_tokens,
+                    buffers->options.max_tokens == options.max_tokens &&
+                    forward_tokens(buffers->options) == forward_tokens(options) &&
+                    buffers->options.predictions == options.predictions,
                 "the decoder's plan was made for other options");
   DSTRAIN_CHECK(max_threads() <= options.threads, "{} threads are at work, the plan is for {}", max_threads(),
                 options.threads);
@@ -242,11 +250,11 @@ Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const Decoder
 
 Decoder::~Decoder() = default;
 
-void Decoder::prepare(std::int64_t padded_tokens) {
+void Decoder::prepare(std::int64_t padded_tokens, bool for_backward) {
   const Impl& m = *impl_;
-  const auto& o = m.options;
-  for (const auto& list : {decoder_products(m.sizes, o.dtype, padded_tokens, o.train, trains_matrices(m.layout)),
-                           adapter_products(m.spec, m.layout, o.dtype, padded_tokens, o.train)}) {
+  const bool train = for_backward && m.options.train;
+  for (const auto& list : {decoder_products(m.sizes, m.options.dtype, padded_tokens, train, trains_matrices(m.layout)),
+                           adapter_products(m.spec, m.layout, m.options.dtype, padded_tokens, train)}) {
     for (const Product& p : list) ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
   }
 }
@@ -275,6 +283,10 @@ void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {
 }
 
 const float* Decoder::nll() const noexcept { return impl_->arena[impl_->buffers->nll].as<float>(); }
+
+const std::int32_t* Decoder::predicted() const noexcept {
+  return impl_->options.predictions ? impl_->arena[impl_->buffers->predicted].as<std::int32_t>() : nullptr;
+}
 
 void Decoder::logits(ParameterStore& store, const MicroBatch& batch, std::int64_t begin, std::int64_t count,
                      float* logits) {

@@ -50,6 +50,11 @@ struct AdapterBuffers {
   BufferId rows, gradients, input, update, scaled, factors;
 };
 
+/// T of the largest pass without backward.
+constexpr std::int64_t forward_tokens(const DecoderOptions& o) noexcept {
+  return o.max_forward_tokens > o.max_tokens ? o.max_forward_tokens : o.max_tokens;
+}
+
 /// Entries in order of use. `slots` is 1 where activations are recomputed or never needed again, else the number of
 /// layers.
 struct DecoderBuffers {
@@ -59,7 +64,7 @@ struct DecoderBuffers {
   BufferId rope_cos, rope_sin;
   BufferId block_inputs, middle, qkv, attention, lse, rstd_input, rstd_middle, gate_up;
   BufferId normed, delta, hidden;
-  BufferId logits, dlogits, nll, rstd_final;
+  BufferId logits, dlogits, nll, predicted, rstd_final;
   BufferId dx, dattention, dqkv;
   BufferId workspace;
   AdapterBuffers adapters;

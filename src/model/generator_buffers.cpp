@@ -7,16 +7,19 @@
 #include "core/error.hpp"
 #include "kernels/ops/attention.hpp"
 #include "kernels/ops/rms_norm.hpp"
+#include "model/adapters/adapter_plan.hpp"
 
 namespace dstrain {
 
 namespace {
 
-std::int64_t workspace_bytes(const DecoderSizes& s, const GeneratorOptions& o) {
+std::int64_t workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const GeneratorOptions& o) {
+  const DecoderSizes s(spec);
   std::int64_t bytes = 0;
   for (std::int64_t tokens = 1; tokens <= o.prompt_rows; tokens = generator_rows(tokens + 1)) {
-    for (const Product& p : decoder_products(s, o.dtype, tokens, false)) {
-      bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
+    for (const auto& list :
+         {decoder_products(s, o.dtype, tokens, false), adapter_products(spec, layout, o.dtype, tokens, false)}) {
+      for (const Product& p : list) bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
     }
     AttentionShape a{};
     a.T = tokens;
@@ -46,18 +49,24 @@ void check(const GeneratorOptions& o) {
 }  // namespace
 
 std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
-                                                       const GeneratorOptions& options) {
+                                                       const GeneratorOptions& options, std::uint32_t phases) {
+  return plan_generator(plan, spec, make_layout(spec), options, phases);
+}
+
+std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
+                                                       const ModelLayout& layout, const GeneratorOptions& options,
+                                                       std::uint32_t phases) {
   check(options);
   const DecoderSizes s(spec);
   auto b = std::make_shared<GeneratorBuffers>();
   b->options = options;
   const std::int64_t T = options.prompt_rows;
   const auto add = [&](const char* name, std::int64_t count, DType dtype) {
-    return plan.add(fmt::format("generation/{}", name), count, dtype);
+    return plan.add(fmt::format("generation/{}", name), count, dtype, phases);
   };
   b->cache = add("cache", s.layers * options.max_sequences * options.max_length * 2 * s.KV, options.dtype);
-  b->rope_cos = add("rope_cos", options.max_length * (s.head_dim / 2), DType::f32);
-  b->rope_sin = add("rope_sin", options.max_length * (s.head_dim / 2), DType::f32);
+  b->rope_cos = add("rope_cos", options.max_length * (spec.rope.rotary_dim / 2), DType::f32);
+  b->rope_sin = add("rope_sin", options.max_length * (spec.rope.rotary_dim / 2), DType::f32);
   b->residual = add("residual", T * s.D, options.dtype);
   b->normed = add("normed", T * s.D, options.dtype);
   b->delta = add("delta", T * s.D, options.dtype);
@@ -67,7 +76,12 @@ std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const M
   b->gate_up = add("gate_up", T * 2 * s.F, options.dtype);
   b->rstd = add("rstd", T, DType::f32);
   b->logits = add("logits", options.max_sequences * s.V, DType::f32);
-  b->workspace = plan.add("workspace/generation", workspace_bytes(s, options), DType::u8);
+  b->workspace = plan.add("workspace/generation", workspace_bytes(spec, layout, options), DType::u8, phases);
+  DecoderOptions pass;
+  pass.dtype = options.dtype;
+  pass.train = false;
+  pass.max_tokens = T;
+  b->adapters = plan_adapters(plan, spec, layout, pass, phases, "generation/adapters");
   return b;
 }
 

@@ -21,6 +21,7 @@ struct GeneratorBuffers {
   BufferId rope_cos, rope_sin;
   BufferId residual, normed, delta, hidden, qkv, attention, gate_up, rstd, logits;
   BufferId workspace;
+  AdapterBuffers adapters;
 };
 
 }  // namespace dstrain

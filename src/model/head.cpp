@@ -4,18 +4,20 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "kernels/ops/argmax.hpp"
 #include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/rms_norm.hpp"
+#include "model/families/family.hpp"
 
 namespace dstrain {
 
 Head::Head(const ModelSpec& spec, const ModelLayout& layout)
     : sizes_(spec),
-      eps_(static_cast<float>(spec.rms_norm_eps)),
-      norm_(find_in_unit(layout, layout.unit_count() - 1, "norm.weight")) {
+      eps_(static_cast<float>(spec.norm_eps)),
+      norm_(find_in_unit(layout, layout.unit_count() - 1, std::string(spec.family->names.final_norm) + ".weight")) {
   DSTRAIN_CHECK(norm_ != nullptr, "the head has no norm");
-  matrix_ = spec.tie_word_embeddings ? make_linear(layout, 0, sizes_.head(), "embed_tokens")
-                                     : make_linear(layout, norm_->unit, sizes_.head(), "lm_head");
+  matrix_ = spec.tie_word_embeddings ? make_linear(layout, 0, sizes_.head(), spec.family->names.embedding)
+                                     : make_linear(layout, norm_->unit, sizes_.head(), spec.family->names.head);
 }
 
 void Head::normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, ConstData residual, ConstData delta,
@@ -35,6 +37,9 @@ void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch,
   for (std::int64_t row = 0; row < T; row += sizes_.chunk_rows) {
     const std::int64_t rows = std::min(sizes_.chunk_rows, T - row);
     logits(exec, w, row, rows, b);
+    if (b.predicted_T != nullptr) {
+      ops::argmax(exec, b.predicted_T + row, b.logits, batch.targets.data() + row, rows, sizes_.V, sizes_.V);
+    }
     ops::cross_entropy(exec, with_gradient ? b.dlogits : Data{}, b.nll_T + row, b.logits, batch.targets.data() + row,
                        batch.weights.data() + row, rows, sizes_.V, sizes_.V);
     if (!with_gradient) continue;

@@ -41,11 +41,13 @@ void take_out(const ZeroStore& store, const AdapterLayout& adapter, const PissaF
       for (std::int64_t r = 0; r < adapter.rank; ++r)
         sum += factors.b[static_cast<std::size_t>(row * adapter.rank + r)] *
                factors.a[static_cast<std::size_t>(r * in + column)];
+      const float taken = adapter.scale * sum;
       if (values.dtype == DType::f32) {
-        values.as<float>()[i] -= adapter.scale * sum;
+        values.as<float>()[i] -= taken;
+      } else if (values.dtype == DType::bf16) {
+        values.as<bfloat16>()[i] = bfloat16(static_cast<float>(values.as<bfloat16>()[i]) - taken);
       } else {
-        bfloat16& value = values.as<bfloat16>()[i];
-        value = bfloat16(static_cast<float>(value) - adapter.scale * sum);
+        values.as<float16>()[i] = float16(static_cast<float>(values.as<float16>()[i]) - taken);
       }
     }
   });

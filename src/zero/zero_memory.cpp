@@ -20,8 +20,6 @@ ZeroMemory::ZeroMemory(std::shared_ptr<const ZeroBuffers> buffers, const Arena& 
       weights_(view(buffers_->weights)),
       whole_(view(buffers_->whole)),
       master_(view(buffers_->master)),
-      exp_avg_(view(buffers_->exp_avg)),
-      exp_avg_sq_(view(buffers_->exp_avg_sq)),
       gradient_(view(buffers_->gradient)) {}
 
 View ZeroMemory::full_weights(int unit, int kind) const {
@@ -42,11 +40,10 @@ Data ZeroMemory::kept_weights(int unit, int kind) const {
 
 float* ZeroMemory::master(int unit, int kind) const {
   if (!buffers_->scheme.master_copy) return kept_weights(unit, kind).as<float>();
-  return kind == static_cast<int>(PartKind::trainable) ? moment(master_, unit) : nullptr;
+  return kind == static_cast<int>(PartKind::trainable) ? trainable_row(master_, unit) : nullptr;
 }
 
-float* ZeroMemory::moment(View row, int unit) const {
-  if (row.data == nullptr) return nullptr;
+float* ZeroMemory::trainable_row(View row, int unit) const {
   const UnitPlace& place = this->unit(unit);
   return row.as<float>() + (buffers_->scheme.sharded_state ? place.gradient_shard_at : place.gradient_full_at);
 }
@@ -73,9 +70,13 @@ float* ZeroMemory::kept_gradient(int unit) const {
 }
 
 void ZeroMemory::zero_state(const Exec& exec) const {
-  for (const View& v : {weights_, whole_, master_, exp_avg_, exp_avg_sq_}) {
+  const auto zero = [&](const View& v) {
     if (v.count > 0) ops::fill_zero(exec, {v.data, v.dtype}, v.count);
-  }
+  };
+  zero(weights_);
+  zero(whole_);
+  zero(master_);
+  for (const StateRow& row : buffers_->state_rows) zero(view(row.buffer));
 }
 
 }  // namespace dstrain

@@ -37,24 +37,23 @@ bool same(const Product& a, const Product& b) {
 }  // namespace
 
 AdapterBuffers plan_adapters(MemoryPlan& plan, const ModelSpec& spec, const ModelLayout& layout,
-                             const DecoderOptions& options) {
+                             const DecoderOptions& options, std::uint32_t phases, const char* category) {
   AdapterBuffers b;
   b.adapters = layout.adapters.size();
   if (b.adapters == 0) return b;
   AdapterSizes sizes;
   for_each_adapted(spec, layout,
                    [&](const Linear& linear, bool) { linear.lora.measure(sizes, options.dtype != DType::f32); });
-  const std::int64_t T = options.max_tokens;
-  const std::uint32_t phases = options.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
+  const std::int64_t T = forward_tokens(options);
   const auto add = [&](const char* name, std::int64_t count, DType dtype) {
-    return plan.add(fmt::format("adapters/{}", name), count, dtype, phases);
+    return plan.add(fmt::format("{}/{}", category, name), count, dtype, phases);
   };
   b.rows = add("rows", T * sizes.rows, options.dtype);
-  b.gradients = add("row_gradients", options.train ? T * sizes.rows : 0, options.dtype);
-  b.input = add("dropped_input", options.train ? T * sizes.input : 0, options.dtype);
+  b.gradients = add("row_gradients", options.train ? options.max_tokens * sizes.rows : 0, options.dtype);
+  b.input = add("dropped_input", options.train ? options.max_tokens * sizes.input : 0, options.dtype);
   b.update = add("update", T * sizes.update, DType::f32);
-  b.scaled = add("scaled_gradient", options.train ? T * sizes.scaled : 0, options.dtype);
-  b.factors = plan.add("adapters/dora_factors", 3 * sizes.columns, DType::f32);
+  b.scaled = add("scaled_gradient", options.train ? options.max_tokens * sizes.scaled : 0, options.dtype);
+  b.factors = plan.add(fmt::format("{}/dora_factors", category), 3 * sizes.columns, DType::f32);  // kept over steps
   b.columns = sizes.columns;
   return b;
 }

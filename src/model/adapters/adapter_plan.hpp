@@ -11,8 +11,9 @@
 namespace dstrain {
 
 /// Everything adapters hold during a pass; nothing where the layout has none. Local, pure.
+/// @param category  first part of the entries' names
 AdapterBuffers plan_adapters(MemoryPlan& plan, const ModelSpec& spec, const ModelLayout& layout,
-                             const DecoderOptions& options);
+                             const DecoderOptions& options, std::uint32_t phases, const char* category = "adapters");
 
 /// Every product that adapters ask for in a pass over T rows. Local.
 std::vector<Product> adapter_products(const ModelSpec& spec, const ModelLayout& layout, DType dtype, std::int64_t T,

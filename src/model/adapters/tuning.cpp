@@ -12,10 +12,9 @@ namespace dstrain {
 
 namespace {
 
-/// The weight of a linear layer: a matrix that is no look-up table.
+/// The weight of a linear layer: a matrix that is no look-up table (those stand in the first unit).
 bool is_linear(const TensorLayout& tensor) {
-  return tensor.shape.size() == 2 && tensor.name.ends_with(".weight") &&
-         !is_or_ends_in(module_of(tensor.name), "wte") && tensor.name.find("embed") == std::string::npos;
+  return tensor.shape.size() == 2 && tensor.name.ends_with(".weight") && tensor.unit != 0;
 }
 
 /// Puts every tensor into the part that `trainable` chooses, in the order they had. What was fused stays so.
