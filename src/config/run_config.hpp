@@ -59,6 +59,7 @@ struct RunConfig {
   double num_train_epochs = 3.0;
   std::int64_t max_steps = -1;
   std::string lr_scheduler_type = "linear";
+  std::optional<NamedArguments> lr_scheduler_kwargs;
   double warmup_ratio = 0.0;
   std::int64_t warmup_steps = 0;
   double logging_steps = 500;  ///< < 1: fraction of max_steps
@@ -84,6 +85,8 @@ struct RunConfig {
   std::optional<bool> disable_tqdm;
   std::vector<std::string> report_to;
   std::string optim = "adamw_torch";
+  std::optional<std::string> optim_args;  ///< name=value,name=value
+  bool use_muon = false;                  ///< instead of optim
   std::optional<std::string> deepspeed;  ///< the file that was read; its values stand in the other members
 
   // sections of DeepSpeed's file without a trainer key

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "train/optimizer_options.hpp"
 
 namespace dstrain {
 
@@ -41,10 +42,15 @@ FeederOptions eval_feeder_options(const RunConfig& config, int ranks) {
   return options;
 }
 
+DType compute_dtype(const RunConfig& config) {
+  if (config.fp16) return DType::f16;
+  return config.bf16 ? DType::bf16 : DType::f32;
+}
+
 EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int ranks, int threads) {
   EngineOptions options;
   options.zero_stage = config.zero_stage;
-  options.dtype = config.bf16 ? DType::bf16 : DType::f32;
+  options.dtype = compute_dtype(config);
   options.gradient_checkpointing = !config.disable_gradient_checkpointing;
   options.reproducible = config.reproducible;
   options.max_tokens = feeder.limits().padded_tokens;
@@ -57,9 +63,9 @@ EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int 
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;
   options.threads = config.threads.value_or(threads);
   options.seed = static_cast<std::uint64_t>(config.seed);
-  options.optim.beta1 = config.adam_beta1;
-  options.optim.beta2 = config.adam_beta2;
-  options.optim.eps = config.adam_epsilon;
+  options.optim = optimizer_settings(config);
+  options.loss_scale = loss_scale_options(config);
+  if (decays_everything(config)) options.decays = [](const auto&, const auto&) { return true; };
   options.weight_decay = config.weight_decay;
   options.max_grad_norm = config.max_grad_norm;
   return options;

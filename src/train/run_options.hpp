@@ -23,6 +23,9 @@ FeederOptions feeder_options(const RunConfig& config, int ranks);
 /// virtual rank the last batches are filled up from the first rows (Feeder::counted_rows tells them apart).
 FeederOptions eval_feeder_options(const RunConfig& config, int ranks);
 
+/// Of weights and activations: f16, bf16 or f32.
+DType compute_dtype(const RunConfig& config);
+
 /// @param feeder   knows the largest micro-batch of the run
 /// @param threads  of each rank where the key `threads` is not set
 EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int ranks, int threads);

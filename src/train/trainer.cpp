@@ -16,6 +16,7 @@
 #include "io/files/file.hpp"
 #include "io/hf_folder/hf_folder.hpp"
 #include "train/machine.hpp"
+#include "train/optimizer_options.hpp"
 #include "train/output_folder.hpp"
 #include "train/progress.hpp"
 #include "train/report.hpp"
@@ -127,8 +128,7 @@ void Trainer::prepare() {
   const int ranks = comm_.size();
   total_steps_ = setup_.feeder->plan().total_steps();
   options_ = engine_options(config_, *setup_.feeder, ranks, context_.topology.default_threads);
-  schedule_.emplace(config_.lr_scheduler_type, resolve_warmup(config_.warmup_steps, config_.warmup_ratio, total_steps_),
-                    total_steps_);
+  schedule_.emplace(make_schedule(config_, total_steps_));
   logging_steps_ = resolve_interval(config_.logging_steps, total_steps_);
   save_steps_ = resolve_interval(config_.save_steps, total_steps_);
 
@@ -171,6 +171,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
     state.check_batch(config_, comm_.size());
   });
   step_ = first_step_ = engine_->global_step();
+  if (!state.schedule.empty()) schedule_->restore(state.schedule, checkpoint.string());
   tokens_seen_ = state.tokens_seen;
   epoch_ = state.epoch;
   if (is_root()) log_->restore(state.trainer_state_json, step_);
@@ -203,16 +204,20 @@ void Trainer::run_step() {
     engine_->forward(batch, feeder.contributors(round), round + 1 == info.rounds);
     engine_->backward();
   }
-  const double learning_rate = config_.learning_rate * schedule_->multiplier(step_);
-  const StepResult result = engine_->step(learning_rate);
+  const std::int64_t schedule_step = engine_->optimizer_steps();  // a skipped update is no step of the schedule
+  const double learning_rate = schedule_->rate(schedule_step);
+  const StepResult result = engine_->step(learning_rate, schedule_->betas(schedule_step));
   ++step_;
+  if (result.skipped && is_root()) log::warning("step {}: {}", step_, result.overflow);
   epoch_ = info.epoch;
   epoch_ended_ = step_ % feeder.plan().steps_per_epoch() == 0;
   padded_tokens_ += info.padded_tokens;
   run_tokens_ += info.tokens;
   tokens_seen_ += info.tokens;
-  loss_sum_ += result.loss;
-  run_loss_sum_ += result.loss;
+  // As transformers logs it: a loss that is no number counts as the mean of those since the last log.
+  const double loss = std::isfinite(result.loss) ? result.loss : loss_sum_ / static_cast<double>(loss_steps_ + 1);
+  loss_sum_ += loss;
+  run_loss_sum_ += loss;
   ++loss_steps_;
   if (!is_root()) return;
   if (should_log()) log_step(result, learning_rate);
@@ -234,7 +239,7 @@ void Trainer::log_step(const StepResult& result, double learning_rate) {
   const LogEntry entry{.step = step_,
                        .epoch = epoch_,
                        .loss = loss_sum_ / static_cast<double>(loss_steps_),
-                       .grad_norm = config_.max_grad_norm > 0 ? result.grad_norm : -1.0,
+                       .grad_norm = config_.max_grad_norm > 0 && !result.skipped ? result.grad_norm : -1.0,
                        .learning_rate = learning_rate,
                        .tokens_per_second = rate,
                        .mfu = rate * flops_per_token(setup_.spec, engine_->layout(), mean_row) / matrix_peak_,
@@ -270,6 +275,7 @@ void Trainer::save_checkpoint() {
   state.epoch = epoch_;
   state.global_batch = global_batch(config_, comm_.size());
   state.seed = config_.data_seed.value_or(config_.seed);
+  state.schedule = schedule_->state();
   if (is_root()) state.trainer_state_json = log_->state_json(step_, epoch_);
   engine_->save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0));
   saved_step_ = step_;
@@ -278,7 +284,7 @@ void Trainer::save_checkpoint() {
 void Trainer::finish() {
   const double runtime = seconds_since(start_);
   const auto steps = static_cast<double>(step_ - first_step_);
-  const DType weights = config_.bf16 ? DType::bf16 : DType::f32;
+  const DType weights = compute_dtype(config_);
   engine_->export_weights(config_.output_dir, weights);
   on_all_ranks(comm_, "write the results", [&] {
     if (!is_root()) return;
