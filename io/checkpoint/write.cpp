@@ -213,7 +213,8 @@ void finish(const std::filesystem::path& part, const std::filesystem::path& fina
   write_file_atomically(part / manifest_digest_name, fmt::format("{}  {}\n", digest_of(text), manifest_name));
   std::filesystem::remove(part / owner_name);
   commit_checkpoint(part, final_path);
-  if (options.save_total_limit) prune_checkpoints(final_path.parent_path(), *options.save_total_limit, final_path);
+  if (options.save_total_limit)
+    prune_checkpoints(final_path.parent_path(), *options.save_total_limit, final_path, options.best);
 }
 
 std::string random_word() {

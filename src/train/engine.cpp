@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <span>
 
 #include "comm/communicator.hpp"
@@ -32,6 +33,7 @@ class EngineImpl final : public Engine {
         slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)),
         loss_scale_(options.loss_scale) {
     for (const auto padded_tokens : options.token_classes) decoder_.prepare(padded_tokens);
+    for (const auto padded_tokens : options.eval_token_classes) decoder_.prepare(padded_tokens, false);
     rates_.reserve(layout_.tensors.size());
     contributors_.reserve(static_cast<std::size_t>(options.max_micro_steps));
     for (const auto& tensor : layout_.tensors) {
@@ -118,15 +120,35 @@ class EngineImpl final : public Engine {
     return loss;
   }
 
+  BatchEvaluation evaluate_batch(const MicroBatch& batch) override {
+    const ForwardResult result = decoder_.forward(*store_, batch, false);
+    const auto rows = static_cast<std::size_t>(batch.tokens);
+    BatchEvaluation out{.nll_sum = result.nll_sum, .targets = result.targets, .nll = {decoder_.nll(), rows}};
+    if (options_.eval_predictions) out.predicted = {decoder_.predicted(), rows};
+    return out;
+  }
+
+  std::vector<std::vector<std::int32_t>> generate(std::span<const std::vector<std::int32_t>> prompts,
+                                                  const SamplingOptions& sampling) override {
+    std::vector<std::vector<std::int32_t>> answers;
+    for (auto& answer : generator().generate(*store_, prompts, sampling)) answers.push_back(std::move(answer.ids));
+    return answers;
+  }
+
+  void generate_done() override {
+    generator().help_others(*store_);
+    generator_.reset();  // its tables share bytes with training
+  }
+
   [[nodiscard]] std::int64_t global_step() const noexcept override { return global_step_; }
   [[nodiscard]] std::int64_t optimizer_steps() const noexcept override { return optimizer_steps_; }
 
   void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
-            bool save_only_model, int save_total_limit) override {
+            bool save_only_model, int save_total_limit, const std::filesystem::path& best) override {
     auto state = client_state;
     state[steps_key] = fmt::format("{}", optimizer_steps_);
     if (loss_scale_.active()) state[scale_key] = loss_scale_.state();
-    save_state(comm_, layout_, *store_, output_dir, global_step_, state, save_only_model, save_total_limit);
+    save_state(comm_, layout_, *store_, output_dir, global_step_, state, save_only_model, save_total_limit, best);
   }
 
   std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) override {
@@ -134,6 +156,11 @@ class EngineImpl final : public Engine {
     on_all_ranks(comm_, "read the engine's state", [&] { take_state(loaded, checkpoint.string()); });
     store_->weights_changed();
     return std::move(loaded.client_state);
+  }
+
+  void load_weights(const std::filesystem::path& checkpoint) override {
+    load_state(comm_, layout_, *store_, checkpoint, staging(), true);
+    store_->weights_changed();
   }
 
   void export_weights(const std::filesystem::path& folder, DType dtype) override {
@@ -181,6 +208,22 @@ class EngineImpl final : public Engine {
     return [&comm](std::int64_t bytes) { return comm.allocate_registered(bytes); };
   }
 
+  Generator& generator() {
+    DSTRAIN_CHECK(plan_.generator != nullptr, "generation was not planned: max_prompts is 0");
+    if (!generator_) {
+      generator_.emplace(spec_, layout_, plan_.generator_options, arena_, plan_.generator, Device{});
+      if (options_.zero_stage == 3 && comm_.size() > 1)
+        generator_->keep_in_step([this](bool mine) { return any(mine); });
+    }
+    return *generator_;
+  }
+
+  bool any(bool mine) {
+    std::int32_t value = mine ? 1 : 0;
+    comm_.all_reduce(View(&value, 1, DType::i32), ReduceOp::max, Stream{}, "generation pass");
+    return value != 0;
+  }
+
   /// Other ranks are given no folder: rank 0's decides. Collective.
   bool rank0_has_folder(const WeightOrigin& origin) {
     std::int32_t from_folder = origin.folder.empty() ? 0 : 1;
@@ -224,6 +267,7 @@ class EngineImpl final : public Engine {
   Arena arena_;
   std::unique_ptr<ZeroStore> store_;
   Decoder decoder_;
+  std::optional<Generator> generator_;
   std::span<double> slots_;
   std::vector<TensorRates> rates_;  ///< by tensor
   std::vector<int> contributors_;

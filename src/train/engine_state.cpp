@@ -133,7 +133,8 @@ void stream_out_weights(Communicator& comm, const ModelLayout& layout, const Zer
 
 void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                 const std::filesystem::path& output_dir, std::int64_t step,
-                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit) {
+                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit,
+                const std::filesystem::path& best) {
   CheckpointContent content;
   content.tensors = tensor_list(layout);
   content.metadata = client_state;
@@ -148,11 +149,12 @@ void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& 
   }
   CheckpointOptions options;
   if (save_total_limit > 0) options.save_total_limit = save_total_limit;
+  options.best = best;
   write_checkpoint(comm, output_dir, step, content, options);
 }
 
 LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                       const std::filesystem::path& checkpoint, std::span<float> staging) {
+                       const std::filesystem::path& checkpoint, std::span<float> staging, bool weights_only) {
   auto reader = CheckpointReader::open(comm, checkpoint);
   on_all_ranks(comm, "read the checkpoint", [&] {
     std::vector<std::int32_t> index(layout.tensors.size());
@@ -167,7 +169,7 @@ LoadedState load_state(Communicator& comm, const ModelLayout& layout, const Zero
     for (const auto& slice : store.owned()) {
       const auto tensor = index[static_cast<std::size_t>(slice.tensor)];
       reader.read(CheckpointKind::parameter, tensor, slice.begin, slice.count, slice.master, staging);
-      read_states(reader, tensor, slice, staging, checkpoint);
+      if (!weights_only) read_states(reader, tensor, slice, staging, checkpoint);
     }
   });
   return {reader.step(), reader.metadata()};

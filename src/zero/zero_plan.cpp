@@ -79,7 +79,7 @@ std::int64_t gathered_count(const UnitPlace& unit) {
 /// have one each where the head uses both at once.
 void plan_regions(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
   const int last = static_cast<int>(z.units.size()) - 1;
-  const std::uint32_t phases = z.options.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
+  const std::uint32_t phases = (z.options.train ? phase_forward | phase_backward : phase_forward) | phase_generate;
   const auto add_regions = [&](int regions, std::int64_t count, const auto& units) {
     for (const int u : units) {
       z.units[static_cast<std::size_t>(u)].first_region = static_cast<int>(z.regions.size());
