@@ -44,8 +44,10 @@ void add_training(const StartReport& r, const Line& line) {
        fmt::format("{} rows = {} per rank x {} ranks{} x {} accumulation",
                    static_cast<std::int64_t>(c.per_device_train_batch_size) * slots, c.per_device_train_batch_size,
                    virtual_ranks(c, ranks), c.virtual_ranks ? " (virtual_ranks)" : "", c.gradient_accumulation_steps));
-  line("steps", fmt::format("{} in all, {} per epoch, {} of warm-up, {} schedule, learning rate {}", r.total_steps,
-                            r.steps_per_epoch, r.warmup_steps, c.lr_scheduler_type, c.learning_rate));
+  line("steps",
+       fmt::format("{} in all, {} per epoch, {} of warm-up, {} schedule, learning rate {}", r.total_steps,
+                   r.steps_per_epoch, r.warmup_steps,
+                   c.deepspeed_scheduler ? c.deepspeed_scheduler->type : c.lr_scheduler_type, c.learning_rate));
 }
 
 }  // namespace
