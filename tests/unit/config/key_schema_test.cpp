@@ -87,7 +87,8 @@ TEST(KeySchema, RowsOfOtherDialectsAreComplete) {
       EXPECT_EQ(key.action == KeyClass::runs, key.why.empty()) << key.name;
       EXPECT_EQ(key.action == KeyClass::runs, !key.target.empty()) << key.name;
       const auto value = read_argument(std::string(key.initial));
-      if (value.text != "auto") EXPECT_EQ(type_problem(key, value), "") << key.name;
+      if (value.text == "auto") continue;
+      EXPECT_EQ(type_problem(key, value), "") << key.name;
     }
   }
 }
