@@ -31,8 +31,11 @@ std::vector<KeySpec> data() {
               "not supported yet; rows are read once and kept as tokens"),
       noted("buffer_size", integer, "16384", "Shuffle buffer of streaming",
             "only read with streaming, which is refused"),
-      refused("mix_strategy", text, "concat", "How datasets are mixed", "only concat so far; mix the files beforehand"),
-      refused("interleave_probs", any, "null", "Shares of interleaved datasets", "only mix_strategy: concat so far"),
+      runs("mix_strategy", &C::mix_strategy,
+           "How datasets are mixed: one after the other, or interleaved until the first "
+           "has ended (under), until all have (over), each row once (once)")
+          .choices("concat|interleave_under|interleave_over|interleave_once"),
+      runs("interleave_probs", &C::interleave_probs, "Shares of interleaved datasets. Empty: in turns"),
       noted("overwrite_cache", boolean, "false", "Process data again", "no processed data is kept between runs"),
       noted("eval_num_beams", integer, "null", "Beam search in evaluation", "there is no beam search"),
       refused("ignore_pad_token_for_loss", boolean, "true", "Padding does not count in the loss",

@@ -44,6 +44,8 @@ struct RunConfig {
   double val_size = 0.0;  ///< above 1: rows; below 1: share of the rows
   std::vector<std::string> eval_dataset;
   bool eval_on_each_dataset = false;
+  std::string mix_strategy = "concat";
+  std::vector<std::string> interleave_probs;
   std::int64_t synthetic_rows = 4096;  ///< rows of `dataset: synthetic`
 
   // training
