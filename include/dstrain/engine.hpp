@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/dtype.hpp"
+#include "kernels/ops/optimizer_settings.hpp"
 #include "model/micro_batch.hpp"
 
 namespace dstrain {
@@ -29,7 +30,7 @@ struct EngineOptions {
   DType dtype = DType::f32;  ///< f32 or bf16 (then with f32 master weights)
   bool gradient_checkpointing = true;
   bool train = true;      ///< false: forward only
-  bool optimizer = true;  ///< false: gradients, but no optimizer states
+  bool optimizer = true;  ///< false: gradients, but no optimizer
   bool reproducible = false;
   std::int64_t max_tokens = 0;    ///< largest micro-batch in tokens; rounded up to its class
   std::int64_t max_position = 0;  ///< longest row (padded)
@@ -47,9 +48,7 @@ struct EngineOptions {
   int threads = 1;
   std::uint64_t seed = 42;
 
-  double adam_beta1 = 0.9;
-  double adam_beta2 = 0.999;
-  double adam_epsilon = 1e-8;
+  OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
   double max_grad_norm = 1.0;  ///< 0: no clipping
   /// Chooses the parameters that decay; unset: transformers' rule (train/decay.hpp).

@@ -31,17 +31,20 @@ std::vector<KeySpec> data() {
               "not supported yet; rows are read once and kept as tokens"),
       noted("buffer_size", integer, "16384", "Shuffle buffer of streaming",
             "only read with streaming, which is refused"),
-      refused("mix_strategy", text, "concat", "How datasets are mixed", "only concat so far; mix the files beforehand"),
-      refused("interleave_probs", any, "null", "Shares of interleaved datasets", "only mix_strategy: concat so far"),
+      runs("mix_strategy", &C::mix_strategy,
+           "How datasets are mixed: one after the other, or interleaved until the first "
+           "has ended (under), until all have (over), each row once (once)")
+          .choices("concat|interleave_under|interleave_over|interleave_once"),
+      runs("interleave_probs", &C::interleave_probs, "Shares of interleaved datasets. Empty: in turns"),
       noted("overwrite_cache", boolean, "false", "Process data again", "no processed data is kept between runs"),
       noted("eval_num_beams", integer, "null", "Beam search in evaluation", "there is no beam search"),
       refused("ignore_pad_token_for_loss", boolean, "true", "Padding does not count in the loss",
               "rows are packed without padding, so none could count"),
       runs("eval_on_each_dataset", &C::eval_on_each_dataset, "One result for each of eval_dataset"),
-      refused("tool_format", text, "null", "Format of tool calls instead of the template's", "not supported yet"),
-      refused("enable_thinking", boolean, "true", "Templates that write their thoughts",
-              "not supported yet; leave it at true")
-          .off("null"),
+      runs("tool_format", &C::tool_format, "Format of tools and function calls instead of the template's"),
+      runs("enable_thinking", &C::enable_thinking,
+           "Templates that think: an answer without thoughts gets empty ones, which count in the loss (true) or not "
+           "(false, null); false: thoughts are cut out of the answers"),
       refused("tokenized_path", text, "null", "Folder of processed data",
               "Arrow folders are not read or written; give the dataset itself"),
       noted("data_shared_file_system", boolean, "false", "Who processes the data",

@@ -37,10 +37,15 @@ struct RunConfig {
   int preprocessing_batch_size = 1000;
   std::optional<int> preprocessing_num_workers;
   std::optional<std::string> default_system;
+  std::optional<std::string> tool_format;
+  std::optional<bool> enable_thinking = true;
+  bool preserve_thinking = false;
   bool disable_shuffling = false;
   double val_size = 0.0;  ///< above 1: rows; below 1: share of the rows
   std::vector<std::string> eval_dataset;
   bool eval_on_each_dataset = false;
+  std::string mix_strategy = "concat";
+  std::vector<std::string> interleave_probs;
   std::int64_t synthetic_rows = 4096;  ///< rows of `dataset: synthetic`
 
   // training

@@ -94,14 +94,7 @@ class EngineImpl final : public Engine {
     double clip = 1.0;
     if (options_.max_grad_norm > 0)
       clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
-    const AdamWParameters parameters{.lr = learning_rate,
-                                     .beta1 = options_.adam_beta1,
-                                     .beta2 = options_.adam_beta2,
-                                     .eps = options_.adam_epsilon,
-                                     .weight_decay = options_.weight_decay,
-                                     .step = global_step_ + 1,
-                                     .gradient_scale = clip};
-    store_->optimizer_step(parameters, rates_);
+    store_->optimizer_step({.lr = learning_rate, .step = global_step_ + 1, .gradient_scale = clip}, rates_);
     ++global_step_;
     return result;
   }

@@ -14,6 +14,7 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                        .compute = options.dtype,
                        .train = options.train,
                        .optimizer = options.train && options.optimizer,
+                       .optim = options.optim,
                        .reproducible = options.reproducible,
                        .reduce_bucket_size = options.reduce_bucket_size,
                        .stage3_prefetch_bucket_size = options.stage3_prefetch_bucket_size};

@@ -105,9 +105,9 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;
   options.threads = config.threads.value_or(threads);
   options.seed = static_cast<std::uint64_t>(config.seed);
-  options.adam_beta1 = config.adam_beta1;
-  options.adam_beta2 = config.adam_beta2;
-  options.adam_epsilon = config.adam_epsilon;
+  options.optim.beta1 = config.adam_beta1;
+  options.optim.beta2 = config.adam_beta2;
+  options.optim.eps = config.adam_epsilon;
   options.weight_decay = config.weight_decay;
   options.max_grad_norm = config.max_grad_norm;
   return options;
