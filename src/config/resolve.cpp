@@ -126,8 +126,8 @@ class Resolver : public TrainerKeys {
       note(fmt::format("options of a launcher have no effect: {} (mpirun or srun place the ranks)", launchers));
     if (!chat.members.empty()) add(translate_deepspeed_chat(chat, given, *this), base);
     if (accelerate.members.empty()) return;
-    if (accelerate.find("distributed_type") == nullptr)
-      put_at(accelerate, "distributed_type", ConfigValue::scalar("NO"));
+    if (accelerate.origin.file.empty())
+      put_at(accelerate, "distributed_type", ConfigValue::scalar("NO"));  // flags alone
     auto translation = translate_accelerate(accelerate, *this);
     drop_what_the_trainer_says(given, translation);
     add(std::move(translation), base);

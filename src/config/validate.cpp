@@ -145,7 +145,8 @@ void validate(const ResolvedConfig& resolved, const GivenValues& given, bool par
   check_optimizer(resolved.config, rules);
   check_evaluation(resolved.config, rules);
   check_generation(resolved.config, rules);
-  check_dstrain(resolved.config, !partial && !resolved.origins.contains("finetuning_type"), rules);
+  check_dstrain(resolved.config,
+                !partial && !given.contains("finetuning_type") && !resolved.origins.contains("finetuning_type"), rules);
 }
 
 std::vector<ConfigProblem> missing_keys(const ResolvedConfig& resolved, const GivenValues& given) {
