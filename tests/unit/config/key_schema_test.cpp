@@ -129,7 +129,7 @@ TEST(KeySchema, AssignRefusesWhatDoesNotFit) {
   EXPECT_NE(assign(*find_key("bf16"), ConfigValue::scalar("maybe"), config), "");
   EXPECT_EQ(config.cutoff_len, RunConfig{}.cutoff_len);
   EXPECT_EQ(assign(*find_key("stage"), ConfigValue::scalar("stf"), config),
-            "\"stf\" is not one of sft, pt; did you mean sft?");
+            "\"stf\" is not one of sft, pt, rm, ppo, dpo, kto; did you mean sft?");
 }
 
 // One row of a Markdown table of keys.
