@@ -140,6 +140,7 @@ ValueType type_of(const Member& member) {
     ValueType operator()(std::vector<std::string> RunConfig::*) const { return ValueType::list; }
     ValueType operator()(std::optional<DeepSpeedSection> RunConfig::*) const { return ValueType::any; }
     ValueType operator()(std::optional<Fp16Options> RunConfig::*) const { return ValueType::any; }
+    ValueType operator()(std::optional<NamedArguments> RunConfig::*) const { return ValueType::any; }
   };
   return std::visit(Visitor{}, member);
 }

@@ -217,6 +217,11 @@ class Resolver : public TrainerKeys {
     if (c.optim.starts_with("adamw_") && alias_of_adamw(c.optim)) {
       note(fmt::format("optim: {} is taken as adamw_torch", c.optim));
     }
+    if (c.optim.starts_with("paged_")) {
+      note(fmt::format("optim: {} is taken as {}: states are not paged here", c.optim,
+                       c.optim == "paged_adamw_32bit" ? "adamw_torch" : c.optim.substr(6)));
+    }
+    if (c.use_muon && c.deepspeed_optimizer) note("use_muon: true counts more than DeepSpeed's optimizer section");
     std::string elsewhere;
     for (const auto& logger : c.report_to) {
       if (logger != "none" && logger != "all" && logger != "tensorboard")
