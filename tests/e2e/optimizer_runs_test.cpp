@@ -13,10 +13,10 @@
 namespace dstrain::test {
 namespace {
 
-/// A nano model on synthetic rows, 6 steps on two ranks.
+/// A nano model on eight rows, the same in each of 6 steps on two ranks.
 std::string nano_run(const std::filesystem::path& folder, const std::string& extra) {
   return fmt::format(
-      "{}{} train --model_name_or_path preset:nano --dataset synthetic --synthetic_rows 48 --cutoff_len 48 --stage pt "
+      "{}{} train --model_name_or_path preset:nano --dataset synthetic --synthetic_rows 8 --cutoff_len 48 --stage pt "
       "--finetuning_type full --do_train --per_device_train_batch_size 4 --max_steps 6 --logging_steps 1 "
       "--save_strategy no --zero_stage 2 --output_dir {} {}",
       mpirun(2), binary(), folder.string(), extra);
@@ -39,7 +39,7 @@ TEST_P(OptimizerRun, LowersTheLoss) {
   ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
   const auto losses = logged(folder / "trainer_state.json");
   ASSERT_EQ(losses.size(), 6U);
-  EXPECT_LT(losses.at(6), losses.at(1));
+  EXPECT_LT(losses.at(6), losses.at(1) - 0.1);
 }
 
 INSTANTIATE_TEST_SUITE_P(
