@@ -101,6 +101,7 @@ std::vector<KeySpec> training_output();
 std::vector<KeySpec> training_unused();
 std::vector<KeySpec> own();
 std::vector<KeySpec> other();
+std::vector<KeySpec> other_versions();
 // The other dialects.
 std::vector<KeySpec> deepspeed_engine();
 std::vector<KeySpec> deepspeed_zero();

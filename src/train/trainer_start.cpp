@@ -89,10 +89,11 @@ void Trainer::bind_batches() {
     return view;
   };
   if (setup_.feeder) setup_.feeder->bind(take(setup_.feeder->storage_count()));
+  const BatchWeight weight = config_.stage == "sft" ? BatchWeight::equal : BatchWeight::rows;
   for (auto& source : setup_.eval_sources) {
     if (!source.feeder) continue;
     evaluations_.push_back(
-        {source.name, Evaluation(comm_, *source.feeder, source.rows.get(), options_.eval_predictions)});
+        {source.name, Evaluation(comm_, *source.feeder, source.rows.get(), weight, options_.eval_predictions)});
     auto& evaluation = evaluations_.back().evaluation;
     evaluation.bind(take(evaluation.storage_count()));
   }
