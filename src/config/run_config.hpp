@@ -67,6 +67,7 @@ struct RunConfig {
   double num_train_epochs = 3.0;
   std::int64_t max_steps = -1;
   std::string lr_scheduler_type = "linear";
+  std::optional<NamedArguments> lr_scheduler_kwargs;
   double warmup_ratio = 0.0;
   std::int64_t warmup_steps = 0;
   double logging_steps = 500;  ///< < 1: fraction of max_steps
@@ -102,6 +103,8 @@ struct RunConfig {
   std::vector<std::string> report_to;
   std::optional<std::string> logging_dir;
   std::string optim = "adamw_torch";
+  std::optional<std::string> optim_args;  ///< name=value,name=value
+  bool use_muon = false;                  ///< instead of optim
   std::optional<std::string> deepspeed;  ///< the file that was read; its values stand in the other members
 
   // sections of DeepSpeed's file without a trainer key

@@ -38,7 +38,8 @@ std::map<std::string, std::string> TrainerState::to_map() const {
           {"total_flos", fmt::format("{}", total_flos)},
           {"global_batch", fmt::format("{}", global_batch)},
           {"seed", fmt::format("{}", seed)},
-          {"trainer_state", trainer_state_json}};
+          {"trainer_state", trainer_state_json},
+          {"schedule", schedule}};
 }
 
 TrainerState TrainerState::parse(const std::map<std::string, std::string>& entries, const std::string& where) {
@@ -50,6 +51,8 @@ TrainerState TrainerState::parse(const std::map<std::string, std::string>& entri
   state.seed = number_of<std::int64_t>(entries, "seed", where);
   const auto at = entries.find("trainer_state");
   state.trainer_state_json = at == entries.end() ? std::string() : at->second;
+  const auto schedule = entries.find("schedule");
+  if (schedule != entries.end()) state.schedule = schedule->second;
   return state;
 }
 
