@@ -24,7 +24,7 @@ constexpr const char* kHelp =
     "export_dir,\n"
     "                                                 export_size (GB), infer_dtype\n"
     "Merges the adapters into the model, as PEFT's merge_and_unload, and writes a model folder.\n"
-    "       dstrain export preset:NAME DIR [--seed 42] [--dtype float32|bfloat16]\n"
+    "       dstrain export preset:NAME DIR [--seed 42] [--dtype float32|bfloat16|float16]\n"
     "       dstrain export CONFIG.json DIR ...      the same for any architecture\n"
     "Writes config.json and model.safetensors: matrices N(0, initializer_range), norms 1, biases 0. `dstrain train` "
     "with the same\n"

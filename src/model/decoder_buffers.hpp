@@ -65,6 +65,7 @@ struct DecoderBuffers {
   BufferId block_inputs, middle, qkv, attention, lse, rstd_input, rstd_middle, gate_up;
   BufferId normed, delta, hidden;
   BufferId logits, dlogits, nll, predicted, rstd_final;
+  BufferId scaled_weights;  ///< f32, f16 only: the weights times the loss scale
   BufferId dx, dattention, dqkv;
   BufferId workspace;
   AdapterBuffers adapters;
