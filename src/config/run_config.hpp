@@ -46,6 +46,9 @@ struct RunConfig {
   bool eval_on_each_dataset = false;
   std::string mix_strategy = "concat";
   std::vector<std::string> interleave_probs;
+  bool streaming = false;
+  int buffer_size = 16384;  ///< rows of the shuffle buffer of streaming
+  std::optional<std::string> tokenized_path;
   std::int64_t synthetic_rows = 4096;  ///< rows of `dataset: synthetic`
 
   // training

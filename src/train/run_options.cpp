@@ -29,7 +29,8 @@ FeederOptions feeder_options(const RunConfig& config, int ranks) {
   options.plan.max_steps = config.max_steps;
   options.plan.seed = static_cast<std::uint64_t>(config.data_seed.value_or(config.seed));
   options.plan.dataloader_drop_last = config.dataloader_drop_last;
-  options.plan.disable_shuffling = config.disable_shuffling;
+  // A stream comes in its own order.
+  options.plan.disable_shuffling = config.disable_shuffling || config.streaming;
   options.average_tokens_across_devices = config.average_tokens_across_devices;
   return options;
 }
@@ -123,6 +124,10 @@ void check_run(const RunConfig& config, int ranks) {
   std::vector<std::string> problems;
   if (config.device == "cuda")
     problems.emplace_back("device: cuda: this dstrain was built without CUDA; use device: cpu or auto");
+  if (config.stage != "sft" && config.stage != "pt") {
+    problems.push_back(fmt::format("stage: {} does not train yet, only sft and pt do; `dstrain data` shows its rows",
+                                   config.stage));
+  }
   if (config.finetuning_type != "full") {
     problems.push_back(fmt::format("finetuning_type: {} is not supported yet; use full", config.finetuning_type));
   }

@@ -70,6 +70,7 @@ void Trainer::save_checkpoint() {
     log_->set_totals(totals_);
     log_->set_best(best_.state());
     state.trainer_state_json = log_->state_json(step_, epoch_);
+    if (!setup_.data_state.rows.empty()) state.data = setup_.data_state.to_text();
   }
   engine_->save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0),
                 best_.state().checkpoint);

@@ -124,6 +124,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   on_all_ranks(comm_, "compare the checkpoint with this run", [&] {
     state = TrainerState::parse(client, checkpoint.string());
     state.check_batch(config_, comm_.size());
+    if (is_root()) state.check_data(setup_.data_state, checkpoint.string());
     best_.restore(parse_best_state(state.trainer_state_json, checkpoint.string()));
   });
   step_ = first_step_ = engine_->global_step();
