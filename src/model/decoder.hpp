@@ -19,6 +19,8 @@ struct DecoderOptions {
   std::int64_t max_tokens = 0;         ///< largest T (a token class) that will be run
   std::int64_t max_position = 0;       ///< positions that the RoPE tables hold
   int threads = 1;
+  std::uint64_t seed = 42;  ///< of dropout
+  bool dropout = true;      ///< false: none in training either, whatever config.json says
 };
 
 /// Entries of the decoder in a MemoryPlan.

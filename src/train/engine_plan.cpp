@@ -22,7 +22,8 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                           .gradient_checkpointing = options.gradient_checkpointing,
                           .max_tokens = token_class(options.max_tokens),
                           .max_position = options.max_position > 0 ? options.max_position : options.max_tokens,
-                          .threads = options.threads};
+                          .threads = options.threads,
+                          .seed = options.seed};
   plan.zero = plan_zero(plan.memory, layout, plan.zero_options, ranks);
   plan.decoder = plan_decoder(plan.memory, spec, plan.decoder_options);
   plan.staging = plan.memory.add("staging/weights", staging_count, DType::f32, phase_load | phase_save);

@@ -117,13 +117,13 @@ TEST(ModelSpec, RopeScalingHasTwoSpellings) {
 TEST(ModelSpec, WhatCannotBeComputedIsRefusedByName) {
   const std::vector<std::pair<Json, std::string>> refused = {
       {{{"model_type", "qwen3_moe"}}, "model_type \"qwen3_moe\" is not supported (a mixture of experts)"},
-      {{{"model_type", "gpt2"}}, "model_type \"gpt2\" is not supported"},
+      {{{"model_type", "t5"}}, "model_type \"t5\" is not supported"},
       {{{"model_type", nullptr}}, "model_type is missing"},
       {{{"num_local_experts", 8}}, "num_local_experts asks for a mixture of experts"},
-      {{{"hidden_act", "gelu"}}, "hidden_act is not"},
-      {{{"attention_dropout", 0.1}}, "attention_dropout is not 0"},
+      {{{"hidden_act", "mish"}}, "hidden_act is \"mish\""},
+      {{{"attention_dropout", 1.5}}, "attention_dropout is 1.5"},
       {{{"quantization_config", Json::object()}}, "quantization_config"},
-      {{{"rope_scaling", {{"rope_type", "longrope"}, {"factor", 2.0}}}}, "rope_scaling.rope_type \"longrope\""},
+      {{{"rope_scaling", {{"rope_type", "sinusoidal"}, {"factor", 2.0}}}}, "rope_scaling.rope_type \"sinusoidal\""},
       {{{"rope_scaling", {{"rope_type", "linear"}}}}, "rope_scaling.factor is missing"},
       {{{"rope_scaling", "linear"}}, "rope_scaling."},
       {{{"partial_rotary_factor", 0.1}}, "partial_rotary_factor makes 1"},
