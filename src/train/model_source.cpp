@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "io/files/file.hpp"
+#include "io/weights/open.hpp"
 
 namespace dstrain {
 
@@ -13,11 +14,6 @@ namespace {
 
 constexpr std::int64_t max_config_bytes = 16 << 20;
 constexpr std::string_view preset_prefix = "preset:";
-
-bool holds_weights(const std::filesystem::path& folder) {
-  return std::filesystem::exists(folder / "model.safetensors") ||
-         std::filesystem::exists(folder / "model.safetensors.index.json");
-}
 
 }  // namespace
 
