@@ -4,6 +4,8 @@
 #pragma once
 
 #include "kernels/ops/activation.hpp"
+#include "kernels/ops/adafactor.hpp"
+#include "kernels/ops/argmax.hpp"
 #include "kernels/ops/attention.hpp"
 #include "kernels/ops/common.hpp"
 #include "kernels/ops/cross_entropy.hpp"
@@ -13,6 +15,7 @@
 #include "kernels/ops/layer_norm.hpp"
 #include "kernels/ops/matmul.hpp"
 #include "kernels/ops/optimizer.hpp"
+#include "kernels/ops/optimizer_8bit.hpp"
 #include "kernels/ops/rms_norm.hpp"
 #include "kernels/ops/rope.hpp"
 #include "kernels/ops/row_norm.hpp"

@@ -8,10 +8,12 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/dtype.hpp"
+#include "kernels/ops/optimizer_settings.hpp"
 #include "model/micro_batch.hpp"
 
 namespace dstrain {
@@ -20,6 +22,7 @@ class Communicator;
 class MemoryPlan;
 struct ModelSpec;
 struct ModelLayout;
+struct SamplingOptions;
 
 /// What an Engine is made of. Sizes are per rank.
 struct EngineOptions {
@@ -27,7 +30,7 @@ struct EngineOptions {
   DType dtype = DType::f32;  ///< f32 or bf16 (then with f32 master weights)
   bool gradient_checkpointing = true;
   bool train = true;      ///< false: forward only
-  bool optimizer = true;  ///< false: gradients, but no optimizer states
+  bool optimizer = true;  ///< false: gradients, but no optimizer
   bool reproducible = false;
   std::int64_t max_tokens = 0;    ///< largest micro-batch in tokens; rounded up to its class
   std::int64_t max_position = 0;  ///< longest row (padded)
@@ -36,13 +39,16 @@ struct EngineOptions {
   int max_micro_steps = 1;  ///< most forward() calls between begin_step() and step()
   std::vector<std::int64_t>
       token_classes;  ///< micro-batch sizes (padded tokens) that will occur: their kernels are made at start
-  std::int64_t client_bytes = 0;  ///< room in the plan for the caller's own buffers (client_memory())
+  std::int64_t max_eval_tokens = 0;              ///< largest batch of evaluate_batch(); 0: max_tokens
+  std::vector<std::int64_t> eval_token_classes;  ///< as token_classes, for evaluate_batch()
+  bool eval_predictions = false;                 ///< evaluate_batch() also gives the likeliest tokens
+  std::int64_t max_prompts = 0;        ///< prompts that generate() answers at the same time; 0: it is not called
+  std::int64_t max_answer_length = 0;  ///< tokens of a prompt and its answer together
+  std::int64_t client_bytes = 0;                 ///< room in the plan for the caller's own buffers (client_memory())
   int threads = 1;
   std::uint64_t seed = 42;
 
-  double adam_beta1 = 0.9;
-  double adam_beta2 = 0.999;
-  double adam_epsilon = 1e-8;
+  OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
   double max_grad_norm = 1.0;  ///< 0: no clipping
   /// Chooses the parameters that decay; unset: transformers' rule (train/decay.hpp).
@@ -57,6 +63,15 @@ struct StepResult {
   double nll_sum = 0.0;  ///< sum of nll over all targets
   std::int64_t targets = 0;
   double grad_norm = 0.0;  ///< global L2 norm before clipping
+};
+
+/// What evaluate_batch() says of this rank's batch. The spans hold until the next call of the engine.
+struct BatchEvaluation {
+  double nll_sum = 0.0;  ///< sum of nll over the targets
+  std::int64_t targets = 0;
+  std::span<const float> nll = {};               ///< [T]; 0 where there is no target
+  std::span<const std::int32_t> predicted = {};  ///< [T] likeliest token, -1 where there is no target; empty without
+                                                 ///< eval_predictions
 };
 
 /// Where weights come from on rank 0 (other ranks pass nothing): a folder of safetensors, or random ones made on their
@@ -96,14 +111,29 @@ class Engine {
   /// Mean loss of a batch without touching gradients: sum of weight * nll over all ranks.
   virtual double evaluate(const MicroBatch& batch) = 0;
 
+  /// The same for this rank alone, token by token: nothing is summed over ranks, weights of the batch are not looked
+  /// at. Ranks without a batch pass an empty one (tokens == 0). Collective at stage 3, else local.
+  virtual BatchEvaluation evaluate_batch(const MicroBatch& batch) = 0;
+
+  /// Answers this rank's prompts, at most max_prompts of them. Every rank calls it as often as it has prompts, then
+  /// generate_done() once. Local at stages 0 to 2; at stage 3 ranks wait for each other in every pass.
+  /// @throws ConfigError  a prompt that is empty, too long or holds unknown tokens
+  virtual std::vector<std::vector<std::int32_t>> generate(std::span<const std::vector<std::int32_t>> prompts,
+                                                          const SamplingOptions& sampling) = 0;
+  /// This rank has no more prompts. Collective.
+  virtual void generate_done() = 0;
+
   /// Number of finished step() calls, also over a resume.
   [[nodiscard]] virtual std::int64_t global_step() const noexcept = 0;
 
   /// Writes output_dir/checkpoint-<global_step>/ (docs/checkpoint-format.md). `client_state` is kept with it.
+  /// @param save_total_limit  0: all; else the oldest others are removed, but never `best`
   virtual void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
-                    bool save_only_model, int save_total_limit) = 0;
+                    bool save_only_model, int save_total_limit, const std::filesystem::path& best = {}) = 0;
   /// Reads a checkpoint folder written by any number of ranks at any stage; returns its client state.
   virtual std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) = 0;
+  /// Takes the weights alone from a checkpoint folder; optimizer state and step number stay as they are.
+  virtual void load_weights(const std::filesystem::path& checkpoint) = 0;
   /// Writes model*.safetensors (+ index) into `folder` on rank 0, without any rank holding the model.
   /// @param dtype  f32 or bf16
   virtual void export_weights(const std::filesystem::path& folder, DType dtype) = 0;

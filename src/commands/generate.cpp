@@ -19,15 +19,19 @@ namespace dstrain::commands {
 namespace {
 
 constexpr const char* kHelp =
-    "usage: dstrain generate MODEL_DIR --prompt \"text\" [--template NAME] [--system \"text\"]\n"
+    "usage: dstrain generate MODEL_DIR --prompt \"text\" [--template NAME] [--system \"text\"] [--tools FILE.json]\n"
     "       dstrain generate MODEL_DIR --prompts FILE.jsonl|- ...   lines: \"text\", {\"prompt\": ...} or "
     "{\"messages\": [...]}\n"
     "Without --template the text goes on as it stands.\n"
+    "  --enable_thinking true|false|null (true)  --tool_format NAME (the template's)\n"
     "  --do_sample true|false (true)  --temperature 0.95  --top_p 0.7  --top_k 50  --repetition_penalty 1.0\n"
     "  --max_new_tokens 1024  --seed 42  --skip_special_tokens true|false (true)\n"
     "  --dtype float32|bfloat16  --batch_size 8  --json (one line per prompt)\n";
 
-constexpr std::array<FlagSpec, 15> kFlags = {{{"prompt"},
+constexpr std::array<FlagSpec, 18> kFlags = {{{"prompt"},
+                                              {"tools"},
+                                              {"tool_format"},
+                                              {"enable_thinking"},
                                               {"prompts"},
                                               {"template"},
                                               {"system"},
@@ -50,11 +54,14 @@ std::vector<Prompt> prompts_of(const ParsedWords& words) {
   const auto file = words.text("prompts");
   if (text.has_value() == file.has_value()) throw ConfigError("give either --prompt or --prompts", "command line");
   const std::string system = words.text("system").value_or("");
-  if (text) return {{{{Role::user, *text}}, system}};
+  const auto tools_file = words.text("tools");
+  const std::string tools = tools_file ? read_file(*tools_file, most_prompt_bytes) : "";
+  if (text) return {{{{Role::user, *text}}, system, tools}};
   const std::string path = *file == "-" ? "/dev/stdin" : *file;
   auto prompts = read_prompts(read_file(path, most_prompt_bytes), *file);
   for (Prompt& prompt : prompts) {
     if (prompt.system.empty()) prompt.system = system;
+    if (prompt.tools.empty()) prompt.tools = tools;
   }
   return prompts;
 }
@@ -72,15 +79,24 @@ SamplingOptions sampling_of(const ParsedWords& words) {
   return s;
 }
 
+std::optional<Template> template_of(const ParsedWords& words) {
+  const auto name = words.text("template");
+  if (!name) return std::nullopt;
+  TemplateOptions options;
+  options.tool_format = words.text("tool_format");
+  if (words.text("enable_thinking") == "null") {
+    options.enable_thinking = std::nullopt;
+  } else {
+    options.enable_thinking = words.boolean_or("enable_thinking", true);
+  }
+  return Template(*name, options);
+}
+
 /// The tokenizer's end and the template's stop words, as LLaMA-Factory stops.
 std::vector<std::int32_t> stop_ids(const Tokenizer& tokenizer, const std::optional<Template>& chat_template) {
-  std::vector<std::int32_t> ids;
-  if (const auto eos = tokenizer.eos_id()) ids.push_back(*eos);
-  if (!chat_template) return ids;
-  for (const std::string_view word : chat_template->spec().stop_words) {
-    if (const auto id = tokenizer.token_to_id(word)) ids.push_back(*id);
-  }
-  return ids;
+  if (chat_template) return chat_template->stop_ids(tokenizer);
+  const auto eos = tokenizer.eos_id();
+  return eos ? std::vector<std::int32_t>{*eos} : std::vector<std::int32_t>{};
 }
 
 /// Prints an answer while it grows; bytes of an unfinished character wait for the rest.
@@ -135,8 +151,7 @@ ExitCode generate(const Words& words) {
   const bool skip_special = parsed.boolean_or("skip_special_tokens", true);
 
   Tokenizer tokenizer = load_tokenizer(read_tokenizer_files(parsed.position(0)));
-  std::optional<Template> chat_template;
-  if (const auto name = parsed.text("template")) chat_template.emplace(*name);
+  const auto chat_template = template_of(parsed);
   if (chat_template) chat_template->fix_tokenizer(tokenizer);
   sampling.stop_ids = stop_ids(tokenizer, chat_template);
   std::vector<std::vector<std::int32_t>> ids;

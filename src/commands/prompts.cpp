@@ -9,13 +9,21 @@ namespace dstrain::commands {
 
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;  // the order of a tool's keys is part of the prompt
 
 std::string text_of(const Json& object, const char* key, const std::string& where) {
   const auto at = object.find(key);
   if (at == object.end() || !at->is_string())
     throw ConfigError(fmt::format("\"{}\" is missing or no string", key), where);
   return at->get<std::string>();
+}
+
+std::optional<Role> role_of(const std::string& name, bool users_turn) {
+  if (users_turn && name == "user") return Role::user;
+  if (users_turn && (name == "observation" || name == "tool")) return Role::observation;
+  if (!users_turn && name == "assistant") return Role::assistant;
+  if (!users_turn && (name == "function" || name == "function_call")) return Role::function;
+  return std::nullopt;
 }
 
 void add_message(Prompt& prompt, const Json& message, const std::string& where) {
@@ -28,11 +36,20 @@ void add_message(Prompt& prompt, const Json& message, const std::string& where) 
     return;
   }
   const bool users_turn = prompt.messages.size() % 2 == 0;
-  if (role != (users_turn ? "user" : "assistant")) {
+  const auto known = role_of(role, users_turn);
+  if (!known) {
     throw ConfigError(fmt::format("message {} has the role \"{}\"", prompt.messages.size() + 1, role), where,
-                      "after an optional system message, user and assistant take turns");
+                      "after an optional system message, user (or observation) and assistant (or function) take turns");
   }
-  prompt.messages.push_back({users_turn ? Role::user : Role::assistant, std::move(content)});
+  prompt.messages.push_back({*known, std::move(content)});
+}
+
+std::string tools_of(const Json& line, const std::string& where) {
+  const auto at = line.find("tools");
+  if (at == line.end() || at->is_null()) return "";
+  if (at->is_string()) return at->get<std::string>();
+  if (at->is_array()) return at->dump();
+  throw ConfigError("\"tools\" is neither a list nor a text", where);
 }
 
 Prompt prompt_of(const Json& line, const std::string& where) {
@@ -48,6 +65,7 @@ Prompt prompt_of(const Json& line, const std::string& where) {
     throw ConfigError("neither a string nor an object", where,
                       R"(write "text", {"prompt": "text"} or {"messages": [...]} on each line)");
   }
+  if (line.is_object()) prompt.tools = tools_of(line, where);
   if (prompt.messages.size() % 2 == 0) throw ConfigError("the last message is not the user's", where);
   return prompt;
 }
@@ -77,16 +95,14 @@ std::vector<Prompt> read_prompts(std::string_view jsonl, const std::string& wher
 
 std::vector<std::int32_t> encode_prompt(const Prompt& prompt, const Tokenizer& tokenizer,
                                         const std::optional<Template>& chat_template) {
-  if (!chat_template) return tokenizer.encode(prompt.messages.back().content, true);
+  if (!chat_template) {
+    if (!prompt.tools.empty())
+      throw ConfigError("the prompt has tools, but no template says how to write them", "--template");
+    return tokenizer.encode(prompt.messages.back().content, true);
+  }
   std::vector<Message> messages = prompt.messages;
   messages.push_back({Role::assistant, ""});
-  const auto turns = chat_template->encode(tokenizer, messages, prompt.system, "");
-  std::vector<std::int32_t> ids;
-  for (std::size_t i = 0; i < turns.size(); ++i) {
-    ids.insert(ids.end(), turns[i].source.begin(), turns[i].source.end());
-    if (i + 1 < turns.size()) ids.insert(ids.end(), turns[i].target.begin(), turns[i].target.end());
-  }
-  return ids;
+  return chat_template->encode_oneturn(tokenizer, messages, prompt.system, prompt.tools).source;
 }
 
 }  // namespace dstrain::commands

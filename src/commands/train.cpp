@@ -8,7 +8,7 @@
 #include "comm/bootstrap.hpp"
 #include "comm/mesh.hpp"
 #include "comm/mpi_communicator.hpp"
-#include "commands/commands.hpp"
+#include "commands/job.hpp"
 #include "commands/words.hpp"
 #include "config/resolve.hpp"
 #include "train/run_options.hpp"
@@ -55,6 +55,10 @@ ExitCode train(const Words& words) {
     fmt::print("{}", kHelp);
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
+  return run_job(words);
+}
+
+ExitCode run_job(const Words& words) {
   return static_cast<ExitCode>(spmd_main(0, nullptr, [&](MpiSession& session) { return run(session, words); }));
 }
 

@@ -230,7 +230,8 @@ bool contains(std::string_view words, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-/// What is wrong with the words in `value` by the key's choices, or empty.
+}  // namespace
+
 std::string choice_problem(const KeySpec& key, const ConfigValue& value) {
   if (key.choice_list.empty() || value.is_null()) return {};
   const auto words = key.type == ValueType::list ? to_text_list(value).value_or(std::vector<std::string>{})
@@ -247,8 +248,6 @@ std::string choice_problem(const KeySpec& key, const ConfigValue& value) {
   }
   return {};
 }
-
-}  // namespace
 
 std::string type_text(const KeySpec& key) {
   switch (key.type) {
@@ -329,7 +328,7 @@ std::string value_json(const KeySpec& key, const RunConfig& config) {
 }
 
 std::string default_text(const KeySpec& key) {
-  if (key.action == KeyClass::runs) return value_text(key, RunConfig{});
+  if (key.action == KeyClass::runs && key.target.empty()) return value_text(key, RunConfig{});
   return std::string(key.initial);
 }
 

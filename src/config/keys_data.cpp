@@ -3,10 +3,7 @@
 #include "config/key_schema.hpp"
 
 namespace dstrain::keys {
-namespace {
-constexpr std::string_view kNoEvaluation = "not supported yet; leave it out and evaluate the saved model elsewhere";
-constexpr std::string_view kEvaluationOnly = "only read during evaluation, which is not supported yet";
-}  // namespace
+namespace {}  // namespace
 
 std::vector<KeySpec> data() {
   using C = RunConfig;
@@ -27,24 +24,27 @@ std::vector<KeySpec> data() {
       runs("preprocessing_num_workers", &C::preprocessing_num_workers,
            "Threads that turn texts into tokens. The result does not depend on it. Empty: as many as the rank has"),
       runs("default_system", &C::default_system, "System message instead of the template's"),
-      runs("val_size", &C::val_size, "Part kept for validation; only 0 so far"),
-      refused("eval_dataset", any, "null", "Datasets for validation", kNoEvaluation),
+      runs("val_size", &C::val_size, "Part of the rows kept for validation: above 1 a number, below 1 a share"),
+      runs("eval_dataset", &C::eval_dataset, "Datasets for validation: names in dataset_info.json"),
       refused("media_dir", text, "null", "Images, videos, audio", "text only; leave it out").off("."),
       refused("streaming", boolean, "false", "Read data while training",
               "not supported yet; rows are read once and kept as tokens"),
       noted("buffer_size", integer, "16384", "Shuffle buffer of streaming",
             "only read with streaming, which is refused"),
-      refused("mix_strategy", text, "concat", "How datasets are mixed", "only concat so far; mix the files beforehand"),
-      refused("interleave_probs", any, "null", "Shares of interleaved datasets", "only mix_strategy: concat so far"),
+      runs("mix_strategy", &C::mix_strategy,
+           "How datasets are mixed: one after the other, or interleaved until the first "
+           "has ended (under), until all have (over), each row once (once)")
+          .choices("concat|interleave_under|interleave_over|interleave_once"),
+      runs("interleave_probs", &C::interleave_probs, "Shares of interleaved datasets. Empty: in turns"),
       noted("overwrite_cache", boolean, "false", "Process data again", "no processed data is kept between runs"),
-      noted("eval_num_beams", integer, "null", "Beam search in evaluation", kEvaluationOnly),
+      noted("eval_num_beams", integer, "null", "Beam search in evaluation", "there is no beam search"),
       refused("ignore_pad_token_for_loss", boolean, "true", "Padding does not count in the loss",
               "rows are packed without padding, so none could count"),
-      noted("eval_on_each_dataset", boolean, "false", "One result per validation set", kEvaluationOnly),
-      refused("tool_format", text, "null", "Format of tool calls instead of the template's", "not supported yet"),
-      refused("enable_thinking", boolean, "true", "Templates that write their thoughts",
-              "not supported yet; leave it at true")
-          .off("null"),
+      runs("eval_on_each_dataset", &C::eval_on_each_dataset, "One result for each of eval_dataset"),
+      runs("tool_format", &C::tool_format, "Format of tools and function calls instead of the template's"),
+      runs("enable_thinking", &C::enable_thinking,
+           "Templates that think: an answer without thoughts gets empty ones, which count in the loss (true) or not "
+           "(false, null); false: thoughts are cut out of the answers"),
       refused("tokenized_path", text, "null", "Folder of processed data",
               "Arrow folders are not read or written; give the dataset itself"),
       noted("data_shared_file_system", boolean, "false", "Who processes the data",

@@ -3,7 +3,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
+
+#include "config/key_schema.hpp"
 
 namespace dstrain {
 namespace {
@@ -29,10 +32,15 @@ class Rules {
 };
 
 void check_sizes(const RunConfig& c, Rules& rules) {
+  rules.range("val_size", c.val_size, std::isfinite(c.val_size) && c.val_size >= 0 && c.val_size != 1.0,
+              "use 0 (none), a share below 1 or a number of rows above 1");
+  rules.together("val_size", c.val_size <= 1e-6 || c.eval_dataset.empty(),
+                 "Cannot specify `val_size` if `eval_dataset` is not None.");
   const auto at_least_1 = [&](std::string_view key, std::int64_t value) {
     rules.range(key, value, value >= 1, "use 1 or more");
   };
   at_least_1("per_device_train_batch_size", c.per_device_train_batch_size);
+  at_least_1("per_device_eval_batch_size", c.per_device_eval_batch_size);
   at_least_1("gradient_accumulation_steps", c.gradient_accumulation_steps);
   at_least_1("cutoff_len", c.cutoff_len);
   at_least_1("preprocessing_batch_size", c.preprocessing_batch_size);
@@ -45,7 +53,7 @@ void check_sizes(const RunConfig& c, Rules& rules) {
   at_least_1("stage3_prefetch_bucket_size", c.stage3_prefetch_bucket_size);
   at_least_1("synthetic_rows", c.synthetic_rows);
   at_least_1("ddp_timeout", c.ddp_timeout);
-  at_least_1("max_new_tokens", c.max_new_tokens);
+  at_least_1("max_length", c.max_length);
   rules.range("zero_stage", c.zero_stage, c.zero_stage >= 0 && c.zero_stage <= 3, "use 0, 1, 2 or 3");
   for (const auto& [key, value] : {std::pair{"tensor_parallel_size", c.tensor_parallel_size},
                                    std::pair{"pipeline_parallel_size", c.pipeline_parallel_size},
@@ -68,11 +76,36 @@ void check_optimizer(const RunConfig& c, Rules& rules) {
   rules.range("warmup_steps", c.warmup_steps, c.warmup_steps >= 0, "use 0 or more");
   rules.range("seed", c.seed, c.seed >= 0 && c.seed <= 0xFFFFFFFFLL, "use 0 to 4294967295");
   rules.range("data_seed", c.data_seed.value_or(0), c.data_seed.value_or(0) >= 0, "use 0 or more");
+  const double eval_steps = c.eval_steps.value_or(c.logging_steps);
   for (const auto& [key, strategy, steps] : {std::tuple{"logging_steps", &c.logging_strategy, c.logging_steps},
+                                             std::tuple{"eval_steps", &c.eval_strategy, eval_steps},
                                              std::tuple{"save_steps", &c.save_strategy, c.save_steps}}) {
     rules.range(key, steps, *strategy != "steps" || (steps > 0 && finite(steps)), "use more than 0");
     rules.range(key, steps, !(steps > 1) || steps == std::floor(steps), "above 1 it must be a whole number");
   }
+}
+
+/// What evaluating needs besides LLaMA-Factory's own checks: transformers' TrainingArguments.__post_init__.
+void check_evaluation(const RunConfig& c, Rules& rules) {
+  rules.range("eval_delay", c.eval_delay, c.eval_delay >= 0 && std::isfinite(c.eval_delay), "use 0 or more");
+  rules.range("early_stopping_steps", c.early_stopping_steps.value_or(1), c.early_stopping_steps.value_or(1) >= 1,
+              "use 1 or more");
+  const bool evaluates = c.eval_strategy != "no";
+  for (const auto& [key, asked] : {std::pair{"early_stopping_steps", c.early_stopping_steps.has_value()},
+                                   std::pair{"load_best_model_at_end", c.load_best_model_at_end},
+                                   std::pair{"save_strategy", c.save_strategy == "best"}}) {
+    rules.together(key, evaluates || !asked, fmt::format("{} needs an eval_strategy: steps or epoch", key));
+  }
+  rules.together("save_strategy", c.save_strategy != "best" || c.metric_for_best_model.has_value(),
+                 "`metric_for_best_model` must be provided when using 'best' save_strategy");
+  rules.together("do_predict", !c.do_predict || c.stage == "sft", "do_predict needs stage: sft");
+  if (!c.load_best_model_at_end || c.eval_strategy != "steps" || c.save_strategy != "steps") return;
+  const double eval_steps = c.eval_steps.value_or(c.logging_steps);
+  const double ratio = c.save_steps / eval_steps;
+  rules.together("load_best_model_at_end", std::abs(ratio - std::round(ratio)) < 1e-9 && ratio > 0.5,
+                 fmt::format("--load_best_model_at_end requires the saving steps to be a multiple of the evaluation "
+                             "steps, but found {}, which is not a multiple of {}",
+                             c.save_steps, eval_steps));
 }
 
 void check_generation(const RunConfig& c, Rules& rules) {
@@ -82,31 +115,15 @@ void check_generation(const RunConfig& c, Rules& rules) {
   rules.range("repetition_penalty", c.repetition_penalty, c.repetition_penalty > 0, "use more than 0");
 }
 
-/// LLaMA-Factory's checks (hparams/parser.py and the arguments' __post_init__), as far as their keys run here.
-void check_llamafactory(const RunConfig& c, Rules& rules) {
-  rules.together("model_name_or_path", !c.model_name_or_path.empty(), "Please provide `model_name_or_path`.");
-  rules.together("split_special_tokens", !(c.split_special_tokens && c.use_fast_tokenizer),
-                 "`split_special_tokens` is only supported for slow tokenizers; set use_fast_tokenizer: false.");
-  rules.together("do_train", !c.do_train || !c.dataset.empty(), "Please specify dataset for training.");
-  rules.together("val_size", c.val_size <= 1e-6 || !c.dataset.empty(),
-                 "Cannot specify `val_size` if `dataset` is None.");
-  rules.together("mask_history", !(c.mask_history && c.train_on_prompt),
-                 "`mask_history` is incompatible with `train_on_prompt`.");
-  rules.together("neat_packing", !c.neat_packing || c.stage == "sft",
-                 "`neat_packing` cannot be set as True except SFT.");
-  rules.together("train_on_prompt", !c.train_on_prompt || c.stage == "sft",
-                 "`train_on_prompt` or `mask_history` cannot be set as True except SFT.");
-  rules.together("mask_history", !c.mask_history || c.stage == "sft",
-                 "`train_on_prompt` or `mask_history` cannot be set as True except SFT.");
-  rules.together("fp16", !(c.fp16 && c.bf16), "At most one of fp16 and bf16 can be True, but not both");
-  rules.together("output_dir", !c.do_train || !c.output_dir.empty(),
-                 "the following arguments are required: --output_dir");
+/// Whether the key's value runs; others are refused where they are read, but nobody reads a default.
+bool default_runs(std::string_view key) {
+  const auto* row = find_key(key);
+  const auto words = split_words(row->choice_list);
+  return std::find(words.begin(), words.end(), default_text(*row)) != words.end();
 }
 
 void check_dstrain(const RunConfig& c, bool default_finetuning, Rules& rules) {
-  rules.range("val_size", c.val_size, c.val_size == 0.0,
-              "not supported yet; leave it out and evaluate the saved model elsewhere");
-  rules.together("finetuning_type", c.finetuning_type == "full" || !default_finetuning,
+  rules.together("finetuning_type", !default_finetuning || default_runs("finetuning_type"),
                  "key 'finetuning_type' is not given; LLaMA-Factory's default lora is not supported yet, so say "
                  "finetuning_type: full");
   rules.together(
@@ -119,13 +136,28 @@ void check_dstrain(const RunConfig& c, bool default_finetuning, Rules& rules) {
 
 }  // namespace
 
-void validate(const ResolvedConfig& resolved, std::vector<ConfigProblem>& problems) {
+void validate(const ResolvedConfig& resolved, const GivenValues& given, bool partial,
+              std::vector<ConfigProblem>& problems) {
   Rules rules(resolved, problems);
-  check_llamafactory(resolved.config, rules);
+  check_llamafactory(resolved, given, problems);
   check_sizes(resolved.config, rules);
   check_optimizer(resolved.config, rules);
+  check_evaluation(resolved.config, rules);
   check_generation(resolved.config, rules);
-  check_dstrain(resolved.config, !resolved.origins.contains("finetuning_type"), rules);
+  check_dstrain(resolved.config,
+                !partial && !given.contains("finetuning_type") && !resolved.origins.contains("finetuning_type"), rules);
+}
+
+std::vector<ConfigProblem> missing_keys(const ResolvedConfig& resolved, const GivenValues& given) {
+  std::vector<ConfigProblem> missing;
+  const SaidValues said(resolved, given);
+  if (resolved.config.model_name_or_path.empty())
+    missing.emplace_back(Origin{}, "Please provide `model_name_or_path`.");
+  const bool writes = said.on("do_train") || said.on("do_eval") || said.on("do_predict");
+  if (writes && resolved.config.output_dir.empty()) {
+    missing.emplace_back(Origin{}, "the following arguments are required: --output_dir");
+  }
+  return missing;
 }
 
 }  // namespace dstrain

@@ -3,49 +3,31 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "data/sample.hpp"
+#include "data/template_spec.hpp"
 #include "data/tokenizer.hpp"
 
 namespace dstrain {
 
-/// One element of a template: a text with {{content}} and {{idx}}, a token by name, or the tokenizer's bos or eos.
-struct Slot {
-  enum class Kind : std::uint8_t { text, token, bos, eos };
-  Kind kind = Kind::text;
-  std::string_view text;  ///< of the template table, which lives for ever
+struct ToolFormat;
 
-  constexpr Slot(const char* t) : text(t) {}  // NOLINT: a text is a slot
-  constexpr Slot(Kind k, std::string_view t = {}) : kind(k), text(t) {}
+/// What the config keys of the same names say about a template.
+struct TemplateOptions {
+  std::optional<std::string> default_system;  ///< instead of the template's
+  std::optional<std::string> tool_format;     ///< instead of the template's
+  /// Templates that think. true: an empty thought is part of the answer and carries loss; none and false: it belongs to
+  /// the question; false: thoughts are cut out of the answers, too.
+  std::optional<bool> enable_thinking = true;
+  bool preserve_thinking = false;  ///< one turn: the thoughts of earlier answers stay
+  /// The day that Llama 3's tool prompt names, "YYYY-MM-DD". None: the environment's DSTRAIN_DATE, else the clock's.
+  std::optional<std::string> date;
 };
-using Slots = std::vector<Slot>;
-
-/// One chat template as data. Names and contents are LLaMA-Factory's (0.9.3); an empty slot list means the default of
-/// its role.
-struct TemplateSpec {
-  std::string_view name = {};
-  Slots prefix = {};
-  Slots system = {"{{content}}"};
-  Slots user = {"{{content}}"};
-  Slots assistant = {};    ///< default: {{content}}, eos; with efficient_eos {{content}}
-  Slots observation = {};  ///< default: the user slots
-  std::string_view default_system = {};
-  std::vector<std::string_view> stop_words = {};
-  bool efficient_eos =
-      false;                 ///< no eos after an answer: the next turn's first label is eos, and one stands at the end
-  bool replace_eos = false;  ///< the first stop word becomes the tokenizer's eos
-  bool system_in_user = false;  ///< Llama 2's kind: the system text stands inside the first user message
-};
-
-/// All templates. Adding one is adding a row.
-std::span<const TemplateSpec> template_table();
 
 /// An element with its contents filled in: what is encoded by one call of the tokenizer.
 struct Element {
@@ -62,21 +44,29 @@ struct EncodedTurn {
 /// A template bound to the settings of a run.
 class Template {
  public:
-  /// @param default_system  the config key; overrides the template's
-  /// @throws ConfigError  "Template X does not exist." with the nearest names
-  explicit Template(std::string_view name, std::optional<std::string> default_system = std::nullopt);
+  /// @throws ConfigError  no such template or tool format (the nearest names are given), a date that is none
+  explicit Template(std::string_view name, TemplateOptions options = {});
+  /// A template that is in no table: one that was read out of a tokenizer's chat_template.
+  explicit Template(TemplateSpec spec, TemplateOptions options = {});
 
-  [[nodiscard]] const TemplateSpec& spec() const noexcept { return *spec_; }
-  [[nodiscard]] bool efficient_eos() const noexcept { return spec_->efficient_eos; }
-  [[nodiscard]] const std::string& default_system() const noexcept { return default_system_; }
+  [[nodiscard]] const TemplateSpec& spec() const noexcept { return spec_; }
+  [[nodiscard]] bool efficient_eos() const noexcept { return spec_.efficient_eos; }
+  [[nodiscard]] const std::string& default_system() const noexcept { return spec_.default_system; }
+  /// True where samples with tools become other text tomorrow.
+  [[nodiscard]] bool tells_the_date() const noexcept;
+  /// As the tool prompt writes it: "21 Nov 2026".
+  [[nodiscard]] const std::string& date() const noexcept { return date_; }
 
-  /// Gives `tokenizer` the eos, pad and stop words the template needs. Returns how many tokens are new to its
-  /// vocabulary.
+  /// Gives `tokenizer` the eos, pad and stop words the template needs, and warns about tokens that it lacks. Returns
+  /// how many tokens are new to its vocabulary.
   int fix_tokenizer(Tokenizer& tokenizer) const;
 
+  /// Ids that end an answer: eos and the stop words.
+  [[nodiscard]] std::vector<std::int32_t> stop_ids(const Tokenizer& tokenizer) const;
+
   /// The elements of every message, in order; roles must alternate (even: user or observation, odd: assistant or
-  /// function).
-  /// @throws ConfigError  tools or a function message: tool formats are not part of this version
+  /// function). Empty thoughts are no elements; encode adds them.
+  /// @throws ConfigError  tools or a function message are no JSON, or lack what the tool format prints
   [[nodiscard]] std::vector<std::vector<Element>> render(std::span<const Message> messages, const std::string& system,
                                                          const std::string& tools) const;
 
@@ -85,12 +75,26 @@ class Template {
   [[nodiscard]] std::vector<EncodedTurn> encode(const Tokenizer& tokenizer, std::span<const Message> messages,
                                                 const std::string& system, const std::string& tools) const;
 
+  /// The whole conversation before the last message as question, the last message as answer: what generation, prompts
+  /// and pairs want. Thoughts of earlier answers are cut out unless preserve_thinking. @throws as render
+  [[nodiscard]] EncodedTurn encode_oneturn(const Tokenizer& tokenizer, std::span<const Message> messages,
+                                           const std::string& system, const std::string& tools) const;
+
  private:
+  [[nodiscard]] std::vector<std::vector<Element>> render_all(std::span<const Message> messages,
+                                                             const std::string& system, const std::string& tools) const;
+  [[nodiscard]] std::vector<Message> as_trained(std::span<const Message> messages) const;
   void append_message(std::vector<Element>& out, const Message& message, std::size_t index,
                       const std::string& before) const;
+  [[nodiscard]] std::string system_text(const std::string& system, const std::string& tools) const;
+  [[nodiscard]] const Slots& answer_slots() const;
+  [[nodiscard]] const Slots& function_slots() const;
+  void add_empty_thought(const Tokenizer& tokenizer, const Message& answer, EncodedTurn& turn) const;
 
-  const TemplateSpec* spec_;
-  std::string default_system_;
+  TemplateSpec spec_;
+  TemplateOptions options_;
+  const ToolFormat* tools_;
+  std::string date_;
 };
 
 }  // namespace dstrain

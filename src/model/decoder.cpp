@@ -41,26 +41,28 @@ struct Decoder::Impl {
   }
 
   [[nodiscard]] BlockActivations activations(std::int64_t layer) const {
-    const std::int64_t in = buffers->input_slots > 1 ? layer : 0;
-    const std::int64_t at = buffers->slots > 1 ? layer : 0;
+    const std::int64_t in = keeps && buffers->input_slots > 1 ? layer : 0;
+    const std::int64_t at = keeps && buffers->slots > 1 ? layer : 0;
     BlockActivations a{};
     a.input_TD = slot(buffers->block_inputs, in, sizes.D);
-    a.middle_TD = slot(buffers->middle, at, sizes.D);
+    // Without a backward pass the residual stream is one buffer, summed in place.
+    a.middle_TD = keeps ? slot(buffers->middle, at, sizes.D) : a.input_TD;
     a.qkv = slot(buffers->qkv, at, sizes.qkv_width());
     a.attention_TQ = slot(buffers->attention, at, sizes.Q);
     a.gate_up = slot(buffers->gate_up, at, sizes.wide);
-    a.lse_NT = options.train ? slot(buffers->lse, at, sizes.heads).as<float>() : nullptr;
+    a.lse_NT = keeps ? slot(buffers->lse, at, sizes.heads).as<float>() : nullptr;
     a.kept_input = slot(buffers->kept_input, at, parts.norm_kept).as<float>();
     a.kept_middle = slot(buffers->kept_middle, at, parts.norm_kept).as<float>();
     if (parts.head_norms) {
-      if (options.train) a.heads = slot(buffers->heads, at, sizes.Q + sizes.KV);
+      if (keeps) a.heads = slot(buffers->heads, at, sizes.Q + sizes.KV);
       a.rstd_heads = slot(buffers->rstd_heads, at, sizes.heads + sizes.kv_heads).as<float>();
     }
     if (parts.added_norms) {
+      const std::int64_t second = keeps ? 2 * at + 1 : 0;  // what is not kept may be overwritten
       a.attention_added_TD = slot(buffers->added, 2 * at, sizes.D);
-      a.feed_forward_added_TD = slot(buffers->added, 2 * at + 1, sizes.D);
+      a.feed_forward_added_TD = slot(buffers->added, second, sizes.D);
       a.kept_attention_added = slot(buffers->kept_added, 2 * at, parts.norm_kept).as<float>();
-      a.kept_feed_forward_added = slot(buffers->kept_added, 2 * at + 1, parts.norm_kept).as<float>();
+      a.kept_feed_forward_added = slot(buffers->kept_added, second, parts.norm_kept).as<float>();
     }
     return a;
   }
@@ -79,6 +81,7 @@ struct Decoder::Impl {
             data(buffers->logits).as<float>(),
             narrow ? data(buffers->dlogits) : data(buffers->logits),
             data(buffers->nll).as<float>(),
+            keeps || !options.predictions ? nullptr : data(buffers->predicted).as<std::int32_t>(),
             data(buffers->head_rows).as<float>()};
   }
 
@@ -103,10 +106,12 @@ struct Decoder::Impl {
     return {.probability = drops ? 1.0F : 0.0F, .seed = options.seed, .sample = batch.sample};
   }
 
-  void begin(const MicroBatch& batch, bool training) {
-    drops = training && options.dropout;
+  /// @param for_backward  every layer's activations are kept, and what training drops is dropped
+  void begin(const MicroBatch& batch, bool for_backward) {
+    keeps = for_backward;
+    drops = for_backward && options.dropout;
     if (batch.tokens == 0) return;
-    check_batch(batch, {options.max_tokens, rope.positions(), sizes.V});
+    check_batch(batch, {keeps ? options.max_tokens : forward_tokens(options), rope.positions(), sizes.V});
     rope.use(exec, batch.padded_len);
   }
 
@@ -131,6 +136,7 @@ struct Decoder::Impl {
   std::vector<Block> blocks;
   Embedding embedding;
   Head head;
+  bool keeps = true;  ///< the pass at work keeps its activations for a backward pass
 };
 
 void Decoder::Impl::embed(ParameterStore& store, const MicroBatch& batch) {
@@ -234,7 +240,9 @@ Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const Decoder
   DSTRAIN_CHECK(buffers != nullptr && buffers->options.dtype == options.dtype &&
                     buffers->options.train == options.train &&
                     buffers->options.gradient_checkpointing == options.gradient_checkpointing &&
-                    buffers->options.max_tokens == options.max_tokens,
+                    buffers->options.max_tokens == options.max_tokens &&
+                    forward_tokens(buffers->options) == forward_tokens(options) &&
+                    buffers->options.predictions == options.predictions,
                 "the decoder's plan was made for other options");
   DSTRAIN_CHECK(max_threads() <= options.threads, "{} threads are at work, the plan is for {}", max_threads(),
                 options.threads);
@@ -243,8 +251,9 @@ Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const Decoder
 
 Decoder::~Decoder() = default;
 
-void Decoder::prepare(std::int64_t padded_tokens) {
-  for (const Product& p : decoder_products(impl_->sizes, impl_->options.dtype, padded_tokens, impl_->options.train)) {
+void Decoder::prepare(std::int64_t padded_tokens, bool for_backward) {
+  const bool train = for_backward && impl_->options.train;
+  for (const Product& p : decoder_products(impl_->sizes, impl_->options.dtype, padded_tokens, train)) {
     ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
   }
 }
@@ -273,6 +282,10 @@ void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {
 }
 
 const float* Decoder::nll() const noexcept { return impl_->arena[impl_->buffers->nll].as<float>(); }
+
+const std::int32_t* Decoder::predicted() const noexcept {
+  return impl_->options.predictions ? impl_->arena[impl_->buffers->predicted].as<std::int32_t>() : nullptr;
+}
 
 void Decoder::logits(ParameterStore& store, const MicroBatch& batch, std::int64_t begin, std::int64_t count,
                      float* logits) {

@@ -52,26 +52,28 @@ void plan_activations(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s
   const DecoderOptions& o = b.options;
   const std::int64_t T = o.max_tokens;
   const std::uint32_t both = o.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
+  // A pass without backward keeps one layer's activations, of more tokens perhaps.
   const auto add = [&](const char* name, std::int64_t slots, std::int64_t width, DType dtype) {
-    return plan.add(fmt::format("activations/{}", name), slots * T * width, dtype, both);
+    const std::int64_t rows = std::max(slots * T, forward_tokens(o));
+    return plan.add(fmt::format("activations/{}", name), rows * width, dtype, both);
   };
   b.input_slots = o.train ? s.layers : 1;
   b.slots = o.train && !o.gradient_checkpointing ? s.layers : 1;
   b.block_inputs = add("block_inputs", b.input_slots, s.D, o.dtype);
   // Without a backward pass the residual stream is one buffer, summed in place.
-  b.middle = o.train ? add("middle", b.slots, s.D, o.dtype) : b.block_inputs;
+  b.middle = o.train ? plan.add("activations/middle", b.slots * T * s.D, o.dtype, both) : b.block_inputs;
   b.kept_input = add("norm_input", b.slots, parts.norm_kept, DType::f32);
   b.kept_middle = add("norm_middle", b.slots, parts.norm_kept, DType::f32);
   b.qkv = add("qkv", b.slots, s.qkv_width(), o.dtype);
   b.attention = add("attention", b.slots, s.Q, o.dtype);
-  const std::int64_t heads = parts.head_norms ? s.Q + s.KV : 0;
-  b.heads = add("heads", o.train ? b.slots : 0, heads, o.dtype);
+  const std::int64_t heads = o.train && parts.head_norms ? b.slots * T * (s.Q + s.KV) : 0;
+  b.heads = plan.add("activations/heads", heads, o.dtype, both);
   b.rstd_heads = add("rstd_heads", b.slots, parts.head_norms ? s.heads + s.kv_heads : 0, DType::f32);
   b.added = add("added", b.slots, parts.added_norms ? 2 * s.D : 0, o.dtype);
   b.kept_added = add("norm_added", b.slots, parts.added_norms ? 2 * parts.norm_kept : 0, DType::f32);
-  b.looked_up = add("looked_up", 1, parts.embedding_norm && o.train ? s.D : 0, o.dtype);
+  b.looked_up = plan.add("activations/looked_up", parts.embedding_norm && o.train ? T * s.D : 0, o.dtype, both);
   b.kept_embedding = add("norm_embedding", 1, parts.embedding_norm ? parts.norm_kept : 0, DType::f32);
-  b.lse = add("lse", o.train ? b.slots : 0, s.heads, DType::f32);
+  b.lse = plan.add("activations/lse", o.train ? b.slots * T * s.heads : 0, DType::f32, both);
   b.gate_up = add("gate_up", b.slots, s.wide, o.dtype);
   b.normed = add("normed", 1, s.D, o.dtype);
   b.delta = add("delta", 1, s.D, o.dtype);
@@ -82,13 +84,15 @@ void plan_activations(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s
 void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s, const DecoderParts& parts) {
   const DecoderOptions& o = b.options;
   const std::int64_t T = o.max_tokens;
-  const std::int64_t rows = std::min(s.chunk_rows, T);
+  const std::int64_t Tf = forward_tokens(o);
+  const std::int64_t rows = std::min(s.chunk_rows, Tf);
   b.logits = plan.add("activations/logits_chunk", rows * s.V, DType::f32, phase_forward);
-  b.dlogits =
-      plan.add("activations/dlogits_chunk", o.train && o.dtype != DType::f32 ? rows * s.V : 0, o.dtype, phase_forward);
-  b.kept_final = plan.add("activations/norm_final", T * parts.norm_kept, DType::f32, phase_forward);
+  b.dlogits = plan.add("activations/dlogits_chunk",
+                       o.train && o.dtype != DType::f32 ? std::min(s.chunk_rows, T) * s.V : 0, o.dtype, phase_forward);
+  b.kept_final = plan.add("activations/norm_final", Tf * parts.norm_kept, DType::f32, phase_forward);
   b.head_rows = plan.add("activations/head_rows", parts.normalised_head ? s.V : 0, DType::f32, phase_forward);
-  b.nll = plan.add("activations/nll", T, DType::f32);
+  b.nll = plan.add("activations/nll", Tf, DType::f32);
+  b.predicted = plan.add("activations/predicted", o.predictions ? Tf : 0, DType::i32);
   b.dx = plan.add("gradients/residual", o.train ? T * s.D : 0, o.dtype, phase_forward | phase_backward);
   b.dattention = plan.add("gradients/attention", o.train ? T * s.Q : 0, o.dtype, phase_backward);
   b.dqkv = plan.add("gradients/qkv", o.train ? T * s.qkv_width() : 0, o.dtype, phase_backward);
@@ -141,8 +145,8 @@ std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions
   const DecoderSizes sizes(spec);
   std::int64_t bytes = 0;
   // Every class: a smaller one may be tiled otherwise and need more.
-  for (std::int64_t T = token_class(1); T <= options.max_tokens; T = token_class(T + 1)) {
-    for (const Product& p : decoder_products(sizes, options.dtype, T, options.train)) {
+  for (std::int64_t T = token_class(1); T <= forward_tokens(options); T = token_class(T + 1)) {
+    for (const Product& p : decoder_products(sizes, options.dtype, T, options.train && T <= options.max_tokens)) {
       bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
     }
     bytes = std::max(bytes, ops::attention_workspace_bytes(attention_shape(sizes, T), options.threads));
@@ -159,10 +163,12 @@ std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const Model
   }
   DSTRAIN_CHECK(options.max_tokens > 0 && options.max_tokens == token_class(options.max_tokens),
                 "max_tokens is {}, which is no token class", options.max_tokens);
+  DSTRAIN_CHECK(forward_tokens(options) == token_class(forward_tokens(options)),
+                "max_forward_tokens is {}, which is no token class", options.max_forward_tokens);
   const DecoderSizes sizes(spec);
   auto buffers = std::make_shared<DecoderBuffers>();
   buffers->options = options;
-  if (buffers->options.max_position <= 0) buffers->options.max_position = options.max_tokens;
+  if (buffers->options.max_position <= 0) buffers->options.max_position = forward_tokens(options);
   check_positions(spec, buffers->options.max_position);
   const std::int64_t table = buffers->options.max_position * (spec.rope.rotary_dim / 2);
   buffers->rope_cos = plan.add("activations/rope_cos", table, DType::f32);

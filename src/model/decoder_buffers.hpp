@@ -47,6 +47,11 @@ std::vector<Product> decoder_products(const DecoderSizes& sizes, DType dtype, st
 /// Kernel workspace for all token classes up to `max_tokens`. Local.
 std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions& options);
 
+/// T of the largest pass without backward.
+constexpr std::int64_t forward_tokens(const DecoderOptions& o) noexcept {
+  return o.max_forward_tokens > o.max_tokens ? o.max_forward_tokens : o.max_tokens;
+}
+
 /// Parts of a model that not every family has, each with memory of its own.
 struct DecoderParts {
   bool rotary, embedding_norm, head_norms, added_norms, normalised_head;
@@ -67,7 +72,7 @@ struct DecoderBuffers {
   BufferId heads, rstd_heads;  ///< q and k before their norms
   BufferId added, kept_added;  ///< what attention and feed-forward layer gave before the norms behind them
   BufferId normed, delta, hidden;
-  BufferId logits, dlogits, nll, kept_final, head_rows;
+  BufferId logits, dlogits, nll, predicted, kept_final, head_rows;
   BufferId dx, dattention, dqkv;
   BufferId workspace;
 };

@@ -34,7 +34,9 @@ Embedding::Embedding(const ModelSpec& spec, const ModelLayout& layout)
 }
 
 float Embedding::scale_in(DType dtype) const noexcept {
-  return dtype == DType::bf16 ? static_cast<float>(bfloat16(scale_)) : scale_;
+  if (dtype == DType::bf16) return static_cast<float>(bfloat16(scale_));
+  if (dtype == DType::f16) return static_cast<float>(float16(scale_));
+  return scale_;
 }
 
 void Embedding::forward(const Exec& exec, const UnitWeights& w, const EmbeddingRows& rows, Data y_TD,

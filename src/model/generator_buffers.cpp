@@ -50,7 +50,7 @@ void check(const ModelSpec& spec, const GeneratorOptions& o) {
 }  // namespace
 
 std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
-                                                       const GeneratorOptions& options) {
+                                                       const GeneratorOptions& options, std::uint32_t phases) {
   check(spec, options);
   const DecoderSizes s(spec);
   const DecoderParts parts(spec);
@@ -58,7 +58,7 @@ std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const M
   b->options = options;
   const std::int64_t T = options.prompt_rows;
   const auto add = [&](const char* name, std::int64_t count, DType dtype) {
-    return plan.add(fmt::format("generation/{}", name), count, dtype);
+    return plan.add(fmt::format("generation/{}", name), count, dtype, phases);
   };
   b->cache = add("cache", s.layers * options.max_sequences * options.max_length * 2 * s.KV, options.dtype);
   b->rope_cos = add("rope_cos", options.max_length * (spec.rope.rotary_dim / 2), DType::f32);
@@ -75,7 +75,7 @@ std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const M
   b->added = add("added", parts.added_norms ? T * s.D : 0, options.dtype);
   b->head_rows = add("head_rows", parts.normalised_head ? s.V : 0, DType::f32);
   b->logits = add("logits", options.max_sequences * s.V, DType::f32);
-  b->workspace = plan.add("workspace/generation", workspace_bytes(spec, s, options), DType::u8);
+  b->workspace = plan.add("workspace/generation", workspace_bytes(spec, s, options), DType::u8, phases);
   return b;
 }
 

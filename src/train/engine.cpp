@@ -3,6 +3,7 @@
 #include "dstrain/engine.hpp"
 
 #include <cmath>
+#include <optional>
 #include <span>
 
 #include "comm/communicator.hpp"
@@ -29,10 +30,11 @@ class EngineImpl final : public Engine {
         decoder_(spec_, layout_, plan_.decoder_options, arena_, plan_.decoder, Device{}),
         slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)) {
     for (const auto padded_tokens : options.token_classes) decoder_.prepare(padded_tokens);
+    for (const auto padded_tokens : options.eval_token_classes) decoder_.prepare(padded_tokens, false);
     rates_.reserve(layout_.tensors.size());
     contributors_.reserve(static_cast<std::size_t>(options.max_micro_steps));
     for (const auto& tensor : layout_.tensors) {
-      const bool decays = options.decays ? options.decays(tensor.name, tensor.shape) : decays_by_default(tensor.name);
+      const bool decays = options.decays ? options.decays(tensor.name, tensor.shape) : decays_by_default(tensor.name) && !is_layer_norm(tensor);
       rates_.push_back({.lr_factor = options.lr_factor ? options.lr_factor(tensor.name, tensor.shape) : 1.0,
                         .weight_decay = decays ? options.weight_decay : 0.0});
     }
@@ -92,14 +94,7 @@ class EngineImpl final : public Engine {
     double clip = 1.0;
     if (options_.max_grad_norm > 0)
       clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
-    const AdamWParameters parameters{.lr = learning_rate,
-                                     .beta1 = options_.adam_beta1,
-                                     .beta2 = options_.adam_beta2,
-                                     .eps = options_.adam_epsilon,
-                                     .weight_decay = options_.weight_decay,
-                                     .step = global_step_ + 1,
-                                     .gradient_scale = clip};
-    store_->optimizer_step(parameters, rates_);
+    store_->optimizer_step({.lr = learning_rate, .step = global_step_ + 1, .gradient_scale = clip}, rates_);
     ++global_step_;
     return result;
   }
@@ -110,11 +105,32 @@ class EngineImpl final : public Engine {
     return loss;
   }
 
+  BatchEvaluation evaluate_batch(const MicroBatch& batch) override {
+    const ForwardResult result = decoder_.forward(*store_, batch, false);
+    const auto rows = static_cast<std::size_t>(batch.tokens);
+    BatchEvaluation out{.nll_sum = result.nll_sum, .targets = result.targets, .nll = {decoder_.nll(), rows}};
+    if (options_.eval_predictions) out.predicted = {decoder_.predicted(), rows};
+    return out;
+  }
+
+  std::vector<std::vector<std::int32_t>> generate(std::span<const std::vector<std::int32_t>> prompts,
+                                                  const SamplingOptions& sampling) override {
+    std::vector<std::vector<std::int32_t>> answers;
+    for (auto& answer : generator().generate(*store_, prompts, sampling)) answers.push_back(std::move(answer.ids));
+    return answers;
+  }
+
+  void generate_done() override {
+    generator().help_others(*store_);
+    generator_.reset();  // its tables share bytes with training
+  }
+
   [[nodiscard]] std::int64_t global_step() const noexcept override { return global_step_; }
 
   void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
-            bool save_only_model, int save_total_limit) override {
-    save_state(comm_, layout_, *store_, output_dir, global_step_, client_state, save_only_model, save_total_limit);
+            bool save_only_model, int save_total_limit, const std::filesystem::path& best) override {
+    save_state(comm_, layout_, *store_, output_dir, global_step_, client_state, save_only_model, save_total_limit,
+               best);
   }
 
   std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) override {
@@ -122,6 +138,11 @@ class EngineImpl final : public Engine {
     global_step_ = loaded.step;
     store_->weights_changed();
     return std::move(loaded.client_state);
+  }
+
+  void load_weights(const std::filesystem::path& checkpoint) override {
+    load_state(comm_, layout_, *store_, checkpoint, staging(), true);
+    store_->weights_changed();
   }
 
   void export_weights(const std::filesystem::path& folder, DType dtype) override {
@@ -145,8 +166,29 @@ class EngineImpl final : public Engine {
   [[nodiscard]] double matrix_peak() const noexcept override { return matrix_peak_; }
 
  private:
+  /// transformers leaves torch's own LayerNorm out whatever its name ("ln_1", "norm"), RMS norms by name only.
+  [[nodiscard]] bool is_layer_norm(const TensorLayout& tensor) const noexcept {
+    return spec_.norm == NormKind::layer && tensor.shape.size() < 2;
+  }
+
   static std::function<void*(std::int64_t)> registered_memory(Communicator& comm) {
     return [&comm](std::int64_t bytes) { return comm.allocate_registered(bytes); };
+  }
+
+  Generator& generator() {
+    DSTRAIN_CHECK(plan_.generator != nullptr, "generation was not planned: max_prompts is 0");
+    if (!generator_) {
+      generator_.emplace(spec_, layout_, plan_.generator_options, arena_, plan_.generator, Device{});
+      if (options_.zero_stage == 3 && comm_.size() > 1)
+        generator_->keep_in_step([this](bool mine) { return any(mine); });
+    }
+    return *generator_;
+  }
+
+  bool any(bool mine) {
+    std::int32_t value = mine ? 1 : 0;
+    comm_.all_reduce(View(&value, 1, DType::i32), ReduceOp::max, Stream{}, "generation pass");
+    return value != 0;
   }
 
   /// Other ranks are given no folder: rank 0's decides. Collective.
@@ -192,6 +234,7 @@ class EngineImpl final : public Engine {
   Arena arena_;
   std::unique_ptr<ZeroStore> store_;
   Decoder decoder_;
+  std::optional<Generator> generator_;
   std::span<double> slots_;
   std::vector<TensorRates> rates_;  ///< by tensor
   std::vector<int> contributors_;

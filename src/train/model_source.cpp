@@ -41,6 +41,13 @@ void apply_rope_scaling(ModelSpec& spec, const std::string& kind, std::int64_t c
   if (kind != "linear" && kind != "dynamic" && kind != "yarn" && kind != "llama3") {
     throw ConfigError(fmt::format("rope_scaling: '{}' is not one of linear, dynamic, yarn, llama3", kind));
   }
+  // Their own code knows no such key.
+  const bool has_scaling =
+      spec.positions == PositionKind::rotary && spec.model_type != "chatglm" && spec.model_type != "baichuan";
+  if (!has_scaling) {
+    log::warning("Current model does not support RoPE scaling.");
+    return;
+  }
   const std::int64_t old_length = spec.max_position_embeddings;
   if (cutoff_len <= old_length) {
     log::warning("Input length is smaller than max length. Disabling rope scaling.");

@@ -93,10 +93,11 @@ DSTRAIN_FLATTEN void plain_backward(void* dx_void, const void* dh_void, const vo
 using Bits = std::uint16_t;
 
 template <typename A>
-constexpr ActivationFunctions::OfKind of_kind = {{gated_forward<A, float>, gated_forward<A, Bits>},
-                                                 {gated_backward<A, float>, gated_backward<A, Bits>},
-                                                 {plain_forward<A, float>, plain_forward<A, Bits>},
-                                                 {plain_backward<A, float>, plain_backward<A, Bits>}};
+constexpr ActivationFunctions::OfKind of_kind = {
+    {gated_forward<A, float>, gated_forward<A, Bits>, gated_forward<A, Half>},
+    {gated_backward<A, float>, gated_backward<A, Bits>, gated_backward<A, Half>},
+    {plain_forward<A, float>, plain_forward<A, Bits>, plain_forward<A, Half>},
+    {plain_backward<A, float>, plain_backward<A, Bits>, plain_backward<A, Half>}};
 
 }  // namespace
 

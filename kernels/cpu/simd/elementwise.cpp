@@ -31,8 +31,11 @@ using Bits = std::uint16_t;
 }  // namespace
 
 const ElementwiseFunctions elementwise = {
-    convert<Bits, float>, convert<float, Bits>,        {add<float, float>, add<Bits, Bits>},
-    add<float, Bits>,     {scale<float>, scale<Bits>},
+    {convert<float, float>, convert<Bits, float>, convert<Half, float>},
+    {convert<float, float>, convert<float, Bits>, convert<float, Half>},
+    {add<float, float>, add<Bits, Bits>, add<Half, Half>},
+    {add<float, float>, add<float, Bits>, add<float, Half>},
+    {scale<float>, scale<Bits>, scale<Half>},
 };
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

@@ -80,9 +80,9 @@ DSTRAIN_FLATTEN void backward_row(void* dx_void, float* dw, const void* dy_void,
 
 using Bits = std::uint16_t;
 
-const RmsNormFunctions rms_norm = {{forward_row<float, false>, forward_row<Bits, false>},
-                                   {backward_row<float, false>, backward_row<Bits, false>},
-                                   {forward_row<float, true>, forward_row<Bits, true>},
-                                   {backward_row<float, true>, backward_row<Bits, true>}};
+const RmsNormFunctions rms_norm = {{forward_row<float, false>, forward_row<Bits, false>, forward_row<Half, false>},
+                                   {backward_row<float, false>, backward_row<Bits, false>, backward_row<Half, false>},
+                                   {forward_row<float, true>, forward_row<Bits, true>, forward_row<Half, true>},
+                                   {backward_row<float, true>, backward_row<Bits, true>, backward_row<Half, true>}};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

@@ -72,7 +72,7 @@ DSTRAIN_FLATTEN void token_interleaved(void* x_void, const float* cos, const flo
 
 }  // namespace
 
-const RopeFunctions rope = {{token<float>, token<std::uint16_t>},
-                            {token_interleaved<float>, token_interleaved<std::uint16_t>}};
+const RopeFunctions rope = {{token<float>, token<std::uint16_t>, token<Half>},
+                            {token_interleaved<float>, token_interleaved<std::uint16_t>, token_interleaved<Half>}};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

@@ -36,9 +36,9 @@ DSTRAIN_FLATTEN void softcap(float* x, float cap, std::int64_t count) {
 
 }  // namespace
 
-const RowNormFunctions row_norm = {{sum_of_squares<float>, sum_of_squares<std::uint16_t>},
-                                   {multiply<float>, multiply<std::uint16_t>},
-                                   {remove_component<float>, remove_component<std::uint16_t>},
+const RowNormFunctions row_norm = {{sum_of_squares<float>, sum_of_squares<std::uint16_t>, sum_of_squares<Half>},
+                                   {multiply<float>, multiply<std::uint16_t>, multiply<Half>},
+                                   {remove_component<float>, remove_component<std::uint16_t>, remove_component<Half>},
                                    softcap};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

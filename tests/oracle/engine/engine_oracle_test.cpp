@@ -80,9 +80,9 @@ TEST_P(EngineOracle, MeetsEveryStep) {
   options.reproducible = c.reproducible;
   options.max_tokens = batch * row_length;
   options.max_micro_steps = accum;
-  options.adam_beta1 = args["b1"];
-  options.adam_beta2 = args["b2"];
-  options.adam_epsilon = args["eps"];
+  options.optim.beta1 = args["b1"];
+  options.optim.beta2 = args["b2"];
+  options.optim.eps = args["eps"];
   options.weight_decay = args["wd"];
   options.max_grad_norm = args["clip"];
   const bool matrix_only = args["decay"] == "matrix";

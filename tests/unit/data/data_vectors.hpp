@@ -52,4 +52,15 @@ inline Tokenizer bare_sentencepiece(const std::filesystem::path& data, const std
   return tokenizer;
 }
 
+/// The stand-in for ChatGLM3: ChatGLM2's vocabulary with the role tokens behind it. Its own code does not look for them
+/// in texts.
+inline Tokenizer chatglm3_tokenizer(const std::filesystem::path& data) {
+  auto files = vector_tokenizer_files(data, "chatglm2");
+  files["added_tokens.json"] =
+      R"({"<|system|>": 64794, "<|user|>": 64795, "<|assistant|>": 64796, "<|observation|>": 64797})";
+  Tokenizer tokenizer = load_tokenizer(files);
+  tokenizer.set_split_special_tokens(true);
+  return tokenizer;
+}
+
 }  // namespace dstrain::test

@@ -7,7 +7,6 @@
 #include <fstream>
 
 #include "core/error.hpp"
-#include "data/dataset_reader.hpp"
 #include "data/token_store.hpp"
 #include "data_vectors.hpp"
 
@@ -111,6 +110,44 @@ TEST_F(DatasetTest, TakesTheFirstRowsOfEachDatasetInOrder) {
   EXPECT_EQ(texts(), "33|11|");
 }
 
+TEST_F(DatasetTest, KeepsRowsForValidation) {
+  write("dataset_info.json",
+        R"({"d": {"file_name": "d.json"}, "e": {"file_name": "e.json"}, "f": {"file_name": "f.json"}})");
+  std::string rows;
+  for (char c = 'a'; c < 'k'; ++c) {
+    rows += fmt::format(R"({}{{"instruction": "{}", "output": "{}"}})", rows.empty() ? "[" : ",", c, c);
+  }
+  write("d.json", rows + "]");
+  write("e.json", R"([{"instruction": "1", "output": "1"}])");
+  write("f.json", R"([{"instruction": "2", "output": "2"}])");
+  const auto eval_texts = [&] {
+    std::string out;
+    std::vector<std::int32_t> scratch;
+    const auto dataset = open_dataset(options, character_tokenizer());
+    std::vector<std::string> names;
+    for (const auto& [name, source] : dataset.eval_rows) {
+      names.push_back(name);
+      out += name + ":";
+      for (std::int64_t i = 0; i < source->info().rows; ++i) {
+        out += render_row(source->row(i, scratch), dataset.tokenizer).text + "|";
+      }
+    }
+    EXPECT_EQ(names, eval_source_names(options));
+    return out;
+  };
+
+  options.val_size = 0.25;  // numpy's default_rng(42).permutation(10): 5 6 0 7 3 2 4 9 1 8
+  EXPECT_EQ(texts(), "hh|dd|cc|ee|jj|bb|ii|");
+  EXPECT_EQ(eval_texts(), ":f f|g g|a a|");
+  options.val_size = 0.0;
+  options.eval_dataset = {"f", "e"};
+  EXPECT_EQ(eval_texts(), ":2 2|1 1|");
+  options.eval_on_each_dataset = true;
+  EXPECT_EQ(eval_texts(), "f:2 2|e:1 1|");
+  options.dataset.clear();
+  EXPECT_EQ(open_dataset(options, character_tokenizer()).rows, nullptr);
+}
+
 TEST_F(DatasetTest, SaysWhatIsWrongAndWhere) {
   EXPECT_NE(problem().find("Cannot open"), std::string::npos);
   describe(R"({"file_name": "d.jsonl"})");
@@ -129,8 +166,8 @@ TEST_F(DatasetTest, SaysWhatIsWrongAndWhere) {
   EXPECT_NE(problem().find("d.json:3"), std::string::npos);
   describe(R"({"hf_hub_url": "x/y"})");
   EXPECT_NE(problem().find("dataset d is remote (hf_hub_url)"), std::string::npos);
-  describe(R"({"file_name": "d.json", "formatting": "openai"})");
-  EXPECT_NE(problem().find("Dataset converter openai not found."), std::string::npos);
+  describe(R"({"file_name": "d.json", "formatting": "chatml"})");
+  EXPECT_NE(problem().find("Dataset converter chatml not found."), std::string::npos);
   describe(R"({"file_name": "d.json", "ranking": true})");
   EXPECT_NE(problem().find("not applicable in the current training stage"), std::string::npos);
   options.dataset = {"e"};
@@ -169,7 +206,7 @@ TEST_F(CacheTest, IsUsedWhenNothingChangedAndOnlyThen) {
 
 // One flipped bit anywhere, or a cut end, is seen; the cache is made again and holds the right rows.
 TEST_F(CacheTest, DamageIsSeenAndRepaired) {
-  const auto digest = open_dataset(options, character_tokenizer()).digest;
+  const auto digest = open_dataset(options, character_tokenizer()).state.rows;
   const std::string good = read_text(cache_file());
   for (std::size_t at = 0; at < good.size(); at += 3) {
     std::string bad = good;

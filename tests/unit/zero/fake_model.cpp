@@ -130,14 +130,8 @@ void fill_weights(ZeroStore& store) {
   store.weights_changed();
 }
 
-AdamWParameters adamw_parameters(std::int64_t step, double norm) {
-  return {.lr = 1e-2,
-          .beta1 = 0.9,
-          .beta2 = 0.95,
-          .eps = 1e-8,
-          .weight_decay = 0.1,
-          .step = step,
-          .gradient_scale = std::min(1.0, 10.0 / (norm + 1e-6))};
+StepParameters adamw_parameters(std::int64_t step, double norm) {
+  return {.lr = 1e-2, .step = step, .gradient_scale = std::min(1.0, 10.0 / (norm + 1e-6))};
 }
 
 std::vector<TensorRates> alternating_decay(const ModelLayout& layout) {

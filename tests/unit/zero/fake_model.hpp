@@ -53,7 +53,7 @@ float initial_weight(std::int32_t tensor, std::int64_t i);
 void fill_weights(ZeroStore& store);
 
 /// AdamW parameters of step `step` (from 1), with the clip factor that `norm` asks for.
-AdamWParameters adamw_parameters(std::int64_t step, double norm);
+StepParameters adamw_parameters(std::int64_t step, double norm);
 /// Every other tensor decays.
 std::vector<TensorRates> alternating_decay(const ModelLayout& layout);
 
