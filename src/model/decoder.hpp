@@ -21,6 +21,8 @@ struct DecoderOptions {
   bool predictions = false;             ///< passes without backward keep the likeliest token of every row
   std::int64_t max_position = 0;        ///< positions that the RoPE tables hold
   int threads = 1;
+  std::uint64_t seed = 42;  ///< of dropout
+  bool dropout = true;      ///< false: none in training either, whatever config.json says
 };
 
 /// Entries of the decoder in a MemoryPlan.

@@ -25,7 +25,8 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                           .max_forward_tokens = options.max_eval_tokens > 0 ? token_class(options.max_eval_tokens) : 0,
                           .predictions = options.eval_predictions,
                           .max_position = options.max_position > 0 ? options.max_position : options.max_tokens,
-                          .threads = options.threads};
+                          .threads = options.threads,
+                          .seed = options.seed};
   plan.zero = plan_zero(plan.memory, layout, plan.zero_options, ranks);
   plan.decoder = plan_decoder(plan.memory, spec, plan.decoder_options);
   if (options.max_prompts > 0) {

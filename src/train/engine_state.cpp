@@ -10,8 +10,8 @@
 #include "core/log.hpp"
 #include "io/checkpoint/read.hpp"
 #include "io/checkpoint/write.hpp"
-#include "io/safetensors/model.hpp"
 #include "io/safetensors/writer.hpp"
+#include "io/weights/open.hpp"
 #include "io/weights/stream.hpp"
 #include "model/initialise.hpp"
 
@@ -24,6 +24,12 @@ std::vector<TensorInfo> tensor_list(const ModelLayout& layout) {
   tensors.reserve(layout.tensors.size());
   for (const auto& tensor : layout.tensors) tensors.push_back({tensor.name, tensor.shape});
   return tensors;
+}
+
+/// "model." or "transformer.": what the names of the base model begin with.
+std::string base_prefix_of(const ModelLayout& layout) {
+  const std::string& name = layout.tensors.front().name;
+  return name.substr(0, name.find('.') + 1);
 }
 
 /// Who owns what, over all ranks, in tensor order: the list that streaming walks. Where every rank keeps everything
@@ -107,17 +113,17 @@ void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const 
 void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                        const std::filesystem::path& folder, std::span<float> staging) {
   const auto tensors = tensor_list(layout);
-  std::optional<SafetensorsModel> source;
+  std::unique_ptr<WeightSource> source;
   on_all_ranks(comm, "open the weights", [&] {
     if (comm.rank() != 0) return;
-    source = SafetensorsModel::open(folder);
+    source = open_weights(folder, base_prefix_of(layout));
     for (const auto& name : unused_tensors(*source, tensors)) {
-      if (!name.ends_with("rotary_emb.inv_freq") && name != "lm_head.weight")
+      if (!is_computed_buffer(name) && name != "lm_head.weight")
         log::warning("{} holds an unused tensor: {}", source->where(), name);
     }
   });
   const auto slices = all_slices(comm, layout, store);
-  stream_weights(comm, source ? &*source : nullptr, tensors, slices, staging);
+  stream_weights(comm, source.get(), tensors, slices, staging);
 }
 
 void stream_out_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
