@@ -31,8 +31,7 @@ TEST(KeySchema, HasARowForEveryMemberOfRunConfig) {
   }
   ASSERT_GT(members.size(), 60U);
   // no effect so far: the members exist for what is to come
-  for (const char* name : {"pure_bf16", "ignore_data_skip"})
-    EXPECT_EQ(members.erase(name), 1U) << name;
+  for (const char* name : {"pure_bf16", "ignore_data_skip"}) EXPECT_EQ(members.erase(name), 1U) << name;
 
   std::set<std::string> keys;
   for (const auto& key : all_keys()) {
@@ -61,8 +60,7 @@ TEST(KeySchema, DefaultsAreOffAndOfTheirOwnType) {
 
 TEST(KeySchema, DefaultsOfChoicesAreChoices) {
   for (const auto& key : all_keys()) {
-    if (key.action != KeyClass::runs || key.name == "finetuning_type")
-      continue;  // its default is lora, which does not run
+    if (key.action != KeyClass::runs) continue;
     RunConfig config;
     EXPECT_EQ(assign(key, read_argument(default_text(key)), config), "") << key.name;
   }
