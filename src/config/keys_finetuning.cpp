@@ -15,9 +15,11 @@ std::vector<KeySpec> finetuning() {
   using C = RunConfig;
   using enum ValueType;
   return {
-      runs("stage", &C::stage, "What is learned: sft (answers) or pt (plain text)")
-          .choices("sft|pt")
-          .not_yet("rm|ppo|dpo|kto", "only sft and pt run so far"),
+      runs("stage", &C::stage,
+           "What is learned: sft (answers) or pt (plain text). `dstrain data` shows the rows of all; rm, ppo, dpo and "
+           "kto do "
+           "not train yet")
+          .choices("sft|pt|rm|ppo|dpo|kto"),
       runs("finetuning_type", &C::finetuning_type, "Which weights are trained")
           .choices("full")
           .not_yet("lora|freeze|oft", "all weights are trained so far; say finetuning_type: full"),

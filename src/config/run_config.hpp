@@ -46,6 +46,9 @@ struct RunConfig {
   bool eval_on_each_dataset = false;
   std::string mix_strategy = "concat";
   std::vector<std::string> interleave_probs;
+  bool streaming = false;
+  int buffer_size = 16384;  ///< rows of the shuffle buffer of streaming
+  std::optional<std::string> tokenized_path;
   std::int64_t synthetic_rows = 4096;  ///< rows of `dataset: synthetic`
 
   // training
@@ -67,6 +70,7 @@ struct RunConfig {
   double num_train_epochs = 3.0;
   std::int64_t max_steps = -1;
   std::string lr_scheduler_type = "linear";
+  std::optional<NamedArguments> lr_scheduler_kwargs;
   double warmup_ratio = 0.0;
   std::int64_t warmup_steps = 0;
   double logging_steps = 500;  ///< < 1: fraction of max_steps
@@ -102,6 +106,8 @@ struct RunConfig {
   std::vector<std::string> report_to;
   std::optional<std::string> logging_dir;
   std::string optim = "adamw_torch";
+  std::optional<std::string> optim_args;  ///< name=value,name=value
+  bool use_muon = false;                  ///< instead of optim
   std::optional<std::string> deepspeed;  ///< the file that was read; its values stand in the other members
 
   // sections of DeepSpeed's file without a trainer key

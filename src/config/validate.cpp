@@ -140,6 +140,7 @@ void validate(const ResolvedConfig& resolved, const GivenValues& given, bool par
               std::vector<ConfigProblem>& problems) {
   Rules rules(resolved, problems);
   check_llamafactory(resolved, given, problems);
+  check_data_keys(resolved, problems);
   check_sizes(resolved.config, rules);
   check_optimizer(resolved.config, rules);
   check_evaluation(resolved.config, rules);

@@ -87,7 +87,7 @@ struct Decoder::Impl {
 
   [[nodiscard]] EmbeddingBuffers embedding_buffers() const {
     // Nothing is normed yet: the blocks' row is free.
-    return {options.train ? data(buffers->looked_up) : Data{}, data(buffers->normed),
+    return {keeps ? data(buffers->looked_up) : Data{}, data(buffers->normed),
             data(buffers->kept_embedding).as<float>()};
   }
 
@@ -120,7 +120,8 @@ struct Decoder::Impl {
   HeadWeights acquire_head(ParameterStore& store);
   void release_head(ParameterStore& store);
   void normalise(const HeadWeights& weights, const MicroBatch& batch);
-  ForwardResult head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward);
+  ForwardResult head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale);
+  MicroBatch scaled(const MicroBatch& batch, float loss_scale) const;
   void block_backward(ParameterStore& store, const MicroBatch& batch, std::int64_t layer);
 
   ModelSpec spec;
@@ -187,7 +188,19 @@ void Decoder::Impl::normalise(const HeadWeights& weights, const MicroBatch& batc
   head.normalise(exec, weights, batch.padded_tokens, stream, data(buffers->delta), head_buffers());
 }
 
-ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward) {
+/// The batch with weights times the loss scale: they are the gradient of the loss with respect to each nll.
+MicroBatch Decoder::Impl::scaled(const MicroBatch& batch, float loss_scale) const {
+  if (loss_scale == 1.0F) return batch;
+  DSTRAIN_CHECK(options.dtype == DType::f16, "a loss scale of {} without f16", loss_scale);
+  auto* weights = data(buffers->scaled_weights).as<float>();
+  std::transform(batch.weights.begin(), batch.weights.end(), weights, [&](float w) { return w * loss_scale; });
+  MicroBatch with_scale = batch;
+  with_scale.weights = {weights, batch.weights.size()};
+  return with_scale;
+}
+
+ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward,
+                                       float loss_scale) {
   HeadWeights weights = acquire_head(store);
   if (for_backward) {
     store.prefetch(head.unit() - 1, exec.stream);  // backward starts with the last block
@@ -198,7 +211,7 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
   if (batch.tokens > 0) {
     const HeadBuffers b = head_buffers();
     normalise(weights, batch);
-    head.loss(exec, weights, batch, b, for_backward);
+    head.loss(exec, weights, for_backward ? scaled(batch, loss_scale) : batch, b, for_backward);
     if (for_backward) head.backward(exec, weights, batch.padded_tokens, data(buffers->dx), b);
     for (std::int64_t t = 0; t < batch.tokens; ++t) {
       const auto i = static_cast<std::size_t>(t);
@@ -258,12 +271,12 @@ void Decoder::prepare(std::int64_t padded_tokens, bool for_backward) {
   }
 }
 
-ForwardResult Decoder::forward(ParameterStore& store, const MicroBatch& batch, bool for_backward) {
+ForwardResult Decoder::forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale) {
   DSTRAIN_CHECK(!for_backward || impl_->options.train, "this decoder was planned without a backward pass");
   impl_->begin(batch, for_backward);
   impl_->embed(store, batch);
   impl_->run_blocks(store, batch);
-  return impl_->head_loss(store, batch, for_backward);
+  return impl_->head_loss(store, batch, for_backward, loss_scale);
 }
 
 void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {

@@ -13,7 +13,7 @@
 namespace dstrain {
 
 struct DecoderOptions {
-  DType dtype = DType::f32;             ///< of weights handed out by the store and of activations: f32 or bf16
+  DType dtype = DType::f32;             ///< of weights handed out by the store and of activations: f32, bf16 or f16
   bool train = true;                    ///< false: no room for a backward pass is planned
   bool gradient_checkpointing = true;   ///< keep only block inputs, recompute the rest in backward
   std::int64_t max_tokens = 0;          ///< largest T (a token class) that will be run
@@ -54,7 +54,8 @@ class Decoder {
   /// the store's gradient buffer and the gradient of the final hidden state is kept for backward(). A batch with tokens
   /// == 0 makes the same calls to the store and computes nothing (a rank without a slot in an uneven round). Without
   /// `for_backward` no layer's activations are kept and T may be max_forward_tokens. Collective where the store is.
-  ForwardResult forward(ParameterStore& store, const MicroBatch& batch, bool for_backward);
+  /// @param loss_scale  gradients are those of the loss times this number (f16); the loss is given without it
+  ForwardResult forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale = 1.0F);
 
   /// Backward pass of the batch of the last forward(for_backward = true). Collective where the store is.
   void backward(ParameterStore& store, const MicroBatch& batch);

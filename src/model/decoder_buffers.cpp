@@ -93,6 +93,8 @@ void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSi
   b.head_rows = plan.add("activations/head_rows", parts.normalised_head ? s.V : 0, DType::f32, phase_forward);
   b.nll = plan.add("activations/nll", Tf, DType::f32);
   b.predicted = plan.add("activations/predicted", o.predictions ? Tf : 0, DType::i32);
+  b.scaled_weights =
+      plan.add("activations/scaled_weights", o.train && o.dtype == DType::f16 ? T : 0, DType::f32, phase_forward);
   b.dx = plan.add("gradients/residual", o.train ? T * s.D : 0, o.dtype, phase_forward | phase_backward);
   b.dattention = plan.add("gradients/attention", o.train ? T * s.Q : 0, o.dtype, phase_backward);
   b.dqkv = plan.add("gradients/qkv", o.train ? T * s.qkv_width() : 0, o.dtype, phase_backward);
@@ -158,8 +160,9 @@ std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions
 
 std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec,
                                                    const DecoderOptions& options) {
-  if (options.dtype != DType::f32 && options.dtype != DType::bf16) {
-    throw ConfigError(fmt::format("activations cannot be kept in {}", name_of(options.dtype)), {}, "use f32 or bf16");
+  if (options.dtype != DType::f32 && options.dtype != DType::bf16 && options.dtype != DType::f16) {
+    throw ConfigError(fmt::format("activations cannot be kept in {}", name_of(options.dtype)), {},
+                      "use f32, bf16 or f16");
   }
   DSTRAIN_CHECK(options.max_tokens > 0 && options.max_tokens == token_class(options.max_tokens),
                 "max_tokens is {}, which is no token class", options.max_tokens);

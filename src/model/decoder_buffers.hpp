@@ -73,6 +73,7 @@ struct DecoderBuffers {
   BufferId added, kept_added;  ///< what attention and feed-forward layer gave before the norms behind them
   BufferId normed, delta, hidden;
   BufferId logits, dlogits, nll, predicted, kept_final, head_rows;
+  BufferId scaled_weights;  ///< f32, f16 only: the weights times the loss scale
   BufferId dx, dattention, dqkv;
   BufferId workspace;
 };

@@ -34,7 +34,8 @@ std::int64_t workspace_bytes(const ModelSpec& spec, const DecoderSizes& s, const
 }
 
 void check(const ModelSpec& spec, const GeneratorOptions& o) {
-  DSTRAIN_CHECK(o.dtype == DType::f32 || o.dtype == DType::bf16, "generation in {}", name_of(o.dtype));
+  DSTRAIN_CHECK(o.dtype == DType::f32 || o.dtype == DType::bf16 || o.dtype == DType::f16, "generation in {}",
+                name_of(o.dtype));
   DSTRAIN_CHECK(o.max_sequences >= 1 && o.max_sequences <= most_single_rows, "{} sequences at one time",
                 o.max_sequences);
   DSTRAIN_CHECK(o.max_length >= 1 && o.max_length <= (std::int64_t{1} << 30), "max_length is {}", o.max_length);

@@ -44,8 +44,10 @@ void add_training(const StartReport& r, const Line& line) {
        fmt::format("{} rows = {} per rank x {} ranks{} x {} accumulation",
                    static_cast<std::int64_t>(c.per_device_train_batch_size) * slots, c.per_device_train_batch_size,
                    virtual_ranks(c, ranks), c.virtual_ranks ? " (virtual_ranks)" : "", c.gradient_accumulation_steps));
-  line("steps", fmt::format("{} in all, {} per epoch, {} of warm-up, {} schedule, learning rate {}", r.total_steps,
-                            r.steps_per_epoch, r.warmup_steps, c.lr_scheduler_type, c.learning_rate));
+  line("steps",
+       fmt::format("{} in all, {} per epoch, {} of warm-up, {} schedule, learning rate {}", r.total_steps,
+                   r.steps_per_epoch, r.warmup_steps,
+                   c.deepspeed_scheduler ? c.deepspeed_scheduler->type : c.lr_scheduler_type, c.learning_rate));
 }
 
 }  // namespace
@@ -64,7 +66,9 @@ std::string start_report(const StartReport& r) {
   line("model", fmt::format("{}: {} {}, {} layers, {} parameters, {}", c.model_name_or_path, spec.model_type,
                             r.setup.has_weights && !c.train_from_scratch ? "weights loaded" : "random weights",
                             spec.num_hidden_layers, count_text(r.layout.parameters),
-                            c.bf16 ? "bf16 with fp32 master weights" : "fp32"));
+                            c.fp16   ? "fp16 with fp32 master weights"
+                            : c.bf16 ? "bf16 with fp32 master weights"
+                                     : "fp32"));
   line("stage", fmt::format("{}, ZeRO {}, gradient checkpointing {}{}", c.stage, c.zero_stage,
                             r.options.gradient_checkpointing ? "on" : "off", c.reproducible ? ", reproducible" : ""));
   for (const auto& source : r.setup.eval_sources) {

@@ -12,6 +12,7 @@
 
 #include "comm/communicator.hpp"
 #include "config/run_config.hpp"
+#include "data/dataset_digest.hpp"
 #include "data/feeder.hpp"
 #include "data/row_source.hpp"
 #include "data/tokenizer.hpp"
@@ -40,6 +41,7 @@ struct RunSetup {
   HfFolder files;                         ///< rank 0: written again beside the trained model
   std::unique_ptr<RowSource> row_source;  ///< rank 0
   std::optional<Tokenizer> tokenizer;     ///< rank 0: as the template left it; none for synthetic rows
+  DataState data_state;                   ///< rank 0: what the training rows are made from; empty for synthetic rows
   std::string data_note;                  ///< rank 0: truncated and dropped samples, cache; for the report
 };
 

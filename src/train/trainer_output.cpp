@@ -25,7 +25,7 @@ void Trainer::log_step(const StepResult& result, double learning_rate) {
   const LogEntry entry{.step = step_,
                        .epoch = epoch_,
                        .loss = loss_sum_ / static_cast<double>(loss_steps_),
-                       .grad_norm = config_.max_grad_norm > 0 ? result.grad_norm : -1.0,
+                       .grad_norm = config_.max_grad_norm > 0 && !result.skipped ? result.grad_norm : -1.0,
                        .learning_rate = learning_rate,
                        .tokens_per_second = rate,
                        .mfu = rate * flops_per_token(setup_.spec, engine_->layout(), mean_row) / matrix_peak_,
@@ -65,10 +65,12 @@ void Trainer::save_checkpoint() {
   state.epoch = epoch_;
   state.global_batch = global_batch(config_, comm_.size());
   state.seed = config_.data_seed.value_or(config_.seed);
+  if (schedule_) state.schedule = schedule_->state();
   if (is_root()) {
     log_->set_totals(totals_);
     log_->set_best(best_.state());
     state.trainer_state_json = log_->state_json(step_, epoch_);
+    if (!setup_.data_state.rows.empty()) state.data = setup_.data_state.to_text();
   }
   engine_->save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0),
                 best_.state().checkpoint);
@@ -94,7 +96,7 @@ void Trainer::finish() {
   take_best_model();
   const double runtime = std::chrono::duration<double>(Clock::now() - start_).count();
   const auto steps = static_cast<double>(step_ - first_step_);
-  const DType weights = config_.bf16 ? DType::bf16 : DType::f32;
+  const DType weights = compute_dtype(config_);
   engine_->export_weights(config_.output_dir, weights);
   on_all_ranks(comm_, "write the results", [&] {
     if (!is_root()) return;

@@ -54,6 +54,7 @@ class Trainer {
 
   // trainer_output.cpp
   void log_step(const StepResult& result, double learning_rate);
+  bool observe(const Metrics& metrics);
   Metrics evaluate(bool logged);
   void save_checkpoint();
   void take_best_model();
