@@ -3,31 +3,33 @@
 /// own loop.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/dtype.hpp"
+#include "dstrain/loss_scale_options.hpp"
 #include "kernels/ops/optimizer_settings.hpp"
+#include "model/adapters/tuning.hpp"
 #include "model/micro_batch.hpp"
 
 namespace dstrain {
 
 class Communicator;
 class MemoryPlan;
-struct ModelSpec;
-struct ModelLayout;
 struct SamplingOptions;
 
 /// What an Engine is made of. Sizes are per rank.
 struct EngineOptions {
   int zero_stage = 0;
-  DType dtype = DType::f32;  ///< f32 or bf16 (then with f32 master weights)
+  DType dtype = DType::f32;  ///< f32; or bf16, f16 (then with f32 master weights)
   bool gradient_checkpointing = true;
   bool train = true;      ///< false: forward only
   bool optimizer = true;  ///< false: gradients, but no optimizer
@@ -44,13 +46,16 @@ struct EngineOptions {
   bool eval_predictions = false;                 ///< evaluate_batch() also gives the likeliest tokens
   std::int64_t max_prompts = 0;        ///< prompts that generate() answers at the same time; 0: it is not called
   std::int64_t max_answer_length = 0;  ///< tokens of a prompt and its answer together
-  std::int64_t client_bytes = 0;                 ///< room in the plan for the caller's own buffers (client_memory())
+  std::int64_t client_bytes = 0;       ///< room in the plan for the caller's own buffers (client_memory())
   int threads = 1;
   std::uint64_t seed = 42;
+  Tuning tuning;                     ///< what is trained: everything, some layers, or adapters
+  double neftune_noise_alpha = 0.0;  ///< 0: no noise
 
   OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
-  double max_grad_norm = 1.0;  ///< 0: no clipping
+  double max_grad_norm = 1.0;        ///< 0: no clipping
+  LossScaleOptions loss_scale = {};  ///< with dtype f16
   /// Chooses the parameters that decay; unset: transformers' rule (train/decay.hpp).
   std::function<bool(const std::string& name, const std::vector<std::int64_t>& shape)> decays;
   /// A tensor's share of the learning rate (LoRA+); unset: 1 for all.
@@ -62,7 +67,10 @@ struct StepResult {
   double loss = 0.0;     ///< sum over all micro-batches of sum_t weight * nll
   double nll_sum = 0.0;  ///< sum of nll over all targets
   std::int64_t targets = 0;
-  double grad_norm = 0.0;  ///< global L2 norm before clipping
+  double grad_norm = 0.0;   ///< global L2 norm before clipping, of gradients without the loss scale
+  double loss_scale = 1.0;  ///< that the step was made with
+  bool skipped = false;     ///< an overflow in any slot: weights and optimizer are as before
+  std::string overflow;     ///< what to log then
 };
 
 /// What evaluate_batch() says of this rank's batch. The spans hold until the next call of the engine.
@@ -77,7 +85,9 @@ struct BatchEvaluation {
 /// Where weights come from on rank 0 (other ranks pass nothing): a folder of safetensors, or random ones made on their
 /// owners.
 struct WeightOrigin {
-  std::filesystem::path folder;  ///< empty: random initial weights from `seed`
+  std::filesystem::path folder;                    ///< empty: random initial weights from `seed`
+  std::vector<std::filesystem::path> merged = {};  ///< adapters that become part of the base weights
+  std::filesystem::path adapter = {};              ///< the adapter that is trained on; empty: a new one
 };
 
 /// One model being trained by a group of ranks. Functions are collective unless they say Local; not thread-safe.
@@ -104,9 +114,11 @@ class Engine {
   /// @return this rank's loss
   virtual double forward(const MicroBatch& batch, int contributors, bool last) = 0;
   virtual void backward() = 0;
-  /// Reduces, clips, updates. Throws Error naming the cause when loss or gradient is not finite; weights are unchanged
-  /// then.
-  virtual StepResult step(double learning_rate) = 0;
+  /// Reduces, clips, updates. Where loss or gradient is not finite a run with a loss scale skips the update and lowers
+  /// the scale; any other throws Error naming the cause. Weights are unchanged then.
+  /// @param betas  of this update, where a schedule cycles them
+  virtual StepResult step(double learning_rate, const std::optional<std::array<double, 2>>& betas) = 0;
+  StepResult step(double learning_rate) { return step(learning_rate, std::nullopt); }
 
   /// Mean loss of a batch without touching gradients: sum of weight * nll over all ranks.
   virtual double evaluate(const MicroBatch& batch) = 0;
@@ -125,6 +137,8 @@ class Engine {
 
   /// Number of finished step() calls, also over a resume.
   [[nodiscard]] virtual std::int64_t global_step() const noexcept = 0;
+  /// Those of them that updated the weights: what schedules count.
+  [[nodiscard]] virtual std::int64_t optimizer_steps() const noexcept = 0;
 
   /// Writes output_dir/checkpoint-<global_step>/ (docs/checkpoint-format.md). `client_state` is kept with it.
   /// @param save_total_limit  0: all; else the oldest others are removed, but never `best`
@@ -134,8 +148,9 @@ class Engine {
   virtual std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) = 0;
   /// Takes the weights alone from a checkpoint folder; optimizer state and step number stay as they are.
   virtual void load_weights(const std::filesystem::path& checkpoint) = 0;
-  /// Writes model*.safetensors (+ index) into `folder` on rank 0, without any rank holding the model.
-  /// @param dtype  f32 or bf16
+  /// Writes model*.safetensors (+ index) into `folder` on rank 0, without any rank holding the model. With adapters
+  /// (tuning: lora) a PEFT adapter folder is written instead, in f32.
+  /// @param dtype  f32, bf16 or f16
   virtual void export_weights(const std::filesystem::path& folder, DType dtype) = 0;
 
   /// Calls `f(tensor index, begin, count, weights, gradients)` for the slices this rank keeps. Gradients are those of

@@ -10,6 +10,7 @@
 
 #include "commands/commands.hpp"
 #include "commands/words.hpp"
+#include "config/describe.hpp"
 #include "config/resolve.hpp"
 #include "data/dataset.hpp"
 #include "data/tokenizer.hpp"
@@ -153,7 +154,7 @@ void print_rows(const std::string& title, const Json& rows, const Json& counts) 
 
 ExitCode data(const Words& words) {
   if (words.empty() || asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}{}", kHelp, keys_help({KeyGroup::model, KeyGroup::data, KeyGroup::finetuning}));
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
   const auto flags = split(words);

@@ -12,6 +12,7 @@
 #include "comm/plan_communicator.hpp"
 #include "commands/commands.hpp"
 #include "commands/words.hpp"
+#include "config/describe.hpp"
 #include "config/resolve.hpp"
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
@@ -156,7 +157,7 @@ std::string comparison(const PlanWords& flags, const ModelSpec& spec, EngineOpti
 
 ExitCode plan(const Words& words) {
   if (asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}{}", kHelp, keys_help());
     return ExitCode::good;
   }
   const auto flags = split(words);

@@ -10,6 +10,7 @@
 #include "comm/mpi_communicator.hpp"
 #include "commands/job.hpp"
 #include "commands/words.hpp"
+#include "config/describe.hpp"
 #include "config/resolve.hpp"
 #include "train/run_options.hpp"
 #include "train/run_setup.hpp"
@@ -52,7 +53,7 @@ ExitCode run(MpiSession& session, const Words& words) {
 
 ExitCode train(const Words& words) {
   if (words.empty() || asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}{}", kHelp, words.empty() ? "" : keys_help());
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
   return run_job(words);

@@ -13,7 +13,7 @@
 namespace dstrain {
 
 struct DecoderOptions {
-  DType dtype = DType::f32;             ///< of weights handed out by the store and of activations: f32 or bf16
+  DType dtype = DType::f32;             ///< of weights handed out by the store and of activations: f32, bf16 or f16
   bool train = true;                    ///< false: no room for a backward pass is planned
   bool gradient_checkpointing = true;   ///< keep only block inputs, recompute the rest in backward
   std::int64_t max_tokens = 0;          ///< largest T (a token class) that will be run
@@ -21,12 +21,18 @@ struct DecoderOptions {
   bool predictions = false;             ///< passes without backward keep the likeliest token of every row
   std::int64_t max_position = 0;        ///< positions that the RoPE tables hold
   int threads = 1;
+  std::uint64_t seed = 42;           ///< of dropout and noise
+  bool dropout = true;               ///< false: none in training either, whatever config.json says
+  double neftune_noise_alpha = 0.0;  ///< 0: no noise on embeddings in training
 };
 
 /// Entries of the decoder in a MemoryPlan.
 struct DecoderBuffers;
 
 /// Enters everything the decoder needs. Pure arithmetic: `dstrain plan` calls it for any world size.
+/// @param layout  of `spec`; without it the plain one: everything is trained, no adapters
+std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec, const ModelLayout& layout,
+                                                   const DecoderOptions& options);
 std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec,
                                                    const DecoderOptions& options);
 
@@ -52,7 +58,8 @@ class Decoder {
   /// the store's gradient buffer and the gradient of the final hidden state is kept for backward(). A batch with tokens
   /// == 0 makes the same calls to the store and computes nothing (a rank without a slot in an uneven round). Without
   /// `for_backward` no layer's activations are kept and T may be max_forward_tokens. Collective where the store is.
-  ForwardResult forward(ParameterStore& store, const MicroBatch& batch, bool for_backward);
+  /// @param loss_scale  gradients are those of the loss times this number (f16); the loss is given without it
+  ForwardResult forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale = 1.0F);
 
   /// Backward pass of the batch of the last forward(for_backward = true). Collective where the store is.
   void backward(ParameterStore& store, const MicroBatch& batch);

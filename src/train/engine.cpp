@@ -2,16 +2,21 @@
 /// The Engine over plan, arena, ZeroStore and Decoder.
 #include "dstrain/engine.hpp"
 
+#include <charconv>
 #include <cmath>
 #include <optional>
 #include <span>
 
 #include "comm/communicator.hpp"
 #include "core/error.hpp"
+#include "train/adapter_files.hpp"
+#include "train/adapter_start.hpp"
 #include "train/decay.hpp"
 #include "train/engine_plan.hpp"
 #include "train/engine_state.hpp"
+#include "train/loss_scale.hpp"
 #include "train/machine.hpp"
+#include "train/merged_weights.hpp"
 
 namespace dstrain {
 
@@ -21,20 +26,23 @@ class EngineImpl final : public Engine {
  public:
   EngineImpl(Communicator& comm, const ModelSpec& spec, const EngineOptions& options)
       : comm_(comm),
-        spec_(spec),
-        layout_(make_layout(spec)),
+        tied_(spec.tie_word_embeddings),
+        spec_(tuned_spec(spec, options.tuning)),
+        layout_(make_tuned_layout(spec_, options.tuning)),
         options_(options),
         plan_(make_engine_plan(spec_, layout_, options, comm.size())),
         arena_(plan_.memory, registered_memory(comm)),
         store_(make_zero_store(layout_, plan_.zero_options, comm, arena_, plan_.zero, Device{})),
         decoder_(spec_, layout_, plan_.decoder_options, arena_, plan_.decoder, Device{}),
-        slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)) {
+        slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)),
+        loss_scale_(options.loss_scale) {
     for (const auto padded_tokens : options.token_classes) decoder_.prepare(padded_tokens);
     for (const auto padded_tokens : options.eval_token_classes) decoder_.prepare(padded_tokens, false);
     rates_.reserve(layout_.tensors.size());
     contributors_.reserve(static_cast<std::size_t>(options.max_micro_steps));
     for (const auto& tensor : layout_.tensors) {
-      const bool decays = options.decays ? options.decays(tensor.name, tensor.shape) : decays_by_default(tensor.name);
+      const bool decays = options.decays ? options.decays(tensor.name, tensor.shape)
+                                         : decays_by_default(tensor.name) && !is_layer_norm(tensor);
       rates_.push_back({.lr_factor = options.lr_factor ? options.lr_factor(tensor.name, tensor.shape) : 1.0,
                         .weight_decay = decays ? options.weight_decay : 0.0});
     }
@@ -46,11 +54,41 @@ class EngineImpl final : public Engine {
   }
 
   void load_weights(const WeightOrigin& origin) {
-    if (!rank0_has_folder(origin)) {
-      initialise_weights(layout_, spec_, *store_, options_.seed);
-    } else {
-      stream_in_weights(comm_, layout_, *store_, origin.folder, staging());
+    const bool lora = options_.tuning.kind == TuningKind::lora;
+    const bool random = !rank0_has(origin.folder, "weight origin");
+    const bool untied = tied_ && !spec_.tie_word_embeddings;
+    initialise_weights(layout_, spec_, *store_, options_.seed, !random, untied, staging());
+    if (!random) {
+      std::unique_ptr<WeightSource> source;
+      on_all_ranks(comm_, "open the weights", [&] {
+        if (comm_.rank() != 0) return;
+        ModelSpec as_stored = spec_;
+        as_stored.tie_word_embeddings = tied_;
+        source = open_merged(origin.folder, as_stored, spec_, origin.merged);
+      });
+      stream_in_weights(comm_, layout_, *store_, source.get(), false, staging());
     }
+    store_->weights_changed();
+    if (lora) start_adapter(origin);
+  }
+
+  /// Splits the base weights where the adapter starts from them, then makes or reads the adapter.
+  void start_adapter(const WeightOrigin& origin) {
+    const AdapterConfig& config = options_.tuning.adapter;
+    if (config.starts_from_pissa()) {
+      start_from_pissa(comm_, layout_, config, *store_, options_.seed);
+      store_->weights_changed();
+    }
+    if (config.use_dora) {
+      start_magnitudes(layout_, *store_);
+      store_->weights_changed();
+    }
+    if (!rank0_has(origin.adapter, "adapter origin")) return;
+    std::unique_ptr<AdapterFolder> source;
+    on_all_ranks(comm_, "open the adapter", [&] {
+      if (comm_.rank() == 0) source = std::make_unique<AdapterFolder>(AdapterFolder::open(origin.adapter));
+    });
+    stream_in_weights(comm_, layout_, *store_, source.get(), true, staging());
     store_->weights_changed();
   }
 
@@ -67,7 +105,8 @@ class EngineImpl final : public Engine {
                   batch.padded_tokens, plan_.decoder_options.max_tokens);
     batch_ = batch;
     store_->begin_micro_step(contributors, last);
-    const ForwardResult result = decoder_.forward(*store_, batch_, options_.train);
+    const ForwardResult result =
+        decoder_.forward(*store_, batch_, options_.train, static_cast<float>(loss_scale_.scale()));
     double* slot = slot_of(comm_.rank(), micro_step_);
     slot[0] = result.loss;
     slot[1] = result.nll_sum;
@@ -79,14 +118,21 @@ class EngineImpl final : public Engine {
 
   void backward() override { decoder_.backward(*store_, batch_); }
 
-  StepResult step(double learning_rate) override {
+  StepResult step(double learning_rate, const std::optional<std::array<double, 2>>& betas) override {
     StepResult result = sum_slots();
-    if (!std::isfinite(result.loss)) {
+    if (!std::isfinite(result.loss) && !loss_scale_.active()) {
       throw Error(
           fmt::format("the loss of step {} is {}", global_step_ + 1, result.loss), {},
           "lower learning_rate, or look at the data of this step; the weights before it are in the last checkpoint");
     }
-    result.grad_norm = store_->reduce_gradients();
+    result.loss_scale = loss_scale_.scale();
+    result.grad_norm = store_->reduce_gradients() / result.loss_scale;
+    result.skipped = loss_scale_.active() && !std::isfinite(result.grad_norm);
+    result.overflow = loss_scale_.update(result.skipped);
+    if (result.skipped) {
+      ++global_step_;
+      return result;
+    }
     if (!std::isfinite(result.grad_norm)) {
       throw Error(fmt::format("the gradient norm of step {} is {}", global_step_ + 1, result.grad_norm), {},
                   "lower learning_rate or set max_grad_norm; the weights before it are in the last checkpoint");
@@ -94,7 +140,11 @@ class EngineImpl final : public Engine {
     double clip = 1.0;
     if (options_.max_grad_norm > 0)
       clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
-    store_->optimizer_step({.lr = learning_rate, .step = global_step_ + 1, .gradient_scale = clip}, rates_);
+    StepParameters parameters{
+        .lr = learning_rate, .step = optimizer_steps_ + 1, .gradient_scale = clip / result.loss_scale};
+    if (betas) parameters.beta1 = (*betas)[0], parameters.beta2 = (*betas)[1];
+    store_->optimizer_step(parameters, rates_);
+    ++optimizer_steps_;
     ++global_step_;
     return result;
   }
@@ -126,16 +176,19 @@ class EngineImpl final : public Engine {
   }
 
   [[nodiscard]] std::int64_t global_step() const noexcept override { return global_step_; }
+  [[nodiscard]] std::int64_t optimizer_steps() const noexcept override { return optimizer_steps_; }
 
   void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
             bool save_only_model, int save_total_limit, const std::filesystem::path& best) override {
-    save_state(comm_, layout_, *store_, output_dir, global_step_, client_state, save_only_model, save_total_limit,
-               best);
+    auto state = client_state;
+    state[steps_key] = fmt::format("{}", optimizer_steps_);
+    if (loss_scale_.active()) state[scale_key] = loss_scale_.state();
+    save_state(comm_, layout_, *store_, output_dir, global_step_, state, save_only_model, save_total_limit, best);
   }
 
   std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) override {
     auto loaded = load_state(comm_, layout_, *store_, checkpoint, staging());
-    global_step_ = loaded.step;
+    on_all_ranks(comm_, "read the engine's state", [&] { take_state(loaded, checkpoint.string()); });
     store_->weights_changed();
     return std::move(loaded.client_state);
   }
@@ -146,12 +199,19 @@ class EngineImpl final : public Engine {
   }
 
   void export_weights(const std::filesystem::path& folder, DType dtype) override {
-    stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
+    if (options_.tuning.kind == TuningKind::lora) {
+      stream_out_adapter(comm_, layout_, *store_, folder, options_.tuning.adapter, staging());
+    } else {
+      stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
+    }
   }
 
   void for_each_slice(const std::function<void(std::int32_t, std::int64_t, std::int64_t, const float*, const float*)>&
                           f) const override {
-    for (const auto& slice : store_->owned()) f(slice.tensor, slice.begin, slice.count, slice.master, slice.gradient);
+    for (const auto& slice : store_->owned()) {
+      if (slice.master == nullptr) continue;  // frozen
+      f(slice.tensor, slice.begin, slice.count, slice.master, slice.gradient);
+    }
   }
 
   [[nodiscard]] const ModelSpec& spec() const noexcept override { return spec_; }
@@ -166,6 +226,31 @@ class EngineImpl final : public Engine {
   [[nodiscard]] double matrix_peak() const noexcept override { return matrix_peak_; }
 
  private:
+  static constexpr const char* steps_key = "optimizer_steps";
+  static constexpr const char* scale_key = "loss_scale";
+
+  /// Counters out of a checkpoint's texts; what stays is the caller's.
+  void take_state(LoadedState& loaded, const std::string& where) {
+    global_step_ = optimizer_steps_ = loaded.step;
+    auto& state = loaded.client_state;
+    if (const auto at = state.find(steps_key); at != state.end()) {
+      const char* end = at->second.data() + at->second.size();
+      const auto [stop, error] = std::from_chars(at->second.data(), end, optimizer_steps_);
+      if (error != std::errc{} || stop != end || optimizer_steps_ < 0 || optimizer_steps_ > loaded.step)
+        throw IoError(fmt::format("the checkpoint's optimizer_steps are '{}'", at->second), where);
+      state.erase(at);
+    }
+    if (const auto at = state.find(scale_key); at != state.end()) {
+      loss_scale_.restore(at->second, where);
+      state.erase(at);
+    }
+  }
+
+  /// transformers leaves torch's own LayerNorm out whatever its name ("ln_1", "norm"), RMS norms by name only.
+  [[nodiscard]] bool is_layer_norm(const TensorLayout& tensor) const noexcept {
+    return spec_.norm == NormKind::layer && tensor.shape.size() < 2;
+  }
+
   static std::function<void*(std::int64_t)> registered_memory(Communicator& comm) {
     return [&comm](std::int64_t bytes) { return comm.allocate_registered(bytes); };
   }
@@ -187,10 +272,10 @@ class EngineImpl final : public Engine {
   }
 
   /// Other ranks are given no folder: rank 0's decides. Collective.
-  bool rank0_has_folder(const WeightOrigin& origin) {
-    std::int32_t from_folder = origin.folder.empty() ? 0 : 1;
-    comm_.broadcast(View(&from_folder, 1, DType::i32), 0, Stream{}, "weight origin");
-    return from_folder != 0;
+  bool rank0_has(const std::filesystem::path& folder, const char* what) {
+    std::int32_t given = folder.empty() ? 0 : 1;
+    comm_.broadcast(View(&given, 1, DType::i32), 0, Stream{}, what);
+    return given != 0;
   }
 
   [[nodiscard]] std::span<float> staging() const {
@@ -222,6 +307,7 @@ class EngineImpl final : public Engine {
   }
 
   Communicator& comm_;
+  bool tied_;  ///< the model as it is stored
   ModelSpec spec_;
   ModelLayout layout_;
   EngineOptions options_;
@@ -236,6 +322,8 @@ class EngineImpl final : public Engine {
   MicroBatch batch_;
   int micro_step_ = 0;
   std::int64_t global_step_ = 0;
+  std::int64_t optimizer_steps_ = 0;
+  LossScale loss_scale_;
   double matrix_peak_ = 0.0;
 };
 

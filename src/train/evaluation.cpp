@@ -26,8 +26,8 @@ std::int64_t record_count(const Feeder& feeder, bool accuracy) noexcept {
 
 /// What rank 0 adds up.
 struct Evaluation::Sums {
-  double loss = 0.0;  ///< of batch means, once for each row
-  double loss_rows = 0.0;
+  double loss = 0.0;  ///< of batch means by their weight
+  double weight = 0.0;
   double accuracy = 0.0;
   double accuracy_rows = 0.0;
 };
@@ -48,8 +48,8 @@ Metrics EvaluationResult::metrics(const std::string& name) const {
   return out;
 }
 
-Evaluation::Evaluation(Communicator& comm, Feeder& feeder, const RowSource* rows, bool accuracy)
-    : comm_(comm), feeder_(feeder), rows_(comm.rank() == 0 ? rows : nullptr), accuracy_(accuracy) {}
+Evaluation::Evaluation(Communicator& comm, Feeder& feeder, const RowSource* rows, BatchWeight weight, bool accuracy)
+    : comm_(comm), feeder_(feeder), rows_(comm.rank() == 0 ? rows : nullptr), weight_(weight), accuracy_(accuracy) {}
 
 std::int64_t Evaluation::storage_count(const Feeder& feeder, int ranks, bool accuracy) noexcept {
   return even(feeder.storage_count()) + 2 * ranks * record_count(feeder, accuracy);
@@ -82,15 +82,18 @@ void Evaluation::write_record(const MicroBatch& batch, const BatchEvaluation& re
 }
 
 void Evaluation::add_slot(std::int64_t step, std::int64_t slot, std::span<const double> record, Sums& sums) const {
-  const std::int64_t counted = feeder_.counted_rows(step, slot);
+  const auto places = feeder_.plan().places(feeder_.plan().step(step).first_batch + slot);
+  const bool equal = weight_ == BatchWeight::equal;
+  const std::int64_t counted = equal ? places.end - places.begin : feeder_.counted_rows(step, slot);
   if (record[1] > 0) {
-    sums.loss += static_cast<double>(counted) * (record[0] / record[1]);
-    sums.loss_rows += static_cast<double>(counted);
+    const double weight = equal ? 1.0 : static_cast<double>(counted);
+    sums.loss += weight * (record[0] / record[1]);
+    sums.weight += weight;
   }
   if (!accuracy_) return;
-  const auto first_row = feeder_.plan().places(feeder_.plan().step(step).first_batch + slot).begin;
   const double* segment = record.data() + batch_numbers;
-  for (std::int64_t row = first_row; row < first_row + counted; ++row) {
+  for (std::int64_t place = places.begin; place < places.begin + counted; ++place) {
+    const std::int64_t row = place % feeder_.info().rows;
     double hits = 0.0, targets = 0.0;
     for (std::int64_t s = feeder_.info().separate_samples ? rows_->row_samples(row) : 1; s > 0; --s, segment += 2) {
       hits += segment[0];
@@ -123,7 +126,7 @@ EvaluationResult Evaluation::run(Engine& engine) {
       }
     }
   }
-  std::array<double, 4> shared{sums.loss, sums.loss_rows, sums.accuracy, sums.accuracy_rows};
+  std::array<double, 4> shared{sums.loss, sums.weight, sums.accuracy, sums.accuracy_rows};
   comm_.broadcast(View(std::span<double>(shared)), 0, Stream{}, "evaluation");
   if (shared[1] == 0.0) {
     throw Error("no row of the validation set has a label", {},

@@ -31,19 +31,25 @@ struct EvaluationResult {
   [[nodiscard]] Metrics metrics(const std::string& name) const;
 };
 
+/// How the batches of an evaluation count; both are transformers' (4.52).
+enum class BatchWeight : std::uint8_t {
+  rows,   ///< Trainer (stage pt): once for each row; rows that fill a last batch up are not counted
+  equal,  ///< Seq2SeqTrainer (stage sft), which gathers without dropping: all batches alike, fillers are rows
+};
+
 /// One validation set on a group of ranks.
 ///
-/// Follows transformers' evaluation_loop (4.52): the loss of a batch is the mean over its targets, it counts once for
-/// each row of the batch that is not a filler, and the mean over all rows is the result. So the loss depends on
-/// per_device_eval_batch_size and virtual_ranks, not on ranks. Accuracy follows LLaMA-Factory's ComputeAccuracy: the
-/// share of targets that are the likeliest token, row by row, and then the mean over rows. Batches and rows without a
-/// target, which would make both results NaN there, are left out.
+/// Follows transformers' evaluation_loop (4.52): the loss of a batch is the mean over its targets, and the result the
+/// mean over the batches by their weight. So the loss depends on per_device_eval_batch_size and virtual_ranks, not on
+/// ranks. Accuracy follows LLaMA-Factory's ComputeAccuracy: the share of targets that are the likeliest token, row by
+/// row, and then the mean over rows. Batches and rows without a target, which would make both results NaN there, are
+/// left out.
 class Evaluation {
  public:
   /// @param feeder    deals the rows in order, one epoch; it and `rows` outlive this
   /// @param rows      rank 0: the feeder's; other ranks: null
   /// @param accuracy  the engine has eval_predictions
-  Evaluation(Communicator& comm, Feeder& feeder, const RowSource* rows, bool accuracy);
+  Evaluation(Communicator& comm, Feeder& feeder, const RowSource* rows, BatchWeight weight, bool accuracy);
 
   /// Elements (i32, an even number) that this rank must plan and bind: the feeder's and the numbers of a round.
   static std::int64_t storage_count(const Feeder& feeder, int ranks, bool accuracy) noexcept;
@@ -63,11 +69,13 @@ class Evaluation {
   Communicator& comm_;
   Feeder& feeder_;
   const RowSource* rows_;
+  BatchWeight weight_;
   bool accuracy_;
   std::span<double> records_;  ///< one for each rank
 };
 
-/// The numbers of both with their keys changed from "eval_..." to "<prefix>_...". transformers' speed_metrics.
+/// Adds <prefix>_runtime, <prefix>_samples_per_second and <prefix>_steps_per_second, rounded as transformers'
+/// speed_metrics does.
 void add_speed(Metrics& metrics, const std::string& prefix, double runtime_s, std::int64_t samples, std::int64_t steps);
 
 }  // namespace dstrain

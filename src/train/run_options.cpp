@@ -7,8 +7,10 @@
 
 #include "core/error.hpp"
 #include "train/evaluation.hpp"
+#include "train/optimizer_options.hpp"
 #include "train/predictions.hpp"
 #include "train/run_setup.hpp"
+#include "train/tuning_setup.hpp"
 
 namespace dstrain {
 
@@ -94,11 +96,16 @@ bool evaluates_accuracy(const RunConfig& config) { return config.compute_accurac
 
 int prediction_batch(const RunConfig& config) { return std::min(config.per_device_eval_batch_size, 64); }
 
+DType compute_dtype(const RunConfig& config) {
+  if (config.fp16) return DType::f16;
+  return config.bf16 ? DType::bf16 : DType::f32;
+}
+
 EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int ranks, int threads) {
   EngineOptions options;
   add_batch_sizes(config, setup, ranks, options);
   options.zero_stage = config.zero_stage;
-  options.dtype = config.bf16 ? DType::bf16 : DType::f32;
+  options.dtype = compute_dtype(config);
   options.gradient_checkpointing = !config.disable_gradient_checkpointing;
   options.reproducible = config.reproducible;
   options.max_micro_steps = micro_steps_per_rank(config, ranks);
@@ -106,9 +113,12 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;
   options.threads = config.threads.value_or(threads);
   options.seed = static_cast<std::uint64_t>(config.seed);
-  options.optim.beta1 = config.adam_beta1;
-  options.optim.beta2 = config.adam_beta2;
-  options.optim.eps = config.adam_epsilon;
+  options.optim = optimizer_settings(config);
+  options.loss_scale = loss_scale_options(config);
+  if (decays_everything(config)) options.decays = [](const auto&, const auto&) { return true; };
+  options.tuning = setup.tuning.tuning;
+  options.neftune_noise_alpha = config.neftune_noise_alpha.value_or(0.0);
+  options.lr_factor = lr_factors(config);
   options.weight_decay = config.weight_decay;
   options.max_grad_norm = config.max_grad_norm;
   return options;
@@ -119,12 +129,12 @@ void check_run(const RunConfig& config, int ranks) {
   if (config.device == "cuda")
     problems.emplace_back("device: cuda: this dstrain was built without CUDA; use device: cpu or auto");
   if (config.stage != "sft" && config.stage != "pt") {
-    problems.push_back(fmt::format("stage: {} does not train yet, only sft and pt do; `dstrain data` shows its rows",
-                                   config.stage));
+    problems.push_back(
+        fmt::format("stage: {} does not train yet, only sft and pt do; `dstrain data` shows its rows", config.stage));
   }
-  if (config.finetuning_type != "full") {
-    problems.push_back(fmt::format("finetuning_type: {} is not supported yet; use full", config.finetuning_type));
-  }
+  if (config.lr_scheduler_type == "reduce_lr_on_plateau" && !config.deepspeed_scheduler && config.eval_strategy == "no")
+    problems.emplace_back(
+        "lr_scheduler_type: reduce_lr_on_plateau requires an eval strategy; set eval_strategy: steps");
   if (virtual_ranks(config, ranks) < 1) problems.emplace_back("virtual_ranks must be at least 1");
   if (problems.empty()) return;
   std::string all = problems[0];

@@ -31,6 +31,9 @@ bool evaluates_accuracy(const RunConfig& config);
 /// Prompts that a rank answers at the same time.
 int prediction_batch(const RunConfig& config);
 
+/// Of weights and activations: f16, bf16 or f32.
+DType compute_dtype(const RunConfig& config);
+
 /// @param setup    knows the largest micro-batch and the largest evaluation batch of the run
 /// @param threads  of each rank where the key `threads` is not set
 EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int ranks, int threads);

@@ -80,6 +80,34 @@ void open_files(const RunConfig& config, int ranks, RunSetup& setup) {
   setup.tokenizer = std::move(data.tokenizer);
 }
 
+/// The validation set again, as prompts and answers: LLaMA-Factory's unsupervised rows.
+void open_prompts(const RunConfig& config, RunSetup& setup, bool read_data) {
+  if (!config.do_predict) return;
+  if (!read_data) {  // for sizes alone
+    setup.prompt_count = config.per_device_eval_batch_size;
+    setup.longest_prompt = config.cutoff_len;
+    return;
+  }
+  if (config.dataset == std::vector<std::string>{"synthetic"})
+    throw ConfigError("synthetic rows are no text to answer", "do_predict", "name datasets of files");
+  auto options = dataset_options(config);
+  options.cache_dir = cache_folder();
+  options.encode.stage = Stage::ppo;
+  options.encode.packing = options.encode.neat_packing = false;
+  options.encode.train_on_prompt = options.encode.mask_history = false;
+  options.eval_on_each_dataset = false;
+  if (!options.eval_dataset.empty()) options.dataset = std::exchange(options.eval_dataset, {});
+  auto data = open_dataset(
+      options, read_tokenizer_files(setup.model_folder),
+      {.use_fast_tokenizer = config.use_fast_tokenizer, .split_special_tokens = config.split_special_tokens});
+  setup.prompts = data.eval_rows.empty() ? std::move(data.rows) : std::move(data.eval_rows.front().rows);
+  setup.prompt_count = setup.prompts->info().rows;
+  std::vector<std::int32_t> scratch;
+  for (std::int64_t i = 0; i < setup.prompt_count; ++i) {
+    setup.longest_prompt = std::max(setup.longest_prompt, std::ssize(setup.prompts->row(i, scratch).input_ids));
+  }
+}
+
 void open_model_files(const RunConfig& config, RunSetup& setup) {
   auto source = open_model(config.model_name_or_path);
   setup.spec = std::move(source.spec);
@@ -152,9 +180,11 @@ RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) 
   const auto spec_text = on_rank0(comm, "open model and data", [&] {
     open_model_files(config, setup);
     open_rows(config, comm.size(), setup, read_data);
+    open_prompts(config, setup, read_data);
     return setup.spec.config_json;
   });
   if (comm.rank() != 0) setup.spec = parse_model_spec(spec_text, "config.json");
+  setup.tuning = setup_tuning(comm, config, setup.spec);
   std::int64_t prompts[] = {setup.prompt_count, setup.longest_prompt};
   comm.broadcast(View(std::span<std::int64_t>(prompts)), 0, {}, "prompts");
   setup.prompt_count = prompts[0];

@@ -2,6 +2,9 @@
 /// The loop over steps, and when something is logged, evaluated and saved.
 #include "train/trainer.hpp"
 
+#include <cmath>
+
+#include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
 #include "train/stop_signal.hpp"
@@ -36,7 +39,7 @@ ExitCode Trainer::train() {
   if (config_.eval_on_start && !evaluations_.empty()) evaluate(true);
   while (step_ < total_steps_ && !best_.should_stop()) {
     run_step();
-    const bool new_best = should_evaluate() && best_.observe(evaluate(true), step_);
+    const bool new_best = should_evaluate() && observe(evaluate(true));
     const bool stop = agree_to_stop();
     if (stop || should_save(new_best)) save_checkpoint();
     if (stop) return ExitCode::stopped_on_signal;
@@ -57,21 +60,41 @@ void Trainer::run_step() {
     engine_->forward(batch, feeder.contributors(round), round + 1 == info.rounds);
     engine_->backward();
   }
-  const double learning_rate = config_.learning_rate * schedule_->multiplier(step_);
-  const StepResult result = engine_->step(learning_rate);
+  const std::int64_t schedule_step = engine_->optimizer_steps();  // a skipped update is no step of the schedule
+  const double learning_rate = schedule_->rate(schedule_step);
+  const StepResult result = engine_->step(learning_rate, schedule_->betas(schedule_step));
   ++step_;
+  if (result.skipped && is_root()) log::warning("step {}: {}", step_, result.overflow);
   last_evaluation_.reset();
   epoch_ = info.epoch;
   epoch_ended_ = step_ % feeder.plan().steps_per_epoch() == 0;
   run_tokens_ += info.tokens;
   totals_.input_tokens += info.padded_tokens;
   totals_.flos += flos_per_token_ * static_cast<double>(info.padded_tokens);
-  loss_sum_ += result.loss;
-  run_loss_sum_ += result.loss;
+  // As transformers logs it: a loss that is no number counts as the mean of those since the last log.
+  const double loss = std::isfinite(result.loss) ? result.loss : loss_sum_ / static_cast<double>(loss_steps_ + 1);
+  loss_sum_ += loss;
+  run_loss_sum_ += loss;
   ++loss_steps_;
   if (!is_root()) return;
   if (should_log()) log_step(result, learning_rate);
   progress_->step(step_, result.loss);
+}
+
+/// @return whether the results are the best so far
+bool Trainer::observe(const Metrics& metrics) {
+  if (schedule_->observes()) {
+    std::string name = config_.metric_for_best_model.value_or("loss");
+    if (!name.starts_with("eval_")) name = "eval_" + name;
+    const auto metric = metrics.find(name);
+    if (metric == metrics.end()) {
+      throw ConfigError(
+          fmt::format("lr_scheduler_type: reduce_lr_on_plateau follows {}, which no evaluation gives", name), {},
+          "set metric_for_best_model to a metric of the evaluation");
+    }
+    schedule_->observe(metric->second);
+  }
+  return best_.observe(metrics, step_);
 }
 
 bool Trainer::should_log() const {

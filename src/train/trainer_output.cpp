@@ -8,6 +8,7 @@
 #include "core/system_memory.hpp"
 #include "io/checkpoint/folders.hpp"
 #include "io/hf_folder/hf_folder.hpp"
+#include "train/adapter_files.hpp"
 #include "train/machine.hpp"
 #include "train/report.hpp"
 #include "train/result_files.hpp"
@@ -25,7 +26,7 @@ void Trainer::log_step(const StepResult& result, double learning_rate) {
   const LogEntry entry{.step = step_,
                        .epoch = epoch_,
                        .loss = loss_sum_ / static_cast<double>(loss_steps_),
-                       .grad_norm = config_.max_grad_norm > 0 ? result.grad_norm : -1.0,
+                       .grad_norm = config_.max_grad_norm > 0 && !result.skipped ? result.grad_norm : -1.0,
                        .learning_rate = learning_rate,
                        .tokens_per_second = rate,
                        .mfu = rate * flops_per_token(setup_.spec, engine_->layout(), mean_row) / matrix_peak_,
@@ -65,6 +66,7 @@ void Trainer::save_checkpoint() {
   state.epoch = epoch_;
   state.global_batch = global_batch(config_, comm_.size());
   state.seed = config_.data_seed.value_or(config_.seed);
+  if (schedule_) state.schedule = schedule_->state();
   if (is_root()) {
     log_->set_totals(totals_);
     log_->set_best(best_.state());
@@ -73,6 +75,7 @@ void Trainer::save_checkpoint() {
   }
   engine_->save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0),
                 best_.state().checkpoint);
+  if (lora()) engine_->export_weights(std::filesystem::path(config_.output_dir) / checkpoint_name(step_), DType::f32);
   saved_step_ = step_;
 }
 
@@ -91,15 +94,26 @@ void Trainer::take_best_model() {
   last_evaluation_.reset();
 }
 
+/// The difference of the trained PiSSA adapter and the one it began as: a plain LoRA for the model as it was.
+void Trainer::convert_pissa() const {
+  const std::filesystem::path folder = config_.output_dir;
+  write_difference(AdapterFolder::open(folder), AdapterFolder::open(folder / "pissa_init"), folder / "pissa_converted");
+}
+
 void Trainer::finish() {
   take_best_model();
   const double runtime = std::chrono::duration<double>(Clock::now() - start_).count();
   const auto steps = static_cast<double>(step_ - first_step_);
-  const DType weights = config_.bf16 ? DType::bf16 : DType::f32;
+  const DType weights = compute_dtype(config_);
   engine_->export_weights(config_.output_dir, weights);
   on_all_ranks(comm_, "write the results", [&] {
     if (!is_root()) return;
-    write_hf_folder(config_.output_dir, setup_.files, weights);
+    if (lora()) {
+      write_tokenizer_files(config_.output_dir, setup_.files);
+      if (config_.pissa_convert) convert_pissa();
+    } else {
+      write_hf_folder(config_.output_dir, setup_.files, weights);
+    }
     const double samples = config_.max_steps > 0
                                ? static_cast<double>(config_.max_steps * global_batch(config_, comm_.size()))
                                : static_cast<double>(setup_.feeder->info().rows) * config_.num_train_epochs;

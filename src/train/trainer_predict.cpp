@@ -4,6 +4,7 @@
 
 #include "core/log.hpp"
 #include "data/dataset.hpp"
+#include "data/template.hpp"
 #include "train/predictions.hpp"
 #include "train/result_files.hpp"
 #include "train/run_options.hpp"
@@ -28,7 +29,8 @@ void Trainer::predict() {
       prompts.push_back(copy(row.input_ids));
       labels.push_back(copy(row.labels));
     }
-    sampling.stop_ids = stop_ids(*setup_.tokenizer, Template(dataset_options(config_).template_name));
+    const auto data = dataset_options(config_);
+    sampling.stop_ids = Template(data.template_name, data.chat).stop_ids(*setup_.tokenizer);
   }
   const int batch = prediction_batch(config_);
   const TokenRows answers = answer_prompts(comm_, *engine_, prompts, batch, sampling, [&](std::int64_t answered) {

@@ -7,6 +7,7 @@
 #include "core/memory_plan.hpp"
 #include "core/system_memory.hpp"
 #include "io/files/file.hpp"
+#include "train/optimizer_options.hpp"
 #include "train/output_folder.hpp"
 #include "train/report.hpp"
 #include "train/run_options.hpp"
@@ -45,8 +46,7 @@ void Trainer::prepare() {
   options_ = engine_options(config_, setup_, ranks, context_.topology.default_threads);
   if (setup_.feeder) {
     total_steps_ = setup_.feeder->plan().total_steps();
-    schedule_.emplace(config_.lr_scheduler_type,
-                      resolve_warmup(config_.warmup_steps, config_.warmup_ratio, total_steps_), total_steps_);
+    schedule_.emplace(make_schedule(config_, total_steps_));
     logging_steps_ = resolve_interval(config_.logging_steps, total_steps_);
     eval_steps_ = resolve_interval(config_.eval_steps.value_or(config_.logging_steps), total_steps_);
     save_steps_ = resolve_interval(config_.save_steps, total_steps_);
@@ -68,7 +68,13 @@ void Trainer::prepare() {
 
   WeightOrigin origin;
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
+  if (is_root()) {
+    origin.merged = setup_.tuning.merged;
+    origin.adapter = setup_.tuning.adapter;
+  }
   engine_ = Engine::initialize(comm_, setup_.spec, options_, origin);
+  if (lora() && config_.pissa_convert && checkpoint.empty())
+    engine_->export_weights(std::filesystem::path(config_.output_dir) / "pissa_init", DType::f32);
   bind_batches();
   flos_per_token_ = 6.0 * static_cast<double>(non_embedding_parameters(engine_->layout()));
   matrix_peak_ = engine_->matrix_peak();
@@ -89,10 +95,11 @@ void Trainer::bind_batches() {
     return view;
   };
   if (setup_.feeder) setup_.feeder->bind(take(setup_.feeder->storage_count()));
+  const BatchWeight weight = config_.stage == "sft" ? BatchWeight::equal : BatchWeight::rows;
   for (auto& source : setup_.eval_sources) {
     if (!source.feeder) continue;
     evaluations_.push_back(
-        {source.name, Evaluation(comm_, *source.feeder, source.rows.get(), options_.eval_predictions)});
+        {source.name, Evaluation(comm_, *source.feeder, source.rows.get(), weight, options_.eval_predictions)});
     auto& evaluation = evaluations_.back().evaluation;
     evaluation.bind(take(evaluation.storage_count()));
   }
@@ -127,6 +134,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
     best_.restore(parse_best_state(state.trainer_state_json, checkpoint.string()));
   });
   step_ = first_step_ = engine_->global_step();
+  if (schedule_ && !state.schedule.empty()) schedule_->restore(state.schedule, checkpoint.string());
   totals_ = {.input_tokens = state.tokens_seen, .flos = state.total_flos};
   epoch_ = state.epoch;
   if (is_root()) {

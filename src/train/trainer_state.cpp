@@ -40,6 +40,7 @@ std::map<std::string, std::string> TrainerState::to_map() const {
           {"global_batch", fmt::format("{}", global_batch)},
           {"seed", fmt::format("{}", seed)},
           {"trainer_state", trainer_state_json},
+          {"schedule", schedule},
           {"data", data}};
 }
 
@@ -52,6 +53,8 @@ TrainerState TrainerState::parse(const std::map<std::string, std::string>& entri
   state.seed = number_of<std::int64_t>(entries, "seed", where);
   const auto at = entries.find("trainer_state");
   state.trainer_state_json = at == entries.end() ? std::string() : at->second;
+  const auto schedule = entries.find("schedule");
+  if (schedule != entries.end()) state.schedule = schedule->second;
   const auto data = entries.find("data");
   state.data = data == entries.end() ? std::string() : data->second;
   return state;

@@ -21,6 +21,7 @@ struct TrainerState {
   std::int64_t global_batch = 0;
   std::int64_t seed = 0;           ///< of the order of samples
   std::string trainer_state_json;  ///< rank 0
+  std::string schedule;            ///< Schedule::state()
   std::string data;                ///< rank 0: DataState::to_text(); empty: not kept
 
   [[nodiscard]] std::map<std::string, std::string> to_map() const;

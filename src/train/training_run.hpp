@@ -54,6 +54,7 @@ class Trainer {
 
   // trainer_output.cpp
   void log_step(const StepResult& result, double learning_rate);
+  bool observe(const Metrics& metrics);
   Metrics evaluate(bool logged);
   void save_checkpoint();
   void take_best_model();
@@ -64,6 +65,8 @@ class Trainer {
   void predict();
 
   [[nodiscard]] bool is_root() const noexcept { return comm_.rank() == 0; }
+  [[nodiscard]] bool lora() const noexcept { return options_.tuning.kind == TuningKind::lora; }
+  void convert_pissa() const;  ///< Local
 
   const TrainContext& context_;
   Communicator& comm_;

@@ -47,7 +47,12 @@ TensorUpdate quantised_or(const TensorLayout& tensor, UpdateRule rule, bool two_
 
 TensorUpdate factored(const OptimizerSettings& settings, const TensorLayout& tensor) {
   TensorUpdate update{TensorUpdate::Kind::factored, UpdateRule::adamw, {}};
-  if (tensor.shape.size() >= 2) {
+  if (tensor.shape.size() > 2) {
+    throw ConfigError(
+        fmt::format("optim: adafactor factors matrices; {} has {} dims", tensor.name, tensor.shape.size()), {},
+        "use another optimizer");
+  }
+  if (tensor.shape.size() == 2) {
     update.states[0] = {"exp_avg_sq_row", DType::f32, StateExtent::row};
     update.states[1] = {"exp_avg_sq_col", DType::f32, StateExtent::column};
   } else {

@@ -104,7 +104,7 @@ TEST_F(Seeds, APlaceholderForTheMainAddressIsNamed) {
                       "--do_train --finetuning_type full --output_dir {}",
                       binary(), file.string(), (folder_ / "out").string()));
   EXPECT_EQ(result.exit_code, 2) << result.err;
-  EXPECT_NE(result.err.find("003_accelerate_pdsh.yaml:14"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("003_accelerate_pdsh.yaml:16"), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("main_process_ip"), std::string::npos) << result.err;
 }
 

@@ -123,7 +123,7 @@ bool is_punctuation(char32_t code_point) noexcept {
 
 bool is_mark(char32_t code_point) noexcept { return in_categories(code_point, U_GC_M_MASK); }
 bool is_nonspacing_mark(char32_t code_point) noexcept { return in_categories(code_point, U_GC_MN_MASK); }
-bool is_other(char32_t code_point) noexcept { return in_categories(code_point, U_GC_C_MASK); }
+bool is_other(char32_t code_point) noexcept { return in_categories(code_point, U_GC_C_MASK & ~U_GC_CN_MASK); }
 
 const int script_han = USCRIPT_HAN;
 const int script_hiragana = USCRIPT_HIRAGANA;

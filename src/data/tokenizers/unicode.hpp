@@ -41,7 +41,7 @@ bool is_punctuation(char32_t code_point) noexcept;
 bool is_mark(char32_t code_point) noexcept;
 /// General category Mn.
 bool is_nonspacing_mark(char32_t code_point) noexcept;
-/// General category C: control, format, surrogate, private use, not assigned.
+/// Control, format, surrogate or private use: general category C without what is not assigned.
 bool is_other(char32_t code_point) noexcept;
 /// Number of the Unicode script, as ICU counts them; `any_script` where none is known.
 int script_of(char32_t code_point) noexcept;

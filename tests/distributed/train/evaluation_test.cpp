@@ -22,9 +22,9 @@ const std::string some_digest(32, '0');
 /// other. Row 4 has no label at all.
 std::unique_ptr<TokenStore> some_rows(bool packed) {
   TokenStoreContent content;
-  content.vocab_size = 300;
-  content.separate_samples = packed;
-  content.padded_row_len = packed ? 32 : 0;
+  content.facts.vocab_size = 300;
+  content.facts.separate_samples = packed;
+  content.facts.padded_row_len = packed ? 32 : 0;
   for (int r = 0; r < 11; ++r) {
     EncodedRow row;
     const int length = 5 + 2 * r;
@@ -90,37 +90,36 @@ std::vector<RowResult> row_by_row(const RowSource& rows) {
 
 /// transformers' evaluation loop over those rows: batch k holds rows [k * batch, ...), the last batches are filled up
 /// from the first rows where there is more than one virtual rank.
-double expected_loss(const std::vector<RowResult>& rows, int batch, int virtual_ranks) {
+EvaluationResult expected_result(const std::vector<RowResult>& rows, int batch, int virtual_ranks, BatchWeight rule) {
   const auto count = static_cast<int>(rows.size());
-  double sum = 0.0, weight = 0.0;
-  for (int begin = 0; begin < count; begin += batch) {
+  const int groups = (count + batch * virtual_ranks - 1) / (batch * virtual_ranks);
+  const int places = virtual_ranks > 1 ? groups * virtual_ranks * batch : count;
+  double loss = 0.0, weight = 0.0, accuracy = 0.0, accuracy_rows = 0.0;
+  for (int begin = 0; begin < places; begin += batch) {
     double nll = 0.0, targets = 0.0;
-    const int end = virtual_ranks > 1 ? begin + batch : std::min(begin + batch, count);
-    for (int place = begin; place < end; ++place) {
-      nll += rows[static_cast<std::size_t>(place % count)].nll_sum;
-      targets += rows[static_cast<std::size_t>(place % count)].targets;
+    int counted = 0;
+    for (int place = begin; place < std::min(begin + batch, places); ++place) {
+      const auto& row = rows[static_cast<std::size_t>(place % count)];
+      nll += row.nll_sum;
+      targets += row.targets;
+      if (place >= count && rule == BatchWeight::rows) continue;
+      ++counted;
+      if (row.targets == 0.0) continue;
+      accuracy += row.hits / row.targets;
+      accuracy_rows += 1.0;
     }
     if (targets == 0.0) continue;
-    const int counted = std::min(batch, count - begin);
-    sum += counted * nll / targets;
-    weight += counted;
+    const double batch_weight = rule == BatchWeight::rows ? counted : 1.0;
+    loss += batch_weight * nll / targets;
+    weight += batch_weight;
   }
-  return sum / weight;
-}
-
-double expected_accuracy(const std::vector<RowResult>& rows) {
-  double sum = 0.0, count = 0.0;
-  for (const auto& row : rows) {
-    if (row.targets == 0.0) continue;
-    sum += row.hits / row.targets;
-    count += 1.0;
-  }
-  return sum / count;
+  return {.loss = loss / weight, .accuracy = accuracy / accuracy_rows};
 }
 
 struct Case {
   int stage, batch, virtual_ranks;
   bool packed, train;
+  BatchWeight rule;
 };
 
 class EvaluationTest : public testing::TestWithParam<Case> {};
@@ -133,15 +132,15 @@ TEST_P(EvaluationTest, IsTheMeanOverRowsOfTheirBatchsMean) {
   const int accumulation = (comm->size() + c.virtual_ranks - 1) / c.virtual_ranks;
   Feeder feeder(*comm, rows.get(), options_of(c.batch, c.virtual_ranks, accumulation));
   const auto engine = engine_for(*comm, feeder, c.stage, c.train);
-  Evaluation evaluation(*comm, feeder, rows.get(), true);
+  Evaluation evaluation(*comm, feeder, rows.get(), c.rule, true);
   evaluation.bind(View(engine->client_memory(), evaluation.storage_count(), DType::i32));
 
   const auto result = evaluation.run(*engine);
   const auto again = evaluation.run(*engine);
 
-  const double loss = expected_loss(alone, c.batch, c.virtual_ranks);
-  EXPECT_NEAR(result.loss, loss, 1e-5 * loss);
-  EXPECT_NEAR(result.accuracy.value_or(-1.0), expected_accuracy(alone), 1e-12);
+  const auto expected = expected_result(alone, c.batch, c.virtual_ranks, c.rule);
+  EXPECT_NEAR(result.loss, expected.loss, 1e-5 * expected.loss);
+  EXPECT_NEAR(result.accuracy.value_or(-1.0), *expected.accuracy, 1e-12);
   EXPECT_EQ(result.rows, 11);
   EXPECT_EQ(again.loss, result.loss);
   const auto metrics = result.metrics("other");
@@ -149,20 +148,22 @@ TEST_P(EvaluationTest, IsTheMeanOverRowsOfTheirBatchsMean) {
   EXPECT_TRUE(metrics.contains("eval_other_samples_per_second"));
 }
 
+constexpr auto by_rows = BatchWeight::rows, equal = BatchWeight::equal;
 INSTANTIATE_TEST_SUITE_P(Cases, EvaluationTest,
-                         testing::Values(Case{0, 4, 1, false, false}, Case{0, 3, 2, false, true},
-                                         Case{1, 5, 3, true, true}, Case{2, 1, 1, false, true},
-                                         Case{3, 4, 1, false, true}, Case{3, 2, 4, true, false}));
+                         testing::Values(Case{0, 4, 1, false, false, by_rows}, Case{0, 4, 1, false, true, equal},
+                                         Case{0, 3, 2, false, true, equal}, Case{1, 5, 3, true, true, by_rows},
+                                         Case{2, 1, 1, false, true, by_rows}, Case{3, 4, 1, false, true, equal},
+                                         Case{3, 2, 4, true, false, by_rows}, Case{3, 2, 4, true, true, equal}));
 
 TEST(EvaluationErrors, RowsWithoutAnyTargetAreAnErrorOnAllRanks) {
   const auto comm = make_world_communicator();
   TokenStoreContent content;
-  content.vocab_size = 300;
+  content.facts.vocab_size = 300;
   content.encoded.rows.push_back({{1, 2, 3}, {-100, -100, -100}, {}});
   const auto rows = TokenStore::from_image(TokenStore::make_image(content, some_digest), some_digest);
   Feeder feeder(*comm, rows.get(), options_of(2, 1, 1));
   const auto engine = engine_for(*comm, feeder, 0, false);
-  Evaluation evaluation(*comm, feeder, rows.get(), true);
+  Evaluation evaluation(*comm, feeder, rows.get(), BatchWeight::rows, true);
   evaluation.bind(View(engine->client_memory(), evaluation.storage_count(), DType::i32));
 
   EXPECT_THROW(evaluation.run(*engine), Error);

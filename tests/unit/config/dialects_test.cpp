@@ -120,6 +120,7 @@ TEST(GdGpt, KeysBecomeTheTrainers) {
   EXPECT_TRUE(c.train_from_scratch);
   EXPECT_FALSE(c.disable_gradient_checkpointing);
   EXPECT_DOUBLE_EQ(c.logging_steps, 20);
+  EXPECT_FALSE(c.deepspeed_optimizer.has_value());  // its presence would mean decay of every tensor
 }
 
 TEST(GdGpt, APipelineIsRefusedWithWhatDoesTheSame) {

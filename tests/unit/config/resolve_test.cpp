@@ -81,13 +81,9 @@ TEST(Resolve, HonoursAllowExtraArgsOfTheEnvironment) {
   EXPECT_TRUE(contains(refused, "unknown key 'my_own_key'"));
 }
 
-TEST(Resolve, LoraIsTheDefaultAndNotSupportedYet) {
-  const auto error = error_of([] { resolve({"model_name_or_path=m", "finetuning_type=lora"}); });
-  EXPECT_TRUE(contains(error, "key 'finetuning_type': lora is not supported yet")) << error;
-
-  const auto unsaid = error_of([] { resolve({"model_name_or_path=m"}); });
-  EXPECT_TRUE(contains(unsaid, "lora is not supported yet")) << unsaid;
-  EXPECT_TRUE(contains(unsaid, "finetuning_type: full")) << unsaid;
+TEST(Resolve, LoraIsTheDefault) {
+  EXPECT_EQ(resolve({"model_name_or_path=/m"}).config.finetuning_type, "lora");
+  EXPECT_TRUE(contains(error_of([] { resolve({"model_name_or_path=/m", "finetuning_type=oft"}); }), "use lora"));
 }
 
 // A file that spells out defaults runs, whatever stands behind the key.
@@ -99,18 +95,29 @@ TEST(Resolve, OffValuesOfRefusedKeysPass) {
   EXPECT_TRUE(resolved.notes.empty()) << resolved.notes.front();
 }
 
+// A mapping in the file, or its JSON on the command line, as transformers takes it.
+TEST(Resolve, ScheduleArgumentsAreAMappingOrItsText) {
+  const auto of_file = resolve_with("lr_scheduler_kwargs:\n  num_cycles: 2\n  decay_type: linear\n");
+  const auto of_text = resolve_with("lr_scheduler_kwargs: '{\"num_cycles\": 2, \"decay_type\": \"linear\"}'\n");
+
+  ASSERT_TRUE(of_file.config.lr_scheduler_kwargs.has_value());
+  EXPECT_EQ(of_file.config.lr_scheduler_kwargs, of_text.config.lr_scheduler_kwargs);
+  EXPECT_EQ(std::get<double>(of_file.config.lr_scheduler_kwargs->at("num_cycles")), 2.0);
+  EXPECT_EQ(std::get<std::string>(of_file.config.lr_scheduler_kwargs->at("decay_type")), "linear");
+}
+
 TEST(Resolve, OtherValuesOfRefusedKeysSayWhatToUse) {
-  EXPECT_TRUE(contains(error_with("fp16: true\n"), "key 'fp16': true is not supported yet; use bf16: true"));
+  EXPECT_TRUE(contains(error_with("tpu_num_cores: 8\n"), "key 'tpu_num_cores': 8 is not supported: CPU and CUDA only"));
   EXPECT_TRUE(contains(error_with("fsdp: full_shard\n"), "use zero_stage: 3"));
-  EXPECT_TRUE(contains(error_with("optim: adafactor\n"), "adafactor is not supported yet: use adamw_torch"));
-  EXPECT_TRUE(contains(error_with("lr_scheduler_type: polynomial\n"), "polynomial is not supported yet"));
+  EXPECT_TRUE(contains(error_with("optim: galore_adamw\n"), "galore_adamw is not supported yet: use adamw_torch"));
+  EXPECT_TRUE(contains(error_with("lr_scheduler_type: greedy\n"), "greedy is not supported yet"));
   EXPECT_TRUE(contains(error_with("push_to_hub: true\n"), "upload output_dir yourself"));
 }
 
 TEST(Resolve, NotedKeysAreSaidOnceAndOnlyWhereTheyDiffer) {
-  const auto resolved = resolve_with("overwrite_cache: true\nuse_cache: true\nlora_rank: 16\n");
+  const auto resolved = resolve_with("overwrite_cache: true\nuse_cache: true\ngalore_rank: 32\n");
   EXPECT_TRUE(has_note(resolved, "key 'overwrite_cache' has no effect"));
-  EXPECT_TRUE(has_note(resolved, "key 'lora_rank' has no effect in dstrain (only read with finetuning_type: lora"));
+  EXPECT_TRUE(has_note(resolved, "key 'galore_rank' has no effect in dstrain (only read with use_galore"));
   EXPECT_EQ(resolved.notes.size(), 2U);
 }
 

@@ -42,7 +42,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"buffer_size: 0\n", "is 0; use 1 or more"},
         Case{"val_size: 1\n", "a share below 1 or a number of rows above 1"},
         Case{"num_train_epochs: 0\n", "is 0; use more than 0"},
-        Case{"bf16: true\nfp16: true\n", "key 'fp16': true is not supported yet"}));
+        Case{"bf16: true\nfp16: true\n", "At most one of fp16 and bf16 can be True, but not both"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Ranges, Rule,

@@ -101,7 +101,8 @@ TEST(SentencePiece, RefusesModelsThatAreNone) {
   refused(model_bytes({unknown, {"a", std::numeric_limits<float>::quiet_NaN()}}));
   refused(model_bytes({unknown}, "\x12\x05\x18\x02"));                   // a message longer than the file
   refused(model_bytes({unknown}, std::string("\x12\x03\x98\x02\x01")));  // byte_fallback without byte pieces
-  refused(model_bytes({unknown}, "\x1A\x04\x12\x02zz"));                 // a charsmap that is none
+  EXPECT_THROW(load_tokenizer({{"tokenizer.model", model_bytes({unknown}, "\x1A\x04\x12\x02zz")}}),
+               ConfigError);  // a charsmap that is none
 }
 
 TEST(Tiktoken, ReadsRanksAndKnowsItsFamilies) {

@@ -9,9 +9,9 @@
 namespace dstrain {
 namespace {
 
-RunConfig asking_for(std::optional<std::string> metric, std::optional<int> patience = {}) {
+RunConfig asking_for(const std::string& metric, std::optional<int> patience = {}) {
   RunConfig config;
-  config.metric_for_best_model = std::move(metric);
+  if (!metric.empty()) config.metric_for_best_model = metric;
   config.early_stopping_steps = patience;
   return config;
 }
@@ -43,7 +43,7 @@ TEST(BestModel, ASmallerLossAndALargerAccuracyAreBetter) {
 }
 
 TEST(BestModel, StopsAfterPatienceEvaluationsWithoutProgress) {
-  BestModel best{asking_for({}, 2)};  // no metric named: the loss
+  BestModel best{asking_for("", 2)};  // no metric named: the loss
   for (const auto& [value, stops] :
        {std::pair{3.0, false}, {2.0, false}, {2.5, false}, {1.0, false}, {1.0, false}, {1.2, true}}) {
     best.observe({{"eval_loss", value}}, 1);

@@ -22,6 +22,9 @@ struct FakeShape {
 };
 ModelLayout fake_layout(const FakeShape& shape);
 
+/// Bits that look random and are the same everywhere.
+std::uint32_t mixed_bits(std::uint64_t a, std::uint64_t b, std::uint64_t c);
+
 /// What one slot adds to element `i` of tensor `tensor`, whose weight is `weight`. `site` 0: the unit's own, 1: the
 /// head's.
 using GradientRule =
