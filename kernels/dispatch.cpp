@@ -96,6 +96,48 @@ void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, c
   cpu::adamw(exec, master, exp_avg, exp_avg_sq, gradient, compute_copy, count, p);
 }
 
+void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
+            const UpdateParameters& p) {
+  require_cpu(exec);
+  cpu::update(exec, rule, arrays, count, p);
+}
+
+void adamw_8bit(const Exec& exec, float* master, QuantisedState first, QuantisedState second, const float* gradient,
+                Data compute_copy, std::int64_t count, const UpdateParameters& p) {
+  require_cpu(exec);
+  cpu::adamw_8bit(exec, master, first, second, gradient, compute_copy, count, p);
+}
+
+void lion_8bit(const Exec& exec, float* master, QuantisedState first, const float* gradient, Data compute_copy,
+               std::int64_t count, const UpdateParameters& p) {
+  require_cpu(exec);
+  cpu::lion_8bit(exec, master, first, gradient, compute_copy, count, p);
+}
+
+void factored_sums(const Exec& exec, double* rows, double* columns, const float* gradient, const MatrixSlice& slice,
+                   double scale, double eps) {
+  require_cpu(exec);
+  cpu::factored_sums(exec, rows, columns, gradient, slice, scale, eps);
+}
+
+double factored_update(const Exec& exec, float* update, const float* gradient, const float* row_factor,
+                       const float* column_factor, const MatrixSlice& slice, double scale) {
+  require_cpu(exec);
+  return cpu::factored_update(exec, update, gradient, row_factor, column_factor, slice, scale);
+}
+
+double unfactored_update(const Exec& exec, float* update, float* exp_avg_sq, const float* gradient, std::int64_t count,
+                         double beta2t, double scale, double eps) {
+  require_cpu(exec);
+  return cpu::unfactored_update(exec, update, exp_avg_sq, gradient, count, beta2t, scale, eps);
+}
+
+void apply_update(const Exec& exec, float* master, float* exp_avg, const float* update, Data compute_copy,
+                  std::int64_t count, double factor, double beta1, double decay) {
+  require_cpu(exec);
+  cpu::apply_update(exec, master, exp_avg, update, compute_copy, count, factor, beta1, decay);
+}
+
 void sum_of_squares(const Exec& exec, double* out, const float* x, std::int64_t count, std::int64_t chunk) {
   require_cpu(exec);
   cpu::sum_of_squares(exec, out, x, count, chunk);

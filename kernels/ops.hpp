@@ -3,11 +3,13 @@
 /// kernels/reference.
 #pragma once
 
+#include "kernels/ops/adafactor.hpp"
 #include "kernels/ops/attention.hpp"
 #include "kernels/ops/common.hpp"
 #include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/elementwise.hpp"
 #include "kernels/ops/matmul.hpp"
 #include "kernels/ops/optimizer.hpp"
+#include "kernels/ops/optimizer_8bit.hpp"
 #include "kernels/ops/rms_norm.hpp"
 #include "kernels/ops/rope.hpp"

@@ -1,55 +1,43 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens per second of dstrain beside transformers + torch on the same machine, in one run.
+"""Tokens per second of dstrain beside torch, DeepSpeed and FSDP2 on the same machine, in one run.
 
 usage: compare_with_peers.py --dstrain build/cpu/dstrain --work DIR [--presets 15m,110m] [--dtypes fp32,bf16] [--repeats 3]
-Needs torch and transformers in the Python that runs it; nothing is downloaded. The peers, one process of `--threads` threads:
-  plain      AutoModelForCausalLM, SDPA, HF's loss, clip 1.0, fused AdamW; bf16 = fp32 weights + autocast (what Trainer does)
-  allocator  the same with MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=99999999999: the best tuned one without a compiler
-  compile    torch.compile (only with --compile: 20-40 s to the first step)
-dstrain runs once as 1 process x 2 threads and once as 2 ranks x 1 thread (ZeRO 1), on the same random rows of the same length,
-the same global batch, no gradient checkpointing on either side. Programs take turns within a repeat; each figure is the median
-over repeats of the median step, with the smallest and largest beside it. Prints a Markdown table.
+Needs torch, transformers and deepspeed in the Python that runs it; nothing is downloaded. The peers (torch_peer.py), plain and
+with the allocator tuned by MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=99999999999:
+  1 process x 2 threads   transformers, SDPA, HF's loss, clip 1.0, fused AdamW; bf16 = fp32 weights + autocast (what Trainer does);
+                          --compile adds torch.compile (20-40 s to the first step)
+  2 ranks x 1 thread      the same under DistributedDataParallel, FSDP2 and DeepSpeed ZeRO 1, 2, 3 (--kinds), over gloo
+dstrain runs as 1 process x 2 threads and as 2 ranks x 1 thread (ZeRO 1), on random rows of the same length, the same global
+batch, no gradient checkpointing on either side. Programs take turns within a repeat; each figure is the median over repeats of
+the median step, with the smallest and largest beside it. Each dstrain row is held against the best peer of its own kind of run
+and against the best of all. Prints a Markdown table.
 """
-import argparse, json, os, pathlib, shutil, statistics, subprocess, sys, time
+import argparse, json, os, pathlib, shutil, socket, statistics, subprocess, sys
 
 SHAPES = {"15m": (256, 4, 9, 2), "110m": (512, 4, 4, 1)}  # preset: tokens per row, rows per step, timed steps, warm-up steps
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "99999999999"}
 
 
-def peer(args):
-    """Runs in a process of its own: prints the seconds of each timed step as JSON."""
-    import torch
-    from transformers import AutoModelForCausalLM
-    seq, rows, steps, warm = SHAPES[args.peer_preset]
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(args.peer, dtype=torch.float32, attn_implementation="sdpa")
-    model.config.use_cache = False
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    step_model = torch.compile(model) if args.compile else model
-    seconds = []
-    for step in range(warm + steps):
-        ids = torch.randint(0, model.config.vocab_size, (rows, seq))
-        start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.dtypes == "bf16"):
-            loss = step_model(input_ids=ids, labels=ids).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if step >= warm:
-            seconds.append(time.perf_counter() - start)
-    print(json.dumps(seconds))
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
-def run_peer(args, preset, dtype, folder, tuned, compiled):
-    command = [sys.executable, __file__, "--peer", str(folder), "--peer-preset", preset, "--dtypes", dtype, "--threads", str(args.threads)]
-    env = dict(os.environ, OMP_NUM_THREADS=str(args.threads), **(TUNED if tuned else {}))
-    out = subprocess.run(command + (["--compile"] if compiled else []), env=env, check=True, capture_output=True, text=True).stdout
-    seq, rows, _, _ = SHAPES[preset]
-    return seq * rows / statistics.median(json.loads(out.strip().splitlines()[-1]))
+def run_peer(preset, dtype, folder, kind, ranks, threads, tuned):
+    seq, rows, steps, warm = SHAPES[preset]
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("torch_peer.py")), str(folder), "--kind", kind, "--dtype", dtype,
+               "--tokens", str(seq), "--rows", str(rows), "--steps", str(steps), "--warm", str(warm)]
+    env = dict(os.environ, OMP_NUM_THREADS=str(threads), DS_ACCELERATOR="cpu", GLOO_SOCKET_IFNAME="lo", **(TUNED if tuned else {}))
+    if ranks > 1 or kind.startswith("zero"):
+        env.update(WORLD_SIZE=str(ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+    started = [subprocess.Popen(command, env=dict(env, RANK=str(r), LOCAL_RANK=str(r)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+               for r in range(ranks)]
+    outputs = [p.communicate() for p in started]
+    if any(p.returncode for p in started):
+        sys.exit(f"{kind} failed:\n{outputs[0][1][-2000:]}")
+    return seq * rows / statistics.median(json.loads(outputs[0][0].strip().splitlines()[-1]))
 
 
 def run_dstrain(args, preset, dtype, folder, ranks, extra=()):
@@ -77,31 +65,37 @@ def main():
     ap.add_argument("--dstrain"); ap.add_argument("--work", default="/tmp/dstrain-bench")
     ap.add_argument("--presets", default="15m,110m"); ap.add_argument("--dtypes", default="fp32,bf16")
     ap.add_argument("--threads", type=int, default=2); ap.add_argument("--repeats", type=int, default=3)
-    ap.add_argument("--compile", action="store_true"); ap.add_argument("--peer"); ap.add_argument("--peer-preset")
+    ap.add_argument("--compile", action="store_true"); ap.add_argument("--kinds", default="ddp,fsdp2,zero1,zero2,zero3")
     args = ap.parse_args()
-    if args.peer:
-        return peer(args)
     pathlib.Path(args.work).mkdir(parents=True, exist_ok=True)
-    print("| preset | dtype | program | tokens/s (median, min-max) | MFU | against the best peer |\n|---|---|---|---|---|---|")
+    print("| preset | dtype | program | tokens/s (median, min-max) | MFU | against the best peer run alike | of all peers |\n|---|---|---|---|---|---|---|")
     for preset in args.presets.split(","):
         folder = pathlib.Path(args.work) / preset
         if not (folder / "model.safetensors").exists():
             subprocess.run([args.dstrain, "export", f"preset:{preset}", str(folder)], check=True)
         for dtype in args.dtypes.split(","):
-            runs = {}
-            for _ in range(args.repeats):
-                runs.setdefault("torch plain, 1 x 2 threads", []).append((run_peer(args, preset, dtype, folder, False, False), 0))
-                runs.setdefault("torch allocator, 1 x 2 threads", []).append((run_peer(args, preset, dtype, folder, True, False), 0))
-                if args.compile:
-                    runs.setdefault("torch allocator + compile, 1 x 2 threads", []).append((run_peer(args, preset, dtype, folder, True, True), 0))
-                runs.setdefault("dstrain, 1 x 2 threads", []).append(run_dstrain(args, preset, dtype, folder, 1))
-                runs.setdefault("dstrain ZeRO 1, 2 x 1 thread", []).append(run_dstrain(args, preset, dtype, folder, 2))
-            rates = {name: [r[0] for r in values] for name, values in runs.items()}
-            best = max(statistics.median(v) for name, v in rates.items() if name.startswith("torch"))
-            for name, values in rates.items():
-                mfu = statistics.median(r[1] for r in runs[name])
-                print(f"| {preset} | {dtype} | {name} | {statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f}) | "
-                      f"{f'{100 * mfu:.0f} %' if mfu else ''} | {statistics.median(values) / best:.2f} |", flush=True)
+            compare(args, preset, dtype, folder)
+
+
+def compare(args, preset, dtype, folder):
+    peers = [("plain", 1)] + ([("compile", 1)] if args.compile else []) + [(kind, 2) for kind in args.kinds.split(",") if kind]
+    runs = {}
+    for _ in range(args.repeats):
+        for kind, ranks in peers:
+            for tuned in (False, True):
+                rate = run_peer(preset, dtype, folder, kind, ranks, args.threads // ranks, tuned)
+                runs.setdefault((kind + (", allocator" if tuned else ""), ranks), []).append((rate, 0))
+        for ranks in (1, 2):
+            runs.setdefault(("dstrain" + (" ZeRO 1" if ranks > 1 else ""), ranks), []).append(run_dstrain(args, preset, dtype, folder, ranks))
+    rate = {key: statistics.median(r[0] for r in values) for key, values in runs.items()}
+    peer_rates = {key: value for key, value in rate.items() if not key[0].startswith("dstrain")}
+    for key, values in runs.items():
+        name, ranks = key
+        mfu = statistics.median(r[1] for r in values)
+        alike = max((value for other, value in peer_rates.items() if other[1] == ranks), default=float("nan"))
+        how = f"{ranks} x {args.threads // ranks} thread{'s' if args.threads > ranks else ''}"
+        print(f"| {preset} | {dtype} | {name}, {how} | {rate[key]:.0f} ({min(r[0] for r in values):.0f}-{max(r[0] for r in values):.0f}) | "
+              f"{f'{100 * mfu:.0f} %' if mfu else ''} | {rate[key] / alike:.2f} | {rate[key] / max(peer_rates.values()):.2f} |", flush=True)
 
 
 if __name__ == "__main__":

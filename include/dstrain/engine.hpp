@@ -47,6 +47,8 @@ struct EngineOptions {
   double max_grad_norm = 1.0;  ///< 0: no clipping
   /// Chooses the parameters that decay; unset: transformers' rule (train/decay.hpp).
   std::function<bool(const std::string& name, const std::vector<std::int64_t>& shape)> decays;
+  /// A tensor's share of the learning rate (LoRA+); unset: 1 for all.
+  std::function<double(const std::string& name, const std::vector<std::int64_t>& shape)> lr_factor;
 };
 
 /// Numbers of one optimizer step, equal on all ranks.

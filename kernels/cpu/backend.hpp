@@ -38,6 +38,20 @@ void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* lo
 
 void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
            std::int64_t count, const AdamWParameters& p);
+void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
+            const UpdateParameters& p);
+void adamw_8bit(const Exec& exec, float* master, QuantisedState first, QuantisedState second, const float* gradient,
+                Data compute_copy, std::int64_t count, const UpdateParameters& p);
+void lion_8bit(const Exec& exec, float* master, QuantisedState first, const float* gradient, Data compute_copy,
+               std::int64_t count, const UpdateParameters& p);
+void factored_sums(const Exec& exec, double* rows, double* columns, const float* gradient, const MatrixSlice& slice,
+                   double scale, double eps);
+double factored_update(const Exec& exec, float* update, const float* gradient, const float* row_factor,
+                       const float* column_factor, const MatrixSlice& slice, double scale);
+double unfactored_update(const Exec& exec, float* update, float* exp_avg_sq, const float* gradient, std::int64_t count,
+                         double beta2t, double scale, double eps);
+void apply_update(const Exec& exec, float* master, float* exp_avg, const float* update, Data compute_copy,
+                  std::int64_t count, double factor, double beta1, double decay);
 void sum_of_squares(const Exec& exec, double* out, const float* x, std::int64_t count, std::int64_t chunk);
 
 void add_bias(const Exec& exec, Data y_TN, ConstData bias_N, std::int64_t T, std::int64_t N, std::int64_t ldy);

@@ -12,16 +12,17 @@
 
 namespace dstrain::cpu {
 
-/// Index into the tables of cpu/simd/functions.hpp: 0 for f32, 1 for bf16.
+/// Index into the tables of cpu/simd/functions.hpp: 0 for f32, 1 for bf16, 2 for f16.
 /// @throws ShapeError  any other dtype; `operation` is named in the message
 inline int storage_index(DType dtype, const char* operation) {
   if (dtype == DType::f32) return 0;
   if (dtype == DType::bf16) return 1;
-  throw ShapeError(fmt::format("{} knows f32 and bf16, not {}", operation, name_of(dtype)));
+  if (dtype == DType::f16) return 2;
+  throw ShapeError(fmt::format("{} knows f32, bf16 and f16, not {}", operation, name_of(dtype)));
 }
 
 /// The common storage_index of all operands.
-/// @throws ShapeError  two dtypes, or one that is neither f32 nor bf16
+/// @throws ShapeError  two dtypes, or one that is neither f32, bf16 nor f16
 inline int storage_index(std::initializer_list<DType> dtypes, const char* operation) {
   for (const DType dtype : dtypes) {
     if (dtype != *dtypes.begin()) {

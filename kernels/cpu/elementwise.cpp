@@ -48,19 +48,19 @@ void convert(const Exec& /*exec*/, Data dst, ConstData src, std::int64_t count) 
     run([bytes](void* to, const void* from, std::int64_t n) {
       std::memmove(to, from, static_cast<std::size_t>(n * bytes));
     });
-  } else if (dst.dtype == DType::bf16 && src.dtype == DType::f32) {
-    run(tables.get().f32_to_bf16);
-  } else if (dst.dtype == DType::f32 && src.dtype == DType::bf16) {
-    run(tables.get().bf16_to_f32);
+  } else if (src.dtype == DType::f32) {
+    run(tables.get().from_f32[storage_index(dst.dtype, "convert")]);
+  } else if (dst.dtype == DType::f32) {
+    run(tables.get().to_f32[storage_index(src.dtype, "convert")]);
   } else {
-    throw ShapeError(fmt::format("convert knows f32 and bf16, not {} to {}", name_of(src.dtype), name_of(dst.dtype)));
+    throw ShapeError(
+        fmt::format("convert goes from f32 or to f32, not from {} to {}", name_of(src.dtype), name_of(dst.dtype)));
   }
 }
 
 void add(const Exec& /*exec*/, Data dst, ConstData src, std::int64_t count) {
-  const bool widens = dst.dtype == DType::f32 && src.dtype == DType::bf16;
-  const auto sum =
-      widens ? tables.get().add_bf16_to_f32 : tables.get().add[storage_index({dst.dtype, src.dtype}, "add")];
+  const auto sum = dst.dtype == DType::f32 ? tables.get().add_to_f32[storage_index(src.dtype, "add")]
+                                           : tables.get().add[storage_index({dst.dtype, src.dtype}, "add")];
   parallel_for(count, elements_per_thread,
                [&](std::int64_t begin, std::int64_t end) { sum(dst.at(begin).data, src.at(begin).data, end - begin); });
 }

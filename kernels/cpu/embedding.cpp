@@ -28,8 +28,7 @@ void embedding_forward(const Exec& /*exec*/, Data y_TD, ConstData table_VD, cons
 
 void embedding_backward(const Exec& exec, float* dtable_VD, ConstData dy_TD, const std::int32_t* ids_T, std::int64_t T,
                         std::int64_t D, std::int64_t V, bool accumulate) {
-  const int storage = storage_index(dy_TD.dtype, "embedding_backward");
-  const auto sum = storage == 0 ? tables.get().add[0] : tables.get().add_bf16_to_f32;
+  const auto sum = tables.get().add_to_f32[storage_index(dy_TD.dtype, "embedding_backward")];
   if (!accumulate) fill_zero(exec, {dtable_VD, DType::f32}, V * D);
   // Threads own columns and walk all tokens: each element meets its tokens in ascending order, and no two threads meet.
   // 32 columns keep them off each other's cache lines.

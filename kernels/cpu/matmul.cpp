@@ -31,8 +31,8 @@ MatmulShape with_strides(const MatmulShape& shape) {
 
 /// @throws ShapeError  dtypes that matmul does not take together
 void check_dtypes(DType a, DType b, DType c, bool accumulate) {
-  const int storage = storage_index({a, b}, "matmul");
-  if (c != DType::f32 && !(storage == 1 && c == DType::bf16)) {
+  (void)storage_index({a, b}, "matmul");
+  if (c != DType::f32 && c != a) {
     throw ShapeError(fmt::format("matmul does not take {} to {}", name_of(a), name_of(c)));
   }
   if (accumulate && c != DType::f32) throw ShapeError("matmul adds to f32 only");
@@ -40,6 +40,7 @@ void check_dtypes(DType a, DType b, DType c, bool accumulate) {
 
 Packing packing_of(DType a_b) {
   if (a_b == DType::f32) return Packing::f32;
+  if (a_b == DType::f16) return Packing::f16_as_f32;
   return bf16_products() == Bf16Products::pairs ? Packing::bf16_pairs : Packing::bf16_as_f32;
 }
 
@@ -57,7 +58,7 @@ constexpr IsaTables<GemmDotFunctions> dot_tables = DSTRAIN_ISA_TABLES(gemm_dot);
 
 void matmul_dots(Data c, ConstData a, ConstData b, const MatmulShape& s, bool accumulate) {
   const auto multiply = dot_tables.get().multiply[storage_index(a.dtype, "matmul")];
-  const TileStore write = c.dtype == DType::bf16 ? TileStore::write_bf16 : TileStore::write_f32;
+  const TileStore write = tile_store_of(c.dtype);
   const std::int64_t grain = std::max<std::int64_t>(4, rows_grain(s.K) / 4 * 4);
   parallel_for(s.N, grain, [&](std::int64_t begin, std::int64_t end) {
     multiply({a.data, b.data, c.data, s.lda, s.ldb, s.ldc, s.M, begin, end, s.K},

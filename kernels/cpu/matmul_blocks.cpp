@@ -57,7 +57,7 @@ MatmulBlocks matmul_blocks(const MatmulShape& s, Packing packing, DType c, const
   const std::int64_t widest = max_task_panels * f.tile_columns;
   b.packed_a_words = b.m_block * b.k_block * b.k_blocks;
   b.packed_b_words = b.k_block * widest;
-  const bool needs_sums = c == DType::bf16 && b.k_blocks > 1;
+  const bool needs_sums = c != DType::f32 && b.k_blocks > 1;
   b.sums_words = needs_sums ? round_up(std::min(b.m_block, max_rows_with_sums), f.tile_rows) * widest : 0;
   choose_tasks(b, s.N, f, threads);
   return b;

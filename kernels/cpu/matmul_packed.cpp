@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "core/parallel.hpp"
+#include "kernels/cpu/check.hpp"
 #include "kernels/cpu/matmul_blocks.hpp"
 #include "kernels/cpu/simd/functions.hpp"
 
@@ -104,13 +105,12 @@ void run_task(const Product& p, std::int64_t m0, std::int64_t row0, std::int64_t
       multiply_block(p, sums, columns, 4, packed_b, k, row0, rows, columns,
                      k == 0 ? TileStore::write_f32 : TileStore::add_f32);
     } else {
-      const TileStore first = p.c.dtype == DType::bf16 ? TileStore::write_bf16 : TileStore::write_f32;
-      const TileStore how = k > 0 || p.accumulate ? TileStore::add_f32 : first;
+      const TileStore how = k > 0 || p.accumulate ? TileStore::add_f32 : tile_store_of(p.c.dtype);
       multiply_block(p, c.data, p.s.ldc, element_bytes, packed_b, k, row0, rows, columns, how);
     }
   }
   if (!in_sums) return;
-  const auto narrow = elementwise_tables.get().f32_to_bf16;
+  const auto narrow = elementwise_tables.get().from_f32[storage_index(p.c.dtype, "matmul")];
   for (std::int64_t i = 0; i < rows; ++i) narrow(c.at(i * p.s.ldc).data, sums + i * columns, columns);
 }
 

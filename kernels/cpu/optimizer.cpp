@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/// AdamW and sums of squares on the CPU: flat shards over threads.
+/// Optimizer updates and sums of squares on the CPU: flat shards over threads.
 #include <cmath>
 
 #include "core/parallel.hpp"
 #include "kernels/cpu/backend.hpp"
 #include "kernels/cpu/check.hpp"
+#include "kernels/cpu/optimizer_scalars.hpp"
 #include "kernels/cpu/simd/functions.hpp"
 
 namespace dstrain::cpu {
@@ -13,33 +14,90 @@ namespace {
 
 constexpr IsaTables<OptimizerFunctions> tables = DSTRAIN_ISA_TABLES(optimizer);
 
-AdamWScalars scalars_of(const AdamWParameters& p) {
-  const auto step = static_cast<double>(p.step);
-  const double correction1 = 1.0 - std::pow(p.beta1, step);
-  const double correction2 = 1.0 - std::pow(p.beta2, step);
-  return {.decay = static_cast<float>(1.0 - p.lr * p.weight_decay),
-          .one_less_beta1 = static_cast<float>(1.0 - p.beta1),
-          .beta2 = static_cast<float>(p.beta2),
-          .one_less_beta2 = static_cast<float>(1.0 - p.beta2),
-          .root_correction2 = static_cast<float>(std::sqrt(correction2)),
-          .eps = static_cast<float>(p.eps),
-          .minus_step_size = static_cast<float>(-p.lr / correction1),
-          .gradient_scale = static_cast<float>(p.gradient_scale)};
+/// How many of the states a rule needs, whatever the parameters leave out.
+bool has_states(UpdateRule rule, const UpdateArrays& arrays, const UpdateParameters& p) {
+  switch (rule) {
+    case UpdateRule::adamw:
+    case UpdateRule::adam:
+    case UpdateRule::adam_late:
+      return arrays.state[0] != nullptr && arrays.state[1] != nullptr;
+    case UpdateRule::sgd:
+      return p.momentum == 0.0 || arrays.state[0] != nullptr;
+    case UpdateRule::rmsprop:
+      return arrays.state[0] != nullptr && (!p.centered || arrays.state[1] != nullptr) &&
+             (p.momentum == 0.0 || arrays.state[2] != nullptr);
+    case UpdateRule::adagrad:
+    case UpdateRule::lion:
+    case UpdateRule::momentum:
+      return arrays.state[0] != nullptr;
+  }
+  return false;
 }
 
 }  // namespace
 
-void adamw(const Exec& /*exec*/, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient,
-           Data compute_copy, std::int64_t count, const AdamWParameters& p) {
-  if (compute_copy.data != nullptr && compute_copy.dtype != DType::bf16) {
-    throw ShapeError(fmt::format("adamw writes compute copies in bf16, not {}", name_of(compute_copy.dtype)));
-  }
-  const auto update = tables.get().adamw;
-  const AdamWScalars scalars = scalars_of(p);
+UpdateScalars scalars_of(UpdateRule rule, const UpdateParameters& p) {
+  const auto step = static_cast<double>(p.step);
+  const double correction1 = p.bias_correction ? 1.0 - std::pow(p.beta1, step) : 1.0;
+  const double correction2 = p.bias_correction ? 1.0 - std::pow(p.beta2, step) : 1.0;
+  UpdateScalars a{};
+  a.gradient_scale = static_cast<float>(p.gradient_scale);
+  a.beta1 = static_cast<float>(p.beta1);
+  a.one_less_beta1 = static_cast<float>(1.0 - p.beta1);
+  a.beta2 = static_cast<float>(p.beta2);
+  a.one_less_beta2 = static_cast<float>(1.0 - p.beta2);
+  a.root_correction2 = static_cast<float>(std::sqrt(correction2));
+  a.eps = static_cast<float>(p.eps);
+  a.momentum = static_cast<float>(p.momentum);
+  a.one_less_dampening = static_cast<float>(1.0 - p.dampening);
+  a.alpha = static_cast<float>(p.alpha);
+  a.one_less_alpha = static_cast<float>(1.0 - p.alpha);
+  a.nesterov = p.nesterov;
+  a.first_step = p.step == 1;
+  const bool decoupled = rule == UpdateRule::adamw || rule == UpdateRule::adam_late || rule == UpdateRule::lion;
+  a.decay = decoupled ? static_cast<float>(1.0 - p.lr * p.weight_decay) : 1.0F;
+  a.l2 = decoupled ? 0.0F : static_cast<float>(p.weight_decay);
+  double step_size = p.lr;
+  if (rule == UpdateRule::adamw || rule == UpdateRule::adam) step_size = p.lr / correction1;
+  if (rule == UpdateRule::adam_late) step_size = p.lr / (correction1 / std::sqrt(correction2));
+  if (rule == UpdateRule::adagrad) step_size = p.lr / (1.0 + (step - 1.0) * p.lr_decay);
+  a.minus_step_size = static_cast<float>(-step_size);
+  return a;
+}
+
+ComputeCopy compute_copy_at(Data copy, std::int64_t begin) {
+  if (copy.data == nullptr) return {nullptr, 0};
+  if (copy.dtype != DType::bf16 && copy.dtype != DType::f16)
+    throw ShapeError(fmt::format("optimizers write compute copies in bf16 or f16, not {}", name_of(copy.dtype)));
+  return {copy.at(begin).data, storage_index(copy.dtype, "an optimizer")};
+}
+
+void update(const Exec& /*exec*/, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
+            const UpdateParameters& p) {
+  if (!has_states(rule, arrays, p)) throw ShapeError("an optimizer's update lacks a state");
+  (void)compute_copy_at(arrays.compute_copy, 0);
+  const auto run = tables.get().update[static_cast<int>(rule)];
+  const UpdateScalars scalars = scalars_of(rule, p);
   parallel_for(count, elements_per_thread, [&](std::int64_t begin, std::int64_t end) {
-    void* copy = compute_copy.data == nullptr ? nullptr : compute_copy.at(begin).data;
-    update(master + begin, exp_avg + begin, exp_avg_sq + begin, gradient + begin, copy, end - begin, scalars);
+    UpdatePointers at{arrays.master + begin, arrays.gradient + begin, {}, compute_copy_at(arrays.compute_copy, begin)};
+    for (std::size_t i = 0; i < arrays.state.size(); ++i) {
+      at.state[i] = arrays.state[i] == nullptr ? nullptr : arrays.state[i] + begin;
+    }
+    run(at, end - begin, scalars);
   });
+}
+
+void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
+           std::int64_t count, const AdamWParameters& p) {
+  UpdateParameters parameters;
+  parameters.lr = p.lr;
+  parameters.beta1 = p.beta1;
+  parameters.beta2 = p.beta2;
+  parameters.eps = p.eps;
+  parameters.weight_decay = p.weight_decay;
+  parameters.step = p.step;
+  parameters.gradient_scale = p.gradient_scale;
+  update(exec, UpdateRule::adamw, {master, gradient, {exp_avg, exp_avg_sq, nullptr}, compute_copy}, count, parameters);
 }
 
 void sum_of_squares(const Exec& /*exec*/, double* out, const float* x, std::int64_t count, std::int64_t chunk) {

@@ -15,12 +15,20 @@ constexpr IsaTables<RopeFunctions> tables = DSTRAIN_ISA_TABLES(rope);
 
 void rope(const Exec& /*exec*/, Data x, const float* cos_PH, const float* sin_PH, const std::int32_t* position_T,
           RopeShape s, bool inverse) {
-  const auto token = tables.get().token[storage_index(x.dtype, "rope")];
-  const std::int64_t half = s.head_dim / 2;
-  parallel_for(s.T, rows_grain(s.heads * s.head_dim), [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t rotary_dim = s.rotated();
+  if (rotary_dim % 2 != 0 || rotary_dim > s.head_dim) {
+    throw ShapeError(fmt::format("rope turns {} of {} dims of a head", rotary_dim, s.head_dim));
+  }
+  const int storage = storage_index(x.dtype, "rope");
+  const auto token = s.interleaved ? tables.get().token_interleaved[storage] : tables.get().token[storage];
+  const std::int64_t half = rotary_dim / 2;
+  parallel_for(s.T, rows_grain(s.groups * s.heads * s.head_dim), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const std::int64_t row = position_T[t] * half;
-      token(x.at(t * s.stride).data, cos_PH + row, sin_PH + row, s.heads, s.head_dim, inverse);
+      for (std::int64_t g = 0; g < s.groups; ++g) {
+        token(x.at(t * s.stride + g * s.group_stride).data, cos_PH + row, sin_PH + row, s.heads, s.head_dim, rotary_dim,
+              inverse);
+      }
     }
   });
 }

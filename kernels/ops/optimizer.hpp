@@ -2,6 +2,8 @@
 /// Optimizer updates and norms over flat shards.
 #pragma once
 
+#include <array>
+
 #include "kernels/ops/common.hpp"
 
 namespace dstrain {
@@ -17,13 +19,57 @@ struct AdamWParameters {
   double gradient_scale;  ///< gradients are multiplied by it first (clipping, loss scale)
 };
 
+/// Updates of one element from its gradient and its own states. Each is one pass over f32 arrays.
+enum class UpdateRule : std::uint8_t {
+  adamw,      ///< ops::adamw; states exp_avg, exp_avg_sq
+  adam,       ///< torch.optim.Adam: the decay is added to the gradient; states as adamw
+  adam_late,  ///< Moonlight's AdamW beside Muon: eps is added before the bias correction; states as adamw
+  sgd,        ///< torch.optim.SGD; state momentum_buffer where momentum is not 0
+  adagrad,    ///< torch.optim.Adagrad; state sum
+  rmsprop,    ///< torch.optim.RMSprop; states square_avg, grad_avg (centered), momentum_buffer (momentum)
+  lion,       ///< Chen et al., arXiv:2302.06675; state exp_avg
+  momentum    ///< momentum_buffer alone: what Muon orthogonalises; weights stay
+};
+
+/// The numbers of one update. A rule reads those that its formula has.
+struct UpdateParameters {
+  double lr = 0.0;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.0;
+  double momentum = 0.0;
+  double dampening = 0.0;
+  double alpha = 0.99;    ///< rmsprop: decay of the mean square
+  double lr_decay = 0.0;  ///< adagrad: lr / (1 + (step - 1) * lr_decay)
+  bool nesterov = false;
+  bool centered = false;
+  bool bias_correction = true;
+  std::int64_t step = 1;        ///< counts from 1
+  double gradient_scale = 1.0;  ///< gradients are multiplied by it first (clipping, loss scale)
+};
+
+/// The arrays of one update, elements in the same order in all of them.
+struct UpdateArrays {
+  float* master = nullptr;
+  const float* gradient = nullptr;
+  std::array<float*, 3> state{};  ///< in the order that the rule names them; null where the parameters leave one out
+  Data compute_copy;              ///< bf16 or f16, written beside the master; data may be null
+};
+
 namespace ops {
 /// p *= 1 - lr * wd;  m = m + (1 - b1) (g - m);  v = b2 v + (1 - b2) g g;  p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1
-/// - b2^t) + eps) in one pass over f32 master weights, moments and gradient; writes `compute_copy` (bf16) too where its
-/// data is not null. Local. Loshchilov and Hutter, arXiv:1711.05101; order of operations of torch.optim.AdamW (single
-/// tensor).
+/// - b2^t) + eps) in one pass over f32 master weights, moments and gradient; writes `compute_copy` (bf16 or f16) too
+/// where its data is not null. Local. Loshchilov and Hutter, arXiv:1711.05101; order of operations of torch.optim.AdamW
+/// (single tensor).
 void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
            std::int64_t count, const AdamWParameters& p);
+
+/// One update of `count` elements by `rule`; formulas and order of operations are those of the program that each rule
+/// names (torch's single-tensor form). Local.
+/// @throws ShapeError  a state that the rule needs is null, or a compute copy of another dtype
+void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
+            const UpdateParameters& p);
 
 /// out[c] = sum of squares, in f64, of elements [c * chunk, (c+1) * chunk) of x; the last chunk may be short.
 /// The order of a sum depends on `chunk` alone.

@@ -8,21 +8,22 @@
 
 namespace dstrain::reference {
 
-/// (x_i, x_{i + d/2}) -> (x_i c - x_{i+d/2} s, x_{i+d/2} c + x_i s) in each head, c and s from the tables' row
-/// position[t]; `inverse` negates s. Su et al., arXiv:2104.09864. Local.
+/// (a, b) -> (a c - b s, b c + a s) for the pairs of each head's first `rotated()` elements, c and s from the tables'
+/// row position[t]; `inverse` negates s. Pairs as ops::rope. Su et al., arXiv:2104.09864. Local.
 template <typename Real>
 void rope(Real* x, const Real* cos_PH, const Real* sin_PH, const std::int32_t* position_T, RopeShape s, bool inverse) {
-  const std::int64_t half = s.head_dim / 2;
+  const std::int64_t half = s.rotated() / 2;
   for (std::int64_t t = 0; t < s.T; ++t) {
-    for (std::int64_t h = 0; h < s.heads; ++h) {
-      Real* head = x + t * s.stride + h * s.head_dim;
+    for (std::int64_t h = 0; h < s.groups * s.heads; ++h) {
+      Real* head = x + t * s.stride + h / s.heads * s.group_stride + h % s.heads * s.head_dim;
       for (std::int64_t i = 0; i < half; ++i) {
         const Real c = cos_PH[position_T[t] * half + i];
         const Real sin = inverse ? -sin_PH[position_T[t] * half + i] : sin_PH[position_T[t] * half + i];
-        const Real low = head[i];
-        const Real high = head[i + half];
-        head[i] = low * c - high * sin;
-        head[i + half] = high * c + low * sin;
+        Real& a = s.interleaved ? head[2 * i] : head[i];
+        Real& b = s.interleaved ? head[2 * i + 1] : head[i + half];
+        const Real before = a;
+        a = before * c - b * sin;
+        b = b * c + before * sin;
       }
     }
   }

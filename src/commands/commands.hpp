@@ -23,6 +23,7 @@ ExitCode plan(const Words& words);
 ExitCode compare(const Words& words);
 ExitCode export_model(const Words& words);
 ExitCode generate(const Words& words);
+ExitCode hosts(const Words& words);
 
 /// Runs on every rank: starts and ends MPI itself (spmd_main).
 ExitCode train(const Words& words);

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 
 #include "config/key_schema.hpp"
 #include "config/yaml_reader.hpp"
@@ -19,12 +20,25 @@ bool is_config_file(const std::string& word) {
   return word.ends_with(".yaml") || word.ends_with(".yml") || word.ends_with(".json");
 }
 
-/// The row a flag stands for, old names included; nullptr where there is none.
+/// The row a flag stands for, old names and other programs' flags included; nullptr where there is none.
 const KeySpec* row_of(std::string_view name) {
   if (const auto* key = find_key(name)) return key;
-  const auto* alias = find_alias(name);
-  return alias == nullptr ? nullptr : find_key(alias->name);
+  if (const auto* alias = find_alias(name)) return find_key(alias->name);
+  for (const auto dialect : {Dialect::deepspeed_chat, Dialect::launcher}) {
+    if (const auto* key = find_key(dialect, name)) return key;
+  }
+  return nullptr;
 }
+
+/// What launchers and their manuals leave among the words: the command that dstrain stands for.
+bool is_leftover(const std::string& word) {
+  constexpr std::array<std::string_view, 10> words{"train",     "llamafactory-cli", "llamafactory", "lmf",
+                                                   "deepspeed", "accelerate",       "launch",       "torchrun",
+                                                   "python",    "python3"};
+  return word.ends_with(".py") || std::find(words.begin(), words.end(), word) != words.end();
+}
+
+bool is_placeholder(const std::string& word) { return word.size() > 2 && word.front() == '<' && word.back() == '>'; }
 
 class Parser {
  public:
@@ -49,7 +63,12 @@ class Parser {
  private:
   void positional(const std::string& word) {
     ++at_;
-    if (word == "train" || word.ends_with(".py")) return;  // launcher leftovers
+    if (is_leftover(word)) return;
+    if (is_placeholder(word)) {
+      if (word.ends_with(".py>")) return;  // the script's place
+      throw ConfigError(fmt::format("\"{}\" is a placeholder", word), kCommandLine,
+                        "put the words it stands for there");
+    }
     if (!is_config_file(word)) throw ConfigError(fmt::format("\"{}\" is not understood", word), kCommandLine, kForms);
     if (out_.config_file) {
       throw ConfigError(fmt::format("two configuration files: {} and {}", *out_.config_file, word), kCommandLine,
@@ -74,6 +93,9 @@ class Parser {
         out_.overrides.emplace_back(name.substr(3), read_argument("false"));
         return;
       }
+    }
+    if (name == "deepspeed" && !value && (at_ == words_.size() || words_[at_].starts_with("-"))) {
+      return;  // DeepSpeed's own flag takes no value; --deepspeed_config names the file
     }
     if (!value) value = value_of_flag(name, row);
     if (name == "local_rank") return;  // DeepSpeed's launcher puts it there; MPI knows better

@@ -20,7 +20,8 @@ struct Arguments {
 /// Understands, in any order: one configuration file; `key=value` and `a.b=value` (OmegaConf); `--key value`,
 /// `--key=value`,
 /// `--key` alone and `--no_key` for booleans, `--some-key` (HfArgumentParser); and drops what launchers leave:
-/// `--local_rank=N`, a script name (`src/train.py`), the word `train`.
+/// `--local_rank=N`, a script name (`src/train.py`), the words `train`, `llamafactory-cli`, `deepspeed`, ..., and
+/// DeepSpeed's `--deepspeed` where no file follows.
 ///
 /// Local. Keys are not looked up here except to know which flags take a value: unknown ones come out as they are.
 /// @throws ConfigError  two configuration files, a word that is none of these, or a flag without its value

@@ -4,260 +4,172 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
+#include <map>
 
-#include "config/key_schema.hpp"
-#include "config/yaml_reader.hpp"
+#include "config/deepspeed_batch.hpp"
+#include "config/deepspeed_mismatch.hpp"
+#include "config/deepspeed_sections.hpp"
+#include "config/dialect_walker.hpp"
 
 namespace dstrain {
 namespace {
 
-bool is_auto(const ConfigValue& value) { return value.kind == ConfigValue::Kind::scalar && value.text == "auto"; }
-
-const DeepSpeedKey* find_row(std::string_view path) {
-  const auto rows = deepspeed_keys();
-  const auto exact = std::find_if(rows.begin(), rows.end(), [&](const auto& row) { return row.name == path; });
-  if (exact != rows.end()) return &*exact;
-  const auto section = std::find_if(rows.begin(), rows.end(), [&](const auto& row) {
-    return row.name.ends_with(".*") && path.starts_with(row.name.substr(0, row.name.size() - 1));
-  });
-  return section == rows.end() ? nullptr : &*section;
-}
-
-bool is_section(std::string_view path) {
-  const auto rows = deepspeed_keys();
-  return std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
-    return row.name.size() > path.size() && row.name.starts_with(path) && row.name[path.size()] == '.';
-  });
-}
-
 class DeepSpeedReader {
  public:
-  DeepSpeedReader(const ResolveOptions& options, ResolvedConfig& resolved, std::vector<ConfigProblem>& problems)
-      : options_(options), resolved_(resolved), config_(resolved.config), problems_(problems) {}
+  explicit DeepSpeedReader(TrainerKeys& trainer) : trainer_(trainer), offers_(trainer) {}
 
   void read(const ConfigValue& file) {
-    walk(file, "");
-    check_batch_sizes(file);
+    auto rest = file;
+    take_old_forms(rest);
+    walk_dialect(Dialect::deepspeed, rest, trainer_,
+                 [&](const KeySpec&, const std::string& path, const ConfigValue& value) { take(path, value); });
+    take_sections(file);
     if (file.find("gradient_clipping") == nullptr) absent_clipping();
-    if (!without_effect_.empty()) {
-      resolved_.notes.push_back(fmt::format("DeepSpeed keys without effect in dstrain: {}", without_effect_));
-    }
+    settle_fp16(file);
+    const auto remark = complete_batch(batch_, trainer_, offers_);
+    offers_.report(remark);
   }
 
  private:
-  void problem(const ConfigValue& value, std::string text) { problems_.push_back({value.origin, std::move(text)}); }
-  [[nodiscard]] bool user_set(std::string_view key) const { return resolved_.origins.contains(key); }
+  void problem(const ConfigValue& value, std::string text) { trainer_.problem(value.origin, std::move(text)); }
 
-  void walk(const ConfigValue& section, const std::string& prefix) {
-    for (const auto& [name, value] : section.members) {
-      const std::string path = prefix.empty() ? name : prefix + "." + name;
-      if (path == "zero_optimization" && to_bool(value)) {  // before 2021 the section was a switch for stage 1
-        take_stage(value, *to_bool(value) ? 1 : 0);
-      } else if (const auto* row = find_row(path)) {
-        handle(*row, path, value);
-      } else if (is_section(path) && (value.is_map() || value.is_null())) {
-        walk(value, path);
-      } else if (is_section(path)) {
-        problem(value, fmt::format("key '{}': {} is not a section", path, value.shown()));
-      } else {
-        unknown(path, value);
-      }
-    }
-  }
-
-  void unknown(const std::string& path, const ConfigValue& value) {
-    std::vector<std::string_view> names;
-    for (const auto& row : deepspeed_keys()) {
-      names.push_back(row.name.ends_with(".*") ? row.name.substr(0, row.name.size() - 2) : row.name);
-      if (const auto dot = row.name.find('.'); dot != std::string_view::npos) names.push_back(row.name.substr(0, dot));
-    }
-    const auto near = nearest_word(path, names);
-    problem(value, fmt::format("unknown DeepSpeed key '{}'{}", path,
-                               near.empty() ? "" : fmt::format("; did you mean {}?", near)));
-  }
-
-  void handle(const DeepSpeedKey& row, const std::string& path, const ConfigValue& value) {
-    using Action = DeepSpeedKey::Action;
-    if (is_auto(value)) return automatic(path);
-    switch (row.action) {
-      case Action::reads:
-        return take(path, value);
-      case Action::noted:
-        without_effect_ += (without_effect_.empty() ? "" : ", ") + path;
-        return;
-      case Action::refused:
-        if (path.find("offload_") != std::string::npos && offload_is_off(value)) return;
-        const auto words = split_words(row.off);
-        const bool off = value.is_null() || std::any_of(words.begin(), words.end(), [&](auto word) {
-                           return same_value(read_argument(std::string(word)), value);
-                         });
-        if (!off) problem(value, fmt::format("key '{}': {}", path, refusal(value, row.why)));
-        return;
-    }
-  }
-
-  static bool offload_is_off(const ConfigValue& value) {
-    const auto* device = value.find("device");
-    return value.is_map() && (device == nullptr || device->is_null() || device->text == "none");
-  }
-
-  /// "auto" keeps the trainer's value; where DeepSpeed derives one from the model instead, say which one stays.
-  void automatic(const std::string& path) {
-    for (const auto& [name, kept] : {std::pair{"reduce_bucket_size", config_.reduce_bucket_size},
-                                     std::pair{"stage3_prefetch_bucket_size", config_.stage3_prefetch_bucket_size}}) {
-      if (path == fmt::format("zero_optimization.{}", name)) {
-        resolved_.notes.push_back(
-            fmt::format("DeepSpeed's {}: auto keeps {} elements (it changes no result)", name, kept));
-      }
-    }
+  /// Before 2021 `zero_optimization` was a switch for stage 1.
+  void take_old_forms(ConfigValue& file) {
+    auto* zero = file.find("zero_optimization");
+    if (zero == nullptr || !to_bool(*zero)) return;
+    offers_.offer("zero_stage", "zero_optimization", ConfigValue::scalar(*to_bool(*zero) ? "1" : "0", zero->origin),
+                  {});
+    zero->kind = ConfigValue::Kind::null;
   }
 
   void take(const std::string& path, const ConfigValue& value) {
-    if (path == "zero_optimization.stage") {
-      const auto stage = to_integer(value);
-      if (!stage || *stage < 0 || *stage > 3)
-        return problem(value, fmt::format("key '{}': {} is not 0, 1, 2 or 3", path, value.shown()));
-      take_stage(value, static_cast<int>(*stage));
-    } else if (path == "zero_optimization.reduce_bucket_size") {
-      take_count("reduce_bucket_size", path, value, config_.reduce_bucket_size);
-    } else if (path.ends_with("prefetch_bucket_size")) {
-      take_count("stage3_prefetch_bucket_size", path, value, config_.stage3_prefetch_bucket_size);
-    } else if (path == "bf16.enabled" || path == "bfloat16.enabled") {
-      take_switch("bf16", path, value, config_.bf16);
-    } else if (path == "dataloader_drop_last") {
-      take_switch("dataloader_drop_last", path, value, config_.dataloader_drop_last);
-    } else if (path == "gradient_clipping") {
-      take_clipping(value);
-    } else if (path == "optimizer") {
-      check_optimizer(value);
+    if (value.is_null()) return;
+    if (path == "optimizer" || path == "scheduler") return;  // take_sections: one after the other
+    if (path.starts_with("fp16.") && path != "fp16.enabled") return take_fp16(path.substr(5), value);
+    if (is_auto(value)) return automatic(path);
+    struct Pair {
+      std::string_view key, hf_name;
+    };
+    static const std::map<std::string, Pair, std::less<>> pairs{
+        {"gradient_clipping", {"max_grad_norm", "max_grad_norm"}},
+        {"dataloader_drop_last", {"dataloader_drop_last", {}}},
+        {"fp16.enabled", {"fp16", "fp16|fp16_full_eval"}},
+        {"bf16.enabled", {"bf16", "bf16|bf16_full_eval"}},
+        {"bfloat16.enabled", {"bf16", "bf16|bf16_full_eval"}},
+        {"zero_optimization.stage", {"zero_stage", {}}},
+        {"zero_optimization.reduce_bucket_size", {"reduce_bucket_size", {}}},
+        {"zero_optimization.stage3_prefetch_bucket_size", {"stage3_prefetch_bucket_size", {}}},
+        {"zero_optimization.prefetch_bucket_size", {"stage3_prefetch_bucket_size", {}}}};
+    if (const auto pair = pairs.find(path); pair != pairs.end()) {
+      if (auto wrong = range_problem(path, value); !wrong.empty()) return problem(value, std::move(wrong));
+      return offers_.offer(pair->second.key, path, value, pair->second.hf_name);
     }
-    // the batch sizes are compared together: check_batch_sizes
+    if (path == "train_batch_size") batch_.all = value;
+    if (path == "train_micro_batch_size_per_gpu") batch_.micro = value;
+    if (path == "gradient_accumulation_steps") batch_.steps = value;
   }
 
-  /// Whether the trainer's own value of `key` stays: said on the command line, or equal. Else the caller takes
-  /// DeepSpeed's.
-  template <typename T>
-  bool trainer_keeps(std::string_view key, const ConfigValue& value, const T& theirs, const T& ours) {
-    if (!user_set(key)) return false;
-    if (theirs == ours) return true;
-    if (resolved_.origin(key).source == Origin::Source::command_line) {
-      resolved_.notes.push_back(
-          fmt::format("{}: {} (command line) overrides {} ({})", key, ours, theirs, value.origin.text()));
-    } else {
-      problem(value, fmt::format("DeepSpeed says {}={}, {} says {}; say it once, or \"auto\" in DeepSpeed's file", key,
-                                 theirs, resolved_.origin(key).text(), ours));
+  static std::string range_problem(const std::string& path, const ConfigValue& value) {
+    const auto number = to_number(value);
+    if (path.ends_with(".stage") && (!number || *number < 0 || *number > 3)) {
+      return fmt::format("key '{}': {} is not 0, 1, 2 or 3", path, value.shown());
     }
-    return true;
+    if (path == "gradient_clipping" && !(number && *number >= 0)) {
+      return fmt::format("key '{}': {} is not a number of 0 or more", path, value.shown());
+    }
+    if (path.ends_with("bucket_size") && !(number && *number >= (path.find("prefetch") == std::string::npos ? 1 : 0))) {
+      return fmt::format("key '{}': {} is not a whole number of 1 or more", path, value.shown());
+    }
+    return {};
   }
 
-  void take_stage(const ConfigValue& value, int stage) {
-    if (trainer_keeps("zero_stage", value, stage, config_.zero_stage)) return;
-    config_.zero_stage = stage;
-    resolved_.origins["zero_stage"] = value.origin;
+  /// "auto" keeps the trainer's value; bucket sizes come from the model.
+  void automatic(const std::string& path) {
+    const bool reduce = path == "zero_optimization.reduce_bucket_size";
+    const bool prefetch =
+        path == "zero_optimization.stage3_prefetch_bucket_size" || path == "zero_optimization.prefetch_bucket_size";
+    if (path == "train_micro_batch_size_per_gpu") batch_.micro_is_trainers = true;
+    if (path == "gradient_accumulation_steps") batch_.steps_are_trainers = true;
+    if (!reduce && !prefetch) return;
+    const std::string_view key = reduce ? "reduce_bucket_size" : "stage3_prefetch_bucket_size";
+    if (trainer_.given(key) != nullptr) return;
+    const auto hidden = trainer_.hidden_size();
+    if (!hidden) {
+      return trainer_.note(
+          fmt::format("DeepSpeed's {}: auto keeps {} elements until the model is there (it changes no result)", key,
+                      reduce ? trainer_.config().reduce_bucket_size : trainer_.config().stage3_prefetch_bucket_size));
+    }
+    const auto count =
+        reduce ? *hidden * *hidden : static_cast<std::int64_t>(0.9 * static_cast<double>(*hidden * *hidden));
+    trainer_.set(key, ConfigValue::scalar(std::to_string(count), {Origin::Source::deepspeed, "auto: hidden_size", 0}));
   }
 
-  void take_count(std::string_view key, const std::string& path, const ConfigValue& value, std::int64_t& member) {
-    const auto count = to_integer(value);
-    if (!count || *count < 1)
-      return problem(value, fmt::format("key '{}': {} is not a whole number of 1 or more", path, value.shown()));
-    if (trainer_keeps(key, value, *count, member)) return;
-    member = *count;
-    resolved_.origins[std::string(key)] = value.origin;
+  void take_sections(const ConfigValue& file) {
+    const auto* optimizer = file.find("optimizer");
+    const auto* scheduler = file.find("scheduler");
+    if (optimizer != nullptr && !optimizer->is_null()) take_optimizer(*optimizer, trainer_, offers_);
+    if (scheduler != nullptr && !scheduler->is_null()) take_scheduler(*scheduler, trainer_, offers_);
   }
 
-  void take_switch(std::string_view key, const std::string& path, const ConfigValue& value, bool& member) {
-    const auto on = to_bool(value);
-    if (!on) return problem(value, fmt::format("key '{}': {} is not true or false", path, value.shown()));
-    if (trainer_keeps(key, value, *on, member) || *on == member) return;
-    member = *on;
-    resolved_.origins[std::string(key)] = value.origin;
+  void take_fp16(const std::string& name, const ConfigValue& value) {
+    if (is_auto(value))
+      return problem(value, fmt::format("key 'fp16.{}': there is no trainer value for \"auto\"", name));
+    const double number = to_number(value).value_or(0.0);
+    const bool positive = name == "loss_scale_window" || name == "hysteresis" || name == "min_loss_scale";
+    if ((positive && !(number > 0)) || number < 0 || (name == "initial_scale_power" && number > 126)) {
+      return problem(value, fmt::format("key 'fp16.{}': {} is out of range", name, value.shown()));
+    }
+    if (name == "auto_cast") fp16_.auto_cast = to_bool(value).value_or(false);
+    if (name == "loss_scale") fp16_.loss_scale = number;
+    if (name == "initial_scale_power") fp16_.initial_scale_power = static_cast<int>(number);
+    if (name == "loss_scale_window") fp16_.loss_scale_window = static_cast<std::int64_t>(number);
+    if (name == "hysteresis") fp16_.hysteresis = static_cast<int>(std::min(number, 1e9));
+    if (name == "consecutive_hysteresis") fp16_.consecutive_hysteresis = to_bool(value).value_or(false);
+    if (name == "min_loss_scale") fp16_.min_loss_scale = number;
+    scale_is_described_ = scale_is_described_ || (name != "auto_cast" && name != "loss_scale");
   }
 
-  void take_clipping(const ConfigValue& value) {
-    const auto norm = to_number(value);
-    if (!norm || *norm < 0)
-      return problem(value, fmt::format("key 'gradient_clipping': {} is not a number of 0 or more", value.shown()));
-    if (trainer_keeps("max_grad_norm", value, *norm, config_.max_grad_norm)) return;
-    config_.max_grad_norm = *norm;
-    resolved_.origins["max_grad_norm"] = value.origin;
+  /// The rule for the loss scale goes along wherever the run is in fp16.
+  void settle_fp16(const ConfigValue& file) {
+    auto& config = trainer_.config();
+    if (!config.fp16) return;
+    const auto* section = file.find("fp16");
+    fp16_.enabled = true;
+    if (section == nullptr) fp16_.auto_cast = true;  // accelerate adds the section with this
+    if (!scale_is_described_) {  // DeepSpeed's own defaults, other than those of its documented keys
+      fp16_.initial_scale_power = 32;
+      fp16_.hysteresis = 1;
+    }
+    config.deepspeed_fp16 = fp16_;
+    trainer_.set_origin("deepspeed_fp16", section != nullptr ? section->origin : file.origin);
   }
 
   /// Under DeepSpeed the trainer does not clip; DeepSpeed does, and without its key not at all (its default is 0).
   void absent_clipping() {
-    if (user_set("max_grad_norm")) {
-      if (config_.max_grad_norm > 0) {
-        resolved_.notes.push_back(fmt::format(
+    const auto* ours = trainer_.given("max_grad_norm");
+    auto& config = trainer_.config();
+    if (ours != nullptr) {
+      if (config.max_grad_norm > 0) {
+        trainer_.note(fmt::format(
             "max_grad_norm: {} is kept; under DeepSpeed it would do nothing, as its file has no gradient_clipping",
-            config_.max_grad_norm));
+            config.max_grad_norm));
       }
       return;
     }
-    config_.max_grad_norm = 0.0;
-    resolved_.origins["max_grad_norm"] = {Origin::Source::deepspeed, resolved_.origin("deepspeed").text(), 0};
-    resolved_.notes.emplace_back(
-        "gradients are not clipped: DeepSpeed's file has no gradient_clipping, and its default is 0");
+    config.max_grad_norm = 0.0;
+    trainer_.set_origin("max_grad_norm", {Origin::Source::deepspeed, "DeepSpeed's default", 0});
+    trainer_.note("gradients are not clipped: DeepSpeed's file has no gradient_clipping, and its default is 0");
   }
 
-  void check_optimizer(const ConfigValue& value) {
-    if (value.is_null()) return;
-    const auto* type = value.find("type");
-    const std::string name = type != nullptr ? type->text : "";
-    const auto* params = value.find("params");
-    const bool all_auto = params == nullptr || std::all_of(params->members.begin(), params->members.end(),
-                                                           [](const auto& member) { return is_auto(member.second); });
-    if ((name != "Adam" && name != "AdamW" && name != "adam" && name != "adamw") || !all_auto) {
-      return problem(
-          value,
-          "key 'optimizer': only AdamW with \"auto\" parameters is supported; leave it out and use learning_rate, "
-          "adam_beta1, adam_beta2, adam_epsilon and weight_decay");
-    }
-    if (config_.weight_decay != 0.0) {
-      resolved_.notes.emplace_back(
-          "weight_decay leaves out biases and norms; DeepSpeed's optimizer section would decay them too");
-    }
-  }
-
-  /// transformers' rule: numbers in both places must agree; the message shows all of them.
-  void check_batch_sizes(const ConfigValue& file) {
-    const std::int64_t micro = config_.per_device_train_batch_size, steps = config_.gradient_accumulation_steps;
-    const std::int64_t world = options_.world_size;
-    const std::array<std::tuple<const char*, const char*, std::int64_t>, 3> pairs{{
-        {"train_micro_batch_size_per_gpu", "per_device_train_batch_size", micro},
-        {"gradient_accumulation_steps", "gradient_accumulation_steps", steps},
-        {"train_batch_size", "ranks * per_device_train_batch_size * gradient_accumulation_steps",
-         world * micro * steps},
-    }};
-    std::string differences;
-    const ConfigValue* first = nullptr;
-    for (const auto& [theirs, ours, expected] : pairs) {
-      const auto* value = file.find(theirs);
-      if (value == nullptr || value->is_null() || is_auto(*value) || expected == 0) continue;
-      if (to_integer(*value) == expected) continue;
-      first = first == nullptr ? value : first;
-      differences += fmt::format("{}DeepSpeed's {}={} but {}={}", differences.empty() ? "" : "; ", theirs,
-                                 value->shown(), ours, expected);
-    }
-    if (differences.empty()) return;
-    problem(
-        *first,
-        fmt::format("batch sizes differ: {} ({}{} rows per micro-batch, {} micro-batches per update); the easiest is "
-                    "\"auto\" in DeepSpeed's file",
-                    differences, world > 0 ? fmt::format("{} ranks, ", world) : "", micro, steps));
-  }
-
-  const ResolveOptions& options_;
-  ResolvedConfig& resolved_;
-  RunConfig& config_;
-  std::vector<ConfigProblem>& problems_;
-  std::string without_effect_;
+  TrainerKeys& trainer_;
+  DeepSpeedOffers offers_;
+  DeepSpeedBatch batch_;
+  Fp16Options fp16_;
+  bool scale_is_described_ = false;
 };
 
 }  // namespace
 
-void apply_deepspeed(const ConfigValue& file, const ResolveOptions& options, ResolvedConfig& resolved,
-                     std::vector<ConfigProblem>& problems) {
-  DeepSpeedReader(options, resolved, problems).read(file);
-}
+void apply_deepspeed(const ConfigValue& file, TrainerKeys& trainer) { DeepSpeedReader(trainer).read(file); }
 
 }  // namespace dstrain

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "config/deepspeed_config.hpp"
 #include "config/key_schema.hpp"
 #include "core/error.hpp"
 
@@ -59,21 +58,52 @@ std::string group_table(KeyGroup group) {
   return out;
 }
 
-std::string deepspeed_table() {
-  std::string out =
-      "\n## DeepSpeed's file (`deepspeed:`)\n\nJSON, also with comments and trailing commas. `auto` keeps the value of "
-      "this page's "
-      "key. Batch sizes that are\nnot `auto` must equal the trainer's. Unknown keys are errors.\n\n| key | what "
-      "dstrain does with it |\n|---|---|\n";
-  for (const auto& key : deepspeed_keys()) {
-    using enum DeepSpeedKey::Action;
-    const std::string effect = key.action == reads   ? "runs"
-                               : key.action == noted ? "no effect"
-                               : key.off.empty()     ? fmt::format("refused: {}", key.why)
-                                                     : fmt::format("only {}: {}", joined(key.off), key.why);
-    out += fmt::format("| `{}` | {} |\n", key.name, cell(effect));
+/// What is done with a key of another dialect.
+std::string effect_of_foreign(const KeySpec& key) {
+  std::string out;
+  switch (key.action) {
+    case KeyClass::runs:
+      out = fmt::format("runs: {}", key.target);
+      break;
+    case KeyClass::noted:
+      out = fmt::format("no effect: {}", key.why);
+      break;
+    case KeyClass::refused:
+      out = fmt::format("only {}{}: {}", key.initial, key.off_list.empty() ? "" : ", " + joined(key.off_list), key.why);
+      break;
+  }
+  if (!key.choice_list.empty()) out += fmt::format("; one of {}", joined(key.choice_list));
+  if (!key.not_yet_list.empty()) out += fmt::format("; not {} ({})", joined(key.not_yet_list), key.not_yet_why);
+  return out;
+}
+
+std::string dialect_table(Dialect dialect, std::string_view title, std::string_view text) {
+  std::string out = fmt::format(
+      "\n## {}\n\n{}\n\n| key | value | default | what dstrain does with it | meaning |\n|---|---|---|---|---|\n",
+      title, text);
+  for (const auto& key : dialect_keys(dialect)) {
+    out += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", key.name, type_text(key), cell(key.initial),
+                       cell(effect_of_foreign(key)), cell(key.meaning));
   }
   return out;
+}
+
+std::string dialect_tables() {
+  return dialect_table(
+             Dialect::deepspeed, "DeepSpeed's file (`deepspeed:`, `--deepspeed_config`, or the file itself)",
+             "JSON, also with comments and trailing commas; a path, the mapping itself, or base64. `auto` takes the "
+             "value of this page's key.\nWhat is not `auto` must equal what the trainer's file says; where that "
+             "says nothing, DeepSpeed's value is taken. Unknown keys\nare errors.") +
+         dialect_table(
+             Dialect::accelerate, "accelerate's file (`--config_file`, or the file itself)",
+             "Placement is MPI's; precision, DeepSpeed and FSDP sections count as long as the trainer's keys do "
+             "not say otherwise.") +
+         dialect_table(Dialect::gdgpt, "gdGPT's file", "Beside DeepSpeed's keys, in one YAML file.") +
+         dialect_table(
+             Dialect::deepspeed_chat, "DeepSpeed-Chat's flags (step 1)",
+             "Understood where one of `data_path`, `max_seq_len`, `num_warmup_steps`, `lora_dim` is given; the "
+             "recipe's own defaults then hold\n(learning_rate 1e-3, one epoch, loss on prompts, fp16, ...).") +
+         dialect_table(Dialect::launcher, "Options of launchers", "Left over in front of a script's name.");
 }
 
 }  // namespace
@@ -84,15 +114,22 @@ std::string explain_key(std::string_view name) {
     out = fmt::format("{} is now called {}{}{}\n", name, alias->name, alias->note.empty() ? "" : "; ", alias->note);
     name = alias->name;
   }
-  const auto* key = find_key(name);
-  if (key == nullptr) {
-    const auto near = nearest_key(name);
-    throw ConfigError(
-        fmt::format("unknown key '{}'", name), "",
-        near.empty() ? "`dstrain config --keys-markdown` lists all" : fmt::format("did you mean {}?", near));
+  if (const auto* key = find_key(name)) {
+    out += fmt::format("{}: {}\n  default: {}\n  {}\n  {}\n", key->name, type_text(*key), default_text(*key),
+                       key->meaning, effect_of(*key));
   }
-  return out + fmt::format("{}: {}\n  default: {}\n  {}\n  {}\n", key->name, type_text(*key), default_text(*key),
-                           key->meaning, effect_of(*key));
+  for (const auto dialect :
+       {Dialect::deepspeed, Dialect::accelerate, Dialect::gdgpt, Dialect::deepspeed_chat, Dialect::launcher}) {
+    const auto* key = find_key(dialect, name);
+    if (key == nullptr) continue;
+    out += fmt::format("{} ({}): {}\n  default: {}\n  {}\n  {}\n", key->name, title_of(dialect), type_text(*key),
+                       key->initial, key->meaning, effect_of_foreign(*key));
+  }
+  if (!out.empty()) return out;
+  const auto near = nearest_key(name);
+  throw ConfigError(
+      fmt::format("unknown key '{}'", name), "",
+      near.empty() ? "`dstrain config --keys-markdown` lists all" : fmt::format("did you mean {}?", near));
 }
 
 std::string keys_markdown() {
@@ -114,7 +151,7 @@ std::string keys_markdown() {
   out += "\n## Old and second names\n\n| name | now | |\n|---|---|---|\n";
   for (const auto& alias : all_aliases())
     out += fmt::format("| `{}` | `{}` | {} |\n", alias.old_name, alias.name, cell(alias.note));
-  return out + deepspeed_table();
+  return out + dialect_tables();
 }
 
 std::string config_table(const ResolvedConfig& resolved) {

@@ -12,7 +12,8 @@ namespace {
 
 class Merger {
  public:
-  Merger(std::vector<std::string>& notes, std::vector<ConfigProblem>& problems) : notes_(notes), problems_(problems) {}
+  Merger(std::vector<Entry> base, std::vector<std::string>& notes, std::vector<ConfigProblem>& problems)
+      : entries_(std::move(base)), base_(entries_.size()), notes_(notes), problems_(problems) {}
 
   void add(std::string name, ConfigValue value) {
     const auto dot = name.find('.');
@@ -25,6 +26,8 @@ class Merger {
     if (dot != std::string::npos) return add_nested(present, name.substr(dot + 1), std::move(value), old);
     if (old == nullptr) {
       entries_.push_back({present, std::move(value)});
+    } else if (is_base(*old)) {
+      old->value = std::move(value);
     } else if (old->value.origin.source == value.origin.source && value.origin.source == Origin::Source::file) {
       if (!same_value(old->value, value)) {  // read_yaml refuses the same name twice: these are an old and a new name
         problems_.push_back({value.origin, fmt::format("key '{}' contradicts '{}' ({}), its other name", name, present,
@@ -38,6 +41,8 @@ class Merger {
   std::vector<Entry> take() { return std::move(entries_); }
 
  private:
+  [[nodiscard]] bool is_base(const Entry& entry) const { return &entry < entries_.data() + base_; }
+
   Entry* find(const std::string& name) {
     const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; });
     return it == entries_.end() ? nullptr : &*it;
@@ -83,15 +88,16 @@ class Merger {
   }
 
   std::vector<Entry> entries_;
+  std::size_t base_;  // the first ones
   std::vector<std::string>& notes_;
   std::vector<ConfigProblem>& problems_;
 };
 
 }  // namespace
 
-std::vector<Entry> merge_entries(const ConfigValue& file, const Arguments& arguments, std::vector<std::string>& notes,
-                                 std::vector<ConfigProblem>& problems) {
-  Merger merger(notes, problems);
+std::vector<Entry> merge_entries(std::vector<Entry> base, const ConfigValue& file, const Arguments& arguments,
+                                 std::vector<std::string>& notes, std::vector<ConfigProblem>& problems) {
+  Merger merger(std::move(base), notes, problems);
   for (const auto& [name, value] : file.members) merger.add(name, value);
   for (const auto& [name, value] : arguments.overrides) merger.add(name, value);
   return merger.take();

@@ -15,12 +15,12 @@ struct Entry {
   ConfigValue value;
 };
 
-/// Merges the members of `file` (a map, or null for none) with `overrides`, later ones winning; `a.b` reaches into
-/// mappings.
+/// Merges `base` (what another dialect says), the members of `file` (a map, or null for none) and the overrides, later
+/// ones winning; `a.b` reaches into mappings.
 ///
 /// Local. Old names become the present ones with a note; both names in one file, and a dotted key into something that
 /// is no mapping, become problems.
-std::vector<Entry> merge_entries(const ConfigValue& file, const Arguments& arguments, std::vector<std::string>& notes,
-                                 std::vector<ConfigProblem>& problems);
+std::vector<Entry> merge_entries(std::vector<Entry> base, const ConfigValue& file, const Arguments& arguments,
+                                 std::vector<std::string>& notes, std::vector<ConfigProblem>& problems);
 
 }  // namespace dstrain

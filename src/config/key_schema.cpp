@@ -45,6 +45,31 @@ const Table& table() {
   return built;
 }
 
+/// The rows of one dialect; none for the trainer, whose table is the other one.
+std::vector<KeySpec> rows_of(Dialect dialect) {
+  const auto join = [](std::initializer_list<std::vector<KeySpec>> parts) {
+    std::vector<KeySpec> rows;
+    for (const auto& part : parts) rows.insert(rows.end(), part.begin(), part.end());
+    return rows;
+  };
+  switch (dialect) {
+    case Dialect::trainer:
+      return {};
+    case Dialect::deepspeed:
+      return join(
+          {keys::deepspeed_engine(), keys::deepspeed_zero(), keys::deepspeed_sections(), keys::deepspeed_unused()});
+    case Dialect::accelerate:
+      return join({keys::accelerate(), keys::accelerate_sections()});
+    case Dialect::gdgpt:
+      return keys::gdgpt();
+    case Dialect::deepspeed_chat:
+      return keys::deepspeed_chat();
+    case Dialect::launcher:
+      return keys::launcher();
+  }
+  return {};
+}
+
 constexpr std::string_view kLora = "with finetuning_type: full give it as model_name_or_path instead";
 constexpr KeyAlias kAliases[] = {
     {"checkpoint_dir", "adapter_name_or_path", false, kLora},
@@ -100,6 +125,8 @@ ValueType type_of(const Member& member) {
     ValueType operator()(std::string RunConfig::*) const { return ValueType::text; }
     ValueType operator()(std::optional<std::string> RunConfig::*) const { return ValueType::text; }
     ValueType operator()(std::vector<std::string> RunConfig::*) const { return ValueType::list; }
+    ValueType operator()(std::optional<DeepSpeedSection> RunConfig::*) const { return ValueType::any; }
+    ValueType operator()(std::optional<Fp16Options> RunConfig::*) const { return ValueType::any; }
   };
   return std::visit(Visitor{}, member);
 }
@@ -111,6 +138,18 @@ KeySpec runs(std::string_view name, Member member, std::string_view meaning) {
   key.type = type_of(member);
   key.member = member;
   key.meaning = meaning;
+  return key;
+}
+
+KeySpec becomes(std::string_view name, ValueType type, std::string_view initial, std::string_view meaning,
+                std::string_view target) {
+  KeySpec key;
+  key.name = name;
+  key.action = KeyClass::runs;
+  key.type = type;
+  key.initial = initial;
+  key.meaning = meaning;
+  key.target = target;
   return key;
 }
 
@@ -137,6 +176,53 @@ KeySpec refused(std::string_view name, ValueType type, std::string_view initial,
 
 std::span<const KeySpec> all_keys() { return table().rows; }
 std::span<const KeyAlias> all_aliases() { return kAliases; }
+
+std::span<const KeySpec> dialect_keys(Dialect dialect) {
+  static const auto tables = [] {
+    std::map<Dialect, std::vector<KeySpec>> built;
+    for (const auto one : {Dialect::trainer, Dialect::deepspeed, Dialect::accelerate, Dialect::gdgpt,
+                           Dialect::deepspeed_chat, Dialect::launcher}) {
+      built.emplace(one, rows_of(one));
+    }
+    return built;
+  }();
+  return dialect == Dialect::trainer ? all_keys() : std::span<const KeySpec>(tables.at(dialect));
+}
+
+const KeySpec* find_key(Dialect dialect, std::string_view path) {
+  const auto rows = dialect_keys(dialect);
+  const auto exact = std::find_if(rows.begin(), rows.end(), [&](const auto& row) { return row.name == path; });
+  if (exact != rows.end()) return &*exact;
+  const auto section = std::find_if(rows.begin(), rows.end(), [&](const auto& row) {
+    return row.name.ends_with(".*") && path.starts_with(row.name.substr(0, row.name.size() - 1));
+  });
+  return section == rows.end() ? nullptr : &*section;
+}
+
+bool is_section(Dialect dialect, std::string_view path) {
+  const auto rows = dialect_keys(dialect);
+  return std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+    return row.name.size() > path.size() && row.name.starts_with(path) && row.name[path.size()] == '.';
+  });
+}
+
+std::string_view title_of(Dialect dialect) {
+  switch (dialect) {
+    case Dialect::trainer:
+      return "the trainer";
+    case Dialect::deepspeed:
+      return "DeepSpeed";
+    case Dialect::accelerate:
+      return "accelerate";
+    case Dialect::gdgpt:
+      return "gdGPT";
+    case Dialect::deepspeed_chat:
+      return "DeepSpeed-Chat";
+    case Dialect::launcher:
+      return "a launcher";
+  }
+  return {};
+}
 
 KeyGroup group_of(const KeySpec& key) { return table().groups[table().by_name.at(key.name)]; }
 
@@ -190,6 +276,17 @@ std::string nearest_key(std::string_view name) {
   for (const auto& key : all_keys()) names.push_back(key.name);
   for (const auto& alias : all_aliases()) names.push_back(alias.old_name);
   return nearest_word(name, names);
+}
+
+std::string nearest_key(Dialect dialect, std::string_view path) {
+  std::vector<std::string_view> names;
+  for (const auto& row : dialect_keys(dialect)) {
+    names.push_back(row.name.ends_with(".*") ? row.name.substr(0, row.name.size() - 2) : row.name);
+    for (auto dot = row.name.find('.'); dot != std::string_view::npos; dot = row.name.find('.', dot + 1)) {
+      names.push_back(row.name.substr(0, dot));
+    }
+  }
+  return nearest_word(path, names);
 }
 
 std::vector<std::string_view> split_words(std::string_view list) {

@@ -78,6 +78,31 @@ struct Printer {
   std::string print(const std::optional<T>& value) const {
     return value ? print(*value) : "null";
   }
+  std::string member(std::string_view name, const std::string& value) const {
+    return fmt::format("{}: {}", json ? quoted(name) : yaml_text(name), value);
+  }
+  std::string print(const DeepSpeedValue& value) const {
+    if (const auto* number = std::get_if<double>(&value)) return print(*number);
+    if (const auto* word = std::get_if<std::string>(&value)) return print(*word);
+    std::string out = "[";
+    for (const double number : std::get<std::vector<double>>(value))
+      out += (out.size() > 1 ? ", " : "") + print(number);
+    return out + "]";
+  }
+  std::string print(const DeepSpeedSection& value) const {
+    std::string params;
+    for (const auto& [name, one] : value.params) params += (params.empty() ? "" : ", ") + member(name, print(one));
+    return fmt::format("{{{}, {}}}", member("type", print(value.type)), member("params", "{" + params + "}"));
+  }
+  std::string print(const Fp16Options& value) const {
+    return fmt::format("{{{}, {}, {}, {}, {}, {}, {}, {}}}", member("enabled", print(value.enabled)),
+                       member("auto_cast", print(value.auto_cast)), member("loss_scale", print(value.loss_scale)),
+                       member("initial_scale_power", print(value.initial_scale_power)),
+                       member("loss_scale_window", print(value.loss_scale_window)),
+                       member("hysteresis", print(value.hysteresis)),
+                       member("consecutive_hysteresis", print(value.consecutive_hysteresis)),
+                       member("min_loss_scale", print(value.min_loss_scale)));
+  }
 };
 
 template <typename T>
@@ -107,6 +132,63 @@ std::optional<std::string> read_as(const ConfigValue& value) {
 template <>
 std::optional<std::vector<std::string>> read_as(const ConfigValue& value) {
   return to_text_list(value);
+}
+
+std::optional<DeepSpeedValue> read_parameter(const ConfigValue& value) {
+  if (value.kind == ConfigValue::Kind::list) {
+    std::vector<double> numbers;
+    for (const auto& item : value.items) {
+      const auto number = to_number(item);
+      if (!number) return std::nullopt;
+      numbers.push_back(*number);
+    }
+    return numbers;
+  }
+  if (const auto number = to_number(value); number && !value.quoted) return *number;
+  if (const auto on = to_bool(value); on && !value.quoted) return *on ? 1.0 : 0.0;
+  return to_text(value);
+}
+
+template <>
+std::optional<DeepSpeedSection> read_as(const ConfigValue& value) {
+  const auto* type = value.find("type");
+  if (!value.is_map() || type == nullptr || !to_text(*type)) return std::nullopt;
+  DeepSpeedSection section;
+  section.type = type->text;
+  for (const auto& [name, member] : value.members) {
+    if (name == "type") continue;
+    if (name != "params" || !(member.is_map() || member.is_null())) return std::nullopt;
+    for (const auto& [parameter, given] : member.members) {
+      const auto read = read_parameter(given);
+      if (!read) return std::nullopt;
+      section.params.emplace(parameter, *read);
+    }
+  }
+  return section;
+}
+
+template <>
+std::optional<Fp16Options> read_as(const ConfigValue& value) {
+  if (!value.is_map()) return std::nullopt;
+  Fp16Options out;
+  for (const auto& [name, member] : value.members) {
+    const auto take = [&, &given = member](auto& target) {
+      const auto read = read_as<std::remove_reference_t<decltype(target)>>(given);
+      if (read) target = *read;
+      return read.has_value();
+    };
+    const bool fits = name == "enabled"                  ? take(out.enabled)
+                      : name == "auto_cast"              ? take(out.auto_cast)
+                      : name == "loss_scale"             ? take(out.loss_scale)
+                      : name == "initial_scale_power"    ? take(out.initial_scale_power)
+                      : name == "loss_scale_window"      ? take(out.loss_scale_window)
+                      : name == "hysteresis"             ? take(out.hysteresis)
+                      : name == "consecutive_hysteresis" ? take(out.consecutive_hysteresis)
+                      : name == "min_loss_scale"         ? take(out.min_loss_scale)
+                                                         : false;
+    if (!fits) return std::nullopt;
+  }
+  return out;
 }
 
 /// Writes a value into a member; false where it is of another type.
@@ -148,7 +230,8 @@ bool contains(std::string_view words, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-/// What is wrong with the words in `value` by the key's choices, or empty.
+}  // namespace
+
 std::string choice_problem(const KeySpec& key, const ConfigValue& value) {
   if (key.choice_list.empty() || value.is_null()) return {};
   const auto words = key.type == ValueType::list ? to_text_list(value).value_or(std::vector<std::string>{})
@@ -165,8 +248,6 @@ std::string choice_problem(const KeySpec& key, const ConfigValue& value) {
   }
   return {};
 }
-
-}  // namespace
 
 std::string type_text(const KeySpec& key) {
   switch (key.type) {
@@ -211,7 +292,11 @@ std::string type_problem(const KeySpec& key, const ConfigValue& value) {
 std::string assign(const KeySpec& key, const ConfigValue& value, RunConfig& config) {
   if (auto problem = type_problem(key, value); !problem.empty()) return problem;
   if (auto problem = choice_problem(key, value); !problem.empty()) return problem;
-  if (!std::visit(Assigner{value, config}, key.member)) return fmt::format("{} does not fit (32 bits)", value.shown());
+  if (!std::visit(Assigner{value, config}, key.member)) {
+    return fmt::format("{} {}", value.shown(),
+                       key.type == ValueType::any ? "is not of the form that `dstrain config --yaml` prints"
+                                                  : "does not fit (32 bits)");
+  }
   return {};
 }
 
@@ -243,7 +328,7 @@ std::string value_json(const KeySpec& key, const RunConfig& config) {
 }
 
 std::string default_text(const KeySpec& key) {
-  if (key.action == KeyClass::runs) return value_text(key, RunConfig{});
+  if (key.action == KeyClass::runs && key.target.empty()) return value_text(key, RunConfig{});
   return std::string(key.initial);
 }
 

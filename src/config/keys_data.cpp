@@ -4,7 +4,6 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kNoEvaluation = "not supported yet; leave it out and evaluate the saved model elsewhere";
 constexpr std::string_view kEvaluationOnly = "only read during evaluation, which is not supported yet";
 }  // namespace
 
@@ -27,8 +26,8 @@ std::vector<KeySpec> data() {
       runs("preprocessing_num_workers", &C::preprocessing_num_workers,
            "Threads that turn texts into tokens. The result does not depend on it. Empty: as many as the rank has"),
       runs("default_system", &C::default_system, "System message instead of the template's"),
-      runs("val_size", &C::val_size, "Part kept for validation; only 0 so far"),
-      refused("eval_dataset", any, "null", "Datasets for validation", kNoEvaluation),
+      runs("val_size", &C::val_size, "Part of the rows kept for validation: above 1 a number, below 1 a share"),
+      runs("eval_dataset", &C::eval_dataset, "Datasets for validation: names in dataset_info.json"),
       refused("media_dir", text, "null", "Images, videos, audio", "text only; leave it out").off("."),
       refused("streaming", boolean, "false", "Read data while training",
               "not supported yet; rows are read once and kept as tokens"),
@@ -40,7 +39,7 @@ std::vector<KeySpec> data() {
       noted("eval_num_beams", integer, "null", "Beam search in evaluation", kEvaluationOnly),
       refused("ignore_pad_token_for_loss", boolean, "true", "Padding does not count in the loss",
               "rows are packed without padding, so none could count"),
-      noted("eval_on_each_dataset", boolean, "false", "One result per validation set", kEvaluationOnly),
+      runs("eval_on_each_dataset", &C::eval_on_each_dataset, "One result for each of eval_dataset"),
       runs("tool_format", &C::tool_format, "Format of tools and function calls instead of the template's"),
       runs("enable_thinking", &C::enable_thinking,
            "Templates that think: an answer without thoughts gets empty ones, which count in the loss (true) or not "

@@ -25,6 +25,13 @@ std::vector<KeySpec> own() {
            "Ranks that share the layers one after the other; only 1 so far"),
       runs("context_parallel_size", &C::context_parallel_size, "Ranks that share a sequence; only 1 so far"),
       runs("synthetic_rows", &C::synthetic_rows, "Rows of `dataset: synthetic`"),
+      runs(
+          "deepspeed_scheduler", &C::deepspeed_scheduler,
+          "DeepSpeed's scheduler section as it was resolved, {type: ..., params: {...}}; instead of lr_scheduler_type"),
+      runs("deepspeed_optimizer", &C::deepspeed_optimizer,
+           "DeepSpeed's optimizer section as it was resolved; its weight_decay is that of every tensor"),
+      runs("deepspeed_fp16", &C::deepspeed_fp16,
+           "DeepSpeed's fp16 section as it was resolved; with fp16: true its loss scale rule instead of torch's"),
       runs("deepspeed", &C::deepspeed,
            "DeepSpeed's JSON: a path, or the mapping itself. `auto` keeps this file's value; other differences are "
            "errors")

@@ -53,7 +53,7 @@ std::vector<KeySpec> training_output() {
       noted("eval_steps", number, "null", "Updates between evaluations", kEvaluationOnly),
       noted("eval_delay", number, "0", "Updates before the first evaluation", kEvaluationOnly),
       noted("eval_accumulation_steps", integer, "null", "Evaluation", kEvaluationOnly),
-      noted("per_device_eval_batch_size", integer, "8", "Rows per evaluation batch", kEvaluationOnly),
+      runs("per_device_eval_batch_size", &C::per_device_eval_batch_size, "Rows per evaluation batch of one rank"),
       noted("prediction_loss_only", boolean, "false", "Evaluation gives the loss alone", kEvaluationOnly),
       noted("include_inputs_for_metrics", boolean, "false", "Evaluation", kEvaluationOnly),
       noted("include_for_metrics", list, "[]", "Evaluation", kEvaluationOnly),

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
-#include <system_error>
 #include <tuple>
 
+#include "config/config_paths.hpp"
 #include "config/deepspeed_config.hpp"
+#include "config/dialects.hpp"
 #include "config/entries.hpp"
 #include "config/key_schema.hpp"
 #include "config/validate.hpp"
@@ -24,7 +24,7 @@ bool is_secret(std::string_view key) {
   return key.ends_with("_token") || key.ends_with("_api_key") || key.ends_with("_secret") || key.ends_with("_url");
 }
 
-class Resolver {
+class Resolver : public TrainerKeys {
  public:
   Resolver(const Arguments& arguments, const FileAccess& files, const ResolveOptions& options)
       : arguments_(arguments), files_(files), options_(options) {}
@@ -32,22 +32,34 @@ class Resolver {
   ResolvedConfig run() {
     ConfigValue file;
     if (arguments_.config_file) file = read_file(*arguments_.config_file);
-    for (const auto& entry : merge_entries(file, arguments_, out_.notes, problems_)) take(entry);
-    resolve_paths();
-    if (!deepspeed_.is_null()) apply_deepspeed(deepspeed_, options_, out_, problems_);
-    settle();
-    validate(out_, problems_);
-    for (auto& wrong : problems_) {
-      if (wrong.origin.source != Origin::Source::initial) continue;  // a key that is missing has no line
-      wrong.origin = {Origin::Source::file, arguments_.config_file.value_or("command line"), 0};
+    Arguments arguments = arguments_;
+    auto base = translate(file, arguments);
+    for (const auto& entry : merge_entries(std::move(base), file, arguments, out_.notes, problems_)) {
+      given_.insert_or_assign(entry.name, entry.value);
+      take(entry);
     }
-    throw_problems(problems_);
+    resolve_paths();
+    if (!deepspeed_.is_null()) apply_deepspeed(deepspeed_, *this);
+    settle();
+    validate(out_, given_, partial_, problems_);
+    finish();
     return std::move(out_);
   }
 
- private:
-  void problem(const Origin& origin, std::string text) { problems_.push_back({origin, std::move(text)}); }
+  // TrainerKeys
+  [[nodiscard]] const ConfigValue* given(std::string_view key) const override {
+    const auto it = given_.find(key);
+    return it == given_.end() ? nullptr : &it->second;
+  }
+  [[nodiscard]] RunConfig& config() override { return out_.config; }
+  [[nodiscard]] int ranks() const override { return out_.config.virtual_ranks.value_or(options_.world_size); }
+  [[nodiscard]] std::optional<std::int64_t> hidden_size() const override;
+  void set(std::string_view key, const ConfigValue& value) override { take({std::string(key), value}); }
+  void set_origin(std::string_view key, const Origin& origin) override { out_.origins[std::string(key)] = origin; }
+  void note(std::string text) override { out_.notes.push_back(std::move(text)); }
+  void problem(const Origin& origin, std::string text) override { problems_.push_back({origin, std::move(text)}); }
 
+ private:
   ConfigValue read_file(const std::string& name) {
     const auto text = files_.read(name);
     if (!text)
@@ -57,7 +69,90 @@ class Resolver {
     if (!tree.is_map() && !tree.is_null()) {
       throw ConfigError("is no configuration: its top level is not 'key: value' lines", name);
     }
+    tree.origin.file = name;
     return tree;
+  }
+
+  /// Other dialects, of the file or of the flags, become entries below everything the user says in the trainer's words.
+  std::vector<Entry> translate(ConfigValue& file, Arguments& arguments) {
+    std::vector<Entry> base;
+    const auto dialect = dialect_of(file);
+    if (dialect == Dialect::deepspeed) {
+      deepspeed_ = file;
+      note(fmt::format("{} is DeepSpeed's file; a run also needs the trainer's keys", file.origin.file));
+    } else if (dialect != Dialect::trainer) {
+      add(dialect == Dialect::accelerate ? translate_accelerate(file, *this) : translate_gdgpt(file, *this), base);
+    }
+    partial_ = dialect == Dialect::deepspeed || dialect == Dialect::accelerate;
+    if (dialect != Dialect::trainer) file = {};
+    translate_flags(file, arguments, base);
+    return base;
+  }
+
+  void add(Translation translation, std::vector<Entry>& base) {
+    for (auto& entry : translation.entries) base.push_back(std::move(entry));
+    if (!translation.deepspeed.is_null()) deepspeed_ = std::move(translation.deepspeed);
+  }
+
+  /// Takes out of the flags what is accelerate's, DeepSpeed-Chat's or a launcher's.
+  void translate_flags(const ConfigValue& file, Arguments& arguments, std::vector<Entry>& base) {
+    ConfigValue chat, accelerate;
+    chat.kind = accelerate.kind = ConfigValue::Kind::map;
+    std::vector<std::string> given;
+    for (const auto& [name, value] : file.members) given.push_back(name);
+    for (const auto& [name, value] : arguments.overrides) given.push_back(name);
+    const bool is_chat = std::any_of(given.begin(), given.end(), [](const auto& name) {
+      return name == "data_path" || name == "max_seq_len" || name == "num_warmup_steps" || name == "lora_dim";
+    });
+    std::string launchers;
+    const auto taken = [&](const auto& pair) {
+      const auto& [name, value] = pair;
+      if (name == "config_file") {
+        accelerate = read_accelerate(value);
+      } else if (name == "mixed_precision") {
+        put_at(accelerate, name, value);
+      } else if (is_chat && find_key(Dialect::deepspeed_chat, name) != nullptr) {
+        put_at(chat, name, value);
+      } else if (find_key(name) == nullptr && find_alias(name) == nullptr &&
+                 find_key(Dialect::launcher, name) != nullptr) {
+        launchers += (launchers.empty() ? "" : ", ") + name;
+      } else {
+        return false;
+      }
+      return true;
+    };
+    std::erase_if(arguments.overrides, taken);
+    if (!launchers.empty())
+      note(fmt::format("options of a launcher have no effect: {} (mpirun or srun place the ranks)", launchers));
+    if (!chat.members.empty()) add(translate_deepspeed_chat(chat, given, *this), base);
+    if (accelerate.members.empty()) return;
+    if (accelerate.find("distributed_type") == nullptr)
+      put_at(accelerate, "distributed_type", ConfigValue::scalar("NO"));
+    auto translation = translate_accelerate(accelerate, *this);
+    drop_what_the_trainer_says(given, translation);
+    add(std::move(translation), base);
+  }
+
+  ConfigValue read_accelerate(const ConfigValue& name) {
+    try {
+      const auto found = find_path(name.text, arguments_.config_file, files_);
+      return read_file(found.path);
+    } catch (const ConfigError& wrong) {
+      problem(name.origin, fmt::format("key 'config_file': {} ({})", wrong.what(), wrong.where()));
+      return {};
+    }
+  }
+
+  /// transformers sets its own precision and DeepSpeed file over accelerate's.
+  void drop_what_the_trainer_says(const std::vector<std::string>& given, Translation& translation) {
+    const auto says = [&](std::string_view key) { return std::find(given.begin(), given.end(), key) != given.end(); };
+    std::erase_if(translation.entries, [&](const Entry& entry) {
+      return (entry.name == "fp16" && says("bf16")) || (entry.name == "bf16" && says("fp16"));
+    });
+    if (says("deepspeed") && !translation.deepspeed.is_null()) {
+      note("accelerate's deepspeed_config is not used: `deepspeed` names a file");
+      translation.deepspeed = {};
+    }
   }
 
   void take(const Entry& entry) {
@@ -73,11 +168,15 @@ class Resolver {
   }
 
   void unknown(const Entry& entry) {
-    const auto near = nearest_key(entry.name);
     if (options_.allow_extra_args) {
-      out_.notes.push_back(fmt::format("unknown key '{}' is left out (ALLOW_EXTRA_ARGS)", entry.name));
-      return;
+      return note(fmt::format("unknown key '{}' is left out (ALLOW_EXTRA_ARGS)", entry.name));
     }
+    if (find_key(Dialect::deepspeed, entry.name) != nullptr || is_section(Dialect::deepspeed, entry.name)) {
+      return problem(entry.value.origin,
+                     fmt::format("unknown key '{}': it is one of DeepSpeed's file; put it there, or below `deepspeed:`",
+                                 entry.name));
+    }
+    const auto near = nearest_key(entry.name);
     problem(entry.value.origin,
             fmt::format("unknown key '{}'{}", entry.name, near.empty() ? "" : fmt::format("; did you mean {}?", near)));
   }
@@ -93,7 +192,7 @@ class Resolver {
       return problem(value.origin, fmt::format("key '{}': {}", key.name, wrong));
     }
     const bool kept = value.is_null() && default_text(key) != "null" && default_text(key) != "[]";
-    if (kept) out_.notes.push_back(fmt::format("key '{}' is empty: the default {} stays", key.name, default_text(key)));
+    if (kept) note(fmt::format("key '{}' is empty: the default {} stays", key.name, default_text(key)));
     out_.origins[std::string(key.name)] = value.origin;
   }
 
@@ -109,10 +208,13 @@ class Resolver {
       return problem(value.origin,
                      fmt::format("key '{}': {}", key.name, is_secret(key.name) ? "is not a text" : wrong));
     }
+    if (auto wrong = choice_problem(key, value); !wrong.empty()) {
+      return problem(value.origin, fmt::format("key '{}': {}", key.name, wrong));
+    }
     if (key.action == KeyClass::refused) {
       return problem(value.origin, fmt::format("key '{}': {}", key.name, refusal(value, key.why)));
     }
-    out_.notes.push_back(fmt::format("key '{}' has no effect in dstrain ({})", key.name, key.why));
+    note(fmt::format("key '{}' has no effect in dstrain ({})", key.name, key.why));
   }
 
   void resolve_paths() {
@@ -129,26 +231,18 @@ class Resolver {
 
   /// The working directory first, then beside the configuration file; absolute paths and words that are no path stay.
   void resolve_path(std::string_view key, std::string& value) {
-    const std::filesystem::path path = value;
-    if (value.empty() || path.is_absolute() || !out_.origins.contains(key) || is_word(key, value)) {
-      if (path.is_absolute() && key == "model_name_or_path" && !files_.exists(path)) missing_model(value);
+    if (value.empty() || !out_.origins.contains(key) || is_word(key, value)) return;
+    auto found = find_path(value, arguments_.config_file, files_);
+    if (!found.found) {
+      if (key == "model_name_or_path") missing_model(value);
       return;
     }
-    if (files_.exists(path)) {
-      if (arguments_.config_file)
-        out_.notes.push_back(fmt::format("{}: {} is taken from the working directory", key, value));
-      return;
+    if (found.path != value) {
+      note(fmt::format("{}: {} is taken from {}: {}", key, value, found.where, found.path));
+    } else if (!found.where.empty() && arguments_.config_file) {
+      note(fmt::format("{}: {} is taken from {}", key, value, found.where));
     }
-    if (arguments_.config_file) {
-      const auto beside = (std::filesystem::path(*arguments_.config_file).parent_path() / path).lexically_normal();
-      if (files_.exists(beside)) {
-        out_.notes.push_back(
-            fmt::format("{}: {} is taken from the configuration file's folder: {}", key, value, beside.string()));
-        value = beside.string();
-        return;
-      }
-    }
-    if (key == "model_name_or_path") missing_model(value);
+    value = std::move(found.path);
   }
 
   /// Values of path keys that are not paths.
@@ -160,23 +254,31 @@ class Resolver {
   }
 
   void missing_model(const std::string& value) {
-    const std::string text =
+    std::string text =
         fmt::format("model_name_or_path: {} is no local folder; there is no hub access, give a local path", value);
     if (options_.inputs_must_exist) {
-      problem(out_.origin("model_name_or_path"), text);
+      problem(out_.origin("model_name_or_path"), std::move(text));
     } else {
-      out_.notes.push_back(text);
+      note(std::move(text));
     }
   }
 
   void read_deepspeed(const std::string& name) {
-    const auto text = files_.read(name);
+    auto text = read_deepspeed_text(name, files_);
+    std::string file = files_.exists(name) ? name : "(base64)";
+    if (!text) {
+      text = deepspeed_file_of_that_name(name);
+      file = "dstrain's " + std::filesystem::path(name).filename().string();
+      if (text)
+        note(fmt::format(
+            "deepspeed: {} is not there; dstrain's own file of that name is used: its stage, all else auto", name));
+    }
     if (!text)
       return problem(out_.origin("deepspeed"),
                      fmt::format("key 'deepspeed': cannot read {} (looked in the working directory{})", name,
                                  arguments_.config_file ? " and beside the configuration file" : ""));
     try {
-      deepspeed_ = read_yaml(*text, name, Origin::Source::deepspeed);
+      deepspeed_ = read_yaml(*text, file, Origin::Source::deepspeed);
     } catch (const ConfigError& wrong) {
       return problem(out_.origin("deepspeed"), fmt::format("key 'deepspeed': {} ({})", wrong.what(), wrong.where()));
     }
@@ -192,15 +294,16 @@ class Resolver {
     if (c.neat_packing && !c.packing) c.packing = true;
     if (!c.packing && c.stage == "pt") c.packing = true;
     if (c.use_cpu && c.device == "auto") c.device = "cpu";
-    if (c.optim != "adamw_torch" && c.optim != "adamw_torch_fused") {
-      out_.notes.push_back(fmt::format("optim: {} is taken as adamw_torch", c.optim));
+    if (c.optim.starts_with("adamw_") && alias_of_adamw(c.optim)) {
+      note(fmt::format("optim: {} is taken as adamw_torch", c.optim));
     }
     std::string elsewhere;
     for (const auto& logger : c.report_to) {
-      if (logger != "none" && logger != "all") elsewhere += (elsewhere.empty() ? "" : ", ") + logger;
+      if (logger != "none" && logger != "all" && logger != "tensorboard")
+        elsewhere += (elsewhere.empty() ? "" : ", ") + logger;
     }
     if (!elsewhere.empty()) {
-      out_.notes.push_back(fmt::format("report_to: {} has no effect (nothing is sent over the network)", elsewhere));
+      note(fmt::format("report_to: {} has no effect (nothing is sent over the network)", elsewhere));
     }
     if (c.resume_from_checkpoint) {
       const auto on = to_bool(ConfigValue::scalar(*c.resume_from_checkpoint));
@@ -208,35 +311,55 @@ class Resolver {
     }
   }
 
+  static bool alias_of_adamw(std::string_view optim) {
+    return optim == "adamw_hf" || optim == "adamw_apex_fused" || optim == "adamw_torch_xla" ||
+           optim == "adamw_torch_npu_fused";
+  }
+
+  /// Places without a line, and what a run needs beyond what is there.
+  void finish() {
+    const Origin whole{Origin::Source::file, arguments_.config_file.value_or("command line"), 0};
+    for (auto& wrong : problems_) {
+      if (wrong.origin.source == Origin::Source::initial) wrong.origin = whole;  // a key that is missing has no line
+    }
+    auto missing = missing_keys(out_, given_);
+    for (auto& one : missing) one.origin = whole;
+    if (!options_.may_be_incomplete) {
+      problems_.insert(problems_.end(), missing.begin(), missing.end());
+    } else if (!partial_) {
+      out_.missing = std::move(missing);
+    }
+    throw_problems(problems_);
+  }
+
   const Arguments& arguments_;
   const FileAccess& files_;
   const ResolveOptions& options_;
   ResolvedConfig out_;
+  std::map<std::string, ConfigValue, std::less<>> given_;  // what the user wrote, under today's names
   ConfigValue deepspeed_;
+  bool partial_ = false;  // the file is not a run's own: DeepSpeed's or accelerate's alone
   std::vector<ConfigProblem> problems_;
 };
 
-}  // namespace
-
-FileAccess FileAccess::local() {
-  FileAccess files;
-  files.exists = [](const std::filesystem::path& path) {
-    std::error_code ignored;
-    return std::filesystem::exists(path, ignored);
-  };
-  files.read = [](const std::filesystem::path& path) -> std::optional<std::string> {
-    constexpr std::uintmax_t kLargest = std::uintmax_t{1} << 20;
-    std::error_code problem;
-    if (!std::filesystem::is_regular_file(path, problem) || std::filesystem::file_size(path, problem) > kLargest ||
-        problem) {
-      return std::nullopt;
+std::optional<std::int64_t> Resolver::hidden_size() const {
+  const std::filesystem::path model = out_.config.model_name_or_path;
+  if (model.empty()) return std::nullopt;
+  const auto text = files_.read(model.extension() == ".json" ? model : model / "config.json");
+  if (!text) return std::nullopt;
+  try {
+    const auto tree = read_yaml(*text, (model / "config.json").string());
+    for (const char* name : {"hidden_size", "n_embd"}) {
+      const auto* value = tree.find(name);
+      const auto size = value != nullptr ? to_integer(*value) : std::nullopt;
+      if (size && *size >= 1 && *size <= 1'000'000) return size;
     }
-    std::ifstream in(path, std::ios::binary);
-    std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-    return in.bad() || !in.is_open() ? std::nullopt : std::optional(std::move(text));
-  };
-  return files;
+  } catch (const ConfigError&) {  // the model's reader says what is wrong with it
+  }
+  return std::nullopt;
 }
+
+}  // namespace
 
 void throw_problems(std::vector<ConfigProblem> problems) {
   if (problems.empty()) return;

@@ -36,6 +36,7 @@ struct ResolvedConfig {
   RunConfig config;
   std::map<std::string, Origin, std::less<>> origins;  ///< by key; keys that keep their default are absent
   std::vector<std::string> notes;                      ///< say each once in the log
+  std::vector<ConfigProblem> missing;                  ///< what a run still needs (ResolveOptions::may_be_incomplete)
 
   /// Where the key's value came from.
   [[nodiscard]] Origin origin(std::string_view key) const;
@@ -45,7 +46,8 @@ struct ResolvedConfig {
 };
 
 struct ResolveOptions {
-  int world_size = 0;  ///< 0: not known; DeepSpeed's train_batch_size is then not checked
+  int world_size = 0;              ///< 0: not known; DeepSpeed's train_batch_size is then not checked
+  bool may_be_incomplete = false;  ///< keys that every run needs may be missing: they are listed, not errors
   bool inputs_must_exist =
       false;  ///< a model_name_or_path that is nowhere is an error (train) instead of a note (config)
   bool allow_extra_args = false;  ///< unknown keys are notes: LLaMA-Factory's environment variable ALLOW_EXTRA_ARGS

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "config/deepspeed_options.hpp"
+
 namespace dstrain {
 
 /// Names are LLaMA-Factory's / transformers' keys letter for letter; dstrain's own stand at the end of each group.
@@ -39,7 +41,9 @@ struct RunConfig {
   std::optional<bool> enable_thinking = true;
   bool preserve_thinking = false;
   bool disable_shuffling = false;
-  double val_size = 0.0;               ///< noted/refused until evaluation exists
+  double val_size = 0.0;  ///< above 1: rows; below 1: share of the rows
+  std::vector<std::string> eval_dataset;
+  bool eval_on_each_dataset = false;
   std::int64_t synthetic_rows = 4096;  ///< rows of `dataset: synthetic`
 
   // training
@@ -47,6 +51,7 @@ struct RunConfig {
   std::string output_dir;
   bool overwrite_output_dir = false;
   int per_device_train_batch_size = 8;
+  int per_device_eval_batch_size = 8;
   int gradient_accumulation_steps = 1;
   double learning_rate = 5e-5;
   double weight_decay = 0.0;
@@ -83,6 +88,11 @@ struct RunConfig {
   std::vector<std::string> report_to;
   std::string optim = "adamw_torch";
   std::optional<std::string> deepspeed;  ///< the file that was read; its values stand in the other members
+
+  // sections of DeepSpeed's file without a trainer key
+  std::optional<DeepSpeedScheduler> deepspeed_scheduler;  ///< instead of lr_scheduler_type
+  std::optional<DeepSpeedOptimizer> deepspeed_optimizer;  ///< details of `optim`, which names the same optimizer
+  std::optional<Fp16Options> deepspeed_fp16;  ///< with fp16: DeepSpeed's loss scale; none: torch's GradScaler
 
   // dstrain's own
   int zero_stage = 0;

@@ -3,7 +3,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
+
+#include "config/key_schema.hpp"
 
 namespace dstrain {
 namespace {
@@ -29,10 +32,15 @@ class Rules {
 };
 
 void check_sizes(const RunConfig& c, Rules& rules) {
+  rules.range("val_size", c.val_size, std::isfinite(c.val_size) && c.val_size >= 0 && c.val_size != 1.0,
+              "use 0 (none), a share below 1 or a number of rows above 1");
+  rules.together("val_size", c.val_size <= 1e-6 || c.eval_dataset.empty(),
+                 "Cannot specify `val_size` if `eval_dataset` is not None.");
   const auto at_least_1 = [&](std::string_view key, std::int64_t value) {
     rules.range(key, value, value >= 1, "use 1 or more");
   };
   at_least_1("per_device_train_batch_size", c.per_device_train_batch_size);
+  at_least_1("per_device_eval_batch_size", c.per_device_eval_batch_size);
   at_least_1("gradient_accumulation_steps", c.gradient_accumulation_steps);
   at_least_1("cutoff_len", c.cutoff_len);
   at_least_1("preprocessing_batch_size", c.preprocessing_batch_size);
@@ -82,31 +90,15 @@ void check_generation(const RunConfig& c, Rules& rules) {
   rules.range("repetition_penalty", c.repetition_penalty, c.repetition_penalty > 0, "use more than 0");
 }
 
-/// LLaMA-Factory's checks (hparams/parser.py and the arguments' __post_init__), as far as their keys run here.
-void check_llamafactory(const RunConfig& c, Rules& rules) {
-  rules.together("model_name_or_path", !c.model_name_or_path.empty(), "Please provide `model_name_or_path`.");
-  rules.together("split_special_tokens", !(c.split_special_tokens && c.use_fast_tokenizer),
-                 "`split_special_tokens` is only supported for slow tokenizers; set use_fast_tokenizer: false.");
-  rules.together("do_train", !c.do_train || !c.dataset.empty(), "Please specify dataset for training.");
-  rules.together("val_size", c.val_size <= 1e-6 || !c.dataset.empty(),
-                 "Cannot specify `val_size` if `dataset` is None.");
-  rules.together("mask_history", !(c.mask_history && c.train_on_prompt),
-                 "`mask_history` is incompatible with `train_on_prompt`.");
-  rules.together("neat_packing", !c.neat_packing || c.stage == "sft",
-                 "`neat_packing` cannot be set as True except SFT.");
-  rules.together("train_on_prompt", !c.train_on_prompt || c.stage == "sft",
-                 "`train_on_prompt` or `mask_history` cannot be set as True except SFT.");
-  rules.together("mask_history", !c.mask_history || c.stage == "sft",
-                 "`train_on_prompt` or `mask_history` cannot be set as True except SFT.");
-  rules.together("fp16", !(c.fp16 && c.bf16), "At most one of fp16 and bf16 can be True, but not both");
-  rules.together("output_dir", !c.do_train || !c.output_dir.empty(),
-                 "the following arguments are required: --output_dir");
+/// Whether the key's value runs; others are refused where they are read, but nobody reads a default.
+bool default_runs(std::string_view key) {
+  const auto* row = find_key(key);
+  const auto words = split_words(row->choice_list);
+  return std::find(words.begin(), words.end(), default_text(*row)) != words.end();
 }
 
 void check_dstrain(const RunConfig& c, bool default_finetuning, Rules& rules) {
-  rules.range("val_size", c.val_size, c.val_size == 0.0,
-              "not supported yet; leave it out and evaluate the saved model elsewhere");
-  rules.together("finetuning_type", c.finetuning_type == "full" || !default_finetuning,
+  rules.together("finetuning_type", !default_finetuning || default_runs("finetuning_type"),
                  "key 'finetuning_type' is not given; LLaMA-Factory's default lora is not supported yet, so say "
                  "finetuning_type: full");
   rules.together(
@@ -119,13 +111,25 @@ void check_dstrain(const RunConfig& c, bool default_finetuning, Rules& rules) {
 
 }  // namespace
 
-void validate(const ResolvedConfig& resolved, std::vector<ConfigProblem>& problems) {
+void validate(const ResolvedConfig& resolved, const GivenValues& given, bool partial,
+              std::vector<ConfigProblem>& problems) {
   Rules rules(resolved, problems);
-  check_llamafactory(resolved.config, rules);
+  check_llamafactory(resolved, given, problems);
   check_sizes(resolved.config, rules);
   check_optimizer(resolved.config, rules);
   check_generation(resolved.config, rules);
-  check_dstrain(resolved.config, !resolved.origins.contains("finetuning_type"), rules);
+  check_dstrain(resolved.config, !partial && !resolved.origins.contains("finetuning_type"), rules);
+}
+
+std::vector<ConfigProblem> missing_keys(const ResolvedConfig& resolved, const GivenValues& given) {
+  std::vector<ConfigProblem> missing;
+  const SaidValues said(resolved, given);
+  if (resolved.config.model_name_or_path.empty())
+    missing.emplace_back(Origin{}, "Please provide `model_name_or_path`.");
+  if (said.on("do_train") && resolved.config.output_dir.empty()) {
+    missing.emplace_back(Origin{}, "the following arguments are required: --output_dir");
+  }
+  return missing;
 }
 
 }  // namespace dstrain

@@ -53,6 +53,18 @@ static_assert(sizeof(bfloat16) == 2);
 
 /// IEEE half precision to float, exact. Used where weights are read.
 float half_to_float(std::uint16_t bits) noexcept;
+/// Rounded to nearest even; too large a number becomes infinity, a NaN stays one.
+std::uint16_t half_from_float(float value) noexcept;
+
+/// IEEE half precision.
+struct float16 {
+  std::uint16_t bits = 0;
+
+  float16() = default;
+  explicit float16(float value) noexcept : bits(half_from_float(value)) {}
+  explicit operator float() const noexcept { return half_to_float(bits); }
+};
+static_assert(sizeof(float16) == 2);
 
 template <typename T>
 inline constexpr DType dtype_of = DType::u8;
@@ -62,6 +74,8 @@ template <>
 inline constexpr DType dtype_of<double> = DType::f64;
 template <>
 inline constexpr DType dtype_of<bfloat16> = DType::bf16;
+template <>
+inline constexpr DType dtype_of<float16> = DType::f16;
 template <>
 inline constexpr DType dtype_of<std::int32_t> = DType::i32;
 template <>

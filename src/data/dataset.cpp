@@ -12,6 +12,8 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "data/dataset_reader.hpp"
+#include "data/parsed_template.hpp"
+#include "data/selected_rows.hpp"
 #include "data/token_store.hpp"
 #include "io/files/digest.hpp"
 #include "io/files/file.hpp"
@@ -27,7 +29,7 @@ struct SourceDataset {
   std::vector<DatasetFile> files;
 };
 
-std::vector<SourceDataset> read_sources(const DatasetOptions& options) {
+std::vector<SourceDataset> read_sources(const DatasetOptions& options, const std::vector<std::string>& names) {
   const std::string dir = options.dataset_dir.string();
   if (dir == "ONLINE" || dir.starts_with("REMOTE:")) {
     throw ConfigError(fmt::format("dataset_dir: {} means a hub, which is not reached at run time", dir), "dataset_dir",
@@ -38,7 +40,7 @@ std::vector<SourceDataset> read_sources(const DatasetOptions& options) {
   if (!info) throw ConfigError(fmt::format("Cannot open {}", info_path.string()), "dataset_dir");
   const std::string text{std::istreambuf_iterator<char>(info), {}};
   std::vector<SourceDataset> sources;
-  for (const auto& name : options.dataset) {
+  for (const auto& name : names) {
     auto description = find_dataset(text, name, info_path.string());
     if (description.ranking || description.kto) {
       throw ConfigError("The dataset is not applicable in the current training stage.",
@@ -63,9 +65,14 @@ std::string describe(const TemplateOptions& o, const Template& chat, const std::
   const bool dated = chat.tells_the_date() && std::any_of(sources.begin(), sources.end(), [](const SourceDataset& s) {
                        return s.description.columns.tools.has_value();
                      });
-  return fmt::format("system {} tools {} thinking {} preserve {} date {}", text(o.default_system), text(o.tool_format),
-                     o.enable_thinking ? (*o.enable_thinking ? "true" : "false") : "null", o.preserve_thinking,
-                     dated ? chat.date() : "-");
+  // A template that was read out of a chat_template may hold a date of its own: its texts count.
+  std::string slots;
+  for (const Slots* list : {&chat.spec().system, &chat.spec().user, &chat.spec().assistant}) {
+    for (const Slot& slot : *list) slots += fmt::format(" {}:{}", slot.text.size(), slot.text);
+  }
+  return slots + fmt::format(" system {} tools {} thinking {} preserve {} date {}", text(o.default_system),
+                             text(o.tool_format), o.enable_thinking ? (*o.enable_thinking ? "true" : "false") : "null",
+                             o.preserve_thinking, dated ? chat.date() : "-");
 }
 
 std::string describe(const DatasetDescription& d) {
@@ -158,13 +165,62 @@ void write_cache(const std::filesystem::path& path, std::span<const std::byte> i
   }
 }
 
+/// The template that is named; else the tokenizer's own, else `empty`.
+Template choose_template(const DatasetOptions& options, const TokenizerFiles& files, const Tokenizer& tokenizer) {
+  if (!options.template_name.empty()) return Template(options.template_name, options.chat);
+  const auto source = chat_template_source(files);
+  if (!source) {
+    log::warning("no template is named, and the tokenizer has no chat_template: `empty` trains on the text as it is");
+    return Template("empty", options.chat);
+  }
+  log::warning("no template is named: the slots are read out of the tokenizer's chat_template");
+  return Template(parse_chat_template(*source, tokenizer), options.chat);
+}
+
+/// One list of datasets to rows: from the cache, or anew.
+struct RowMaker {
+  struct Made {
+    std::unique_ptr<RowSource> rows;
+    bool from_cache = false;
+    std::string digest;
+  };
+
+  const DatasetOptions& options;
+  const TokenizerFiles& files;
+  const TokenizerOptions& tokenizer_options;
+  const Tokenizer& tokenizer;
+  const Template& chat;
+
+  [[nodiscard]] Made make(const std::vector<std::string>& names) const {
+    auto sources = read_sources(options, names);
+    Made out;
+    out.digest = content_digest(options, chat, sources, files, tokenizer_options);
+    std::filesystem::path path;
+    if (options.cache_dir) {
+      path = *options.cache_dir / (out.digest + ".dstok");
+      out.rows = open_cache(path, out.digest);
+      out.from_cache = out.rows != nullptr;
+      if (out.from_cache) return out;
+    }
+    auto image = encode_image(options, std::move(sources), tokenizer, chat, out.digest);
+    if (options.cache_dir) write_cache(path, image);
+    out.rows = TokenStore::from_image(std::move(image), out.digest);
+    return out;
+  }
+};
+
 }  // namespace
 
 DatasetOptions dataset_options(const RunConfig& config) {
   DatasetOptions options;
   options.dataset = config.dataset;
+  options.eval_dataset = config.eval_dataset;
+  options.eval_on_each_dataset = config.eval_on_each_dataset;
+  options.val_size = config.val_size > 1e-6 ? config.val_size : 0.0;
+  options.seed = static_cast<std::uint64_t>(config.seed);
   options.dataset_dir = config.dataset_dir;
-  options.template_name = config.template_name.value_or("empty");
+  // What pt makes of a text does not depend on a template.
+  options.template_name = config.template_name.value_or(config.stage == "pt" ? "empty" : "");
   options.chat = {.default_system = config.default_system,
                   .tool_format = config.tool_format,
                   .enable_thinking = config.enable_thinking,
@@ -186,24 +242,34 @@ DatasetOptions dataset_options(const RunConfig& config) {
   return options;
 }
 
+std::vector<std::string> eval_source_names(const DatasetOptions& options) {
+  if (options.eval_dataset.empty()) {
+    return options.val_size > 0.0 ? std::vector<std::string>{""} : std::vector<std::string>{};
+  }
+  return options.eval_on_each_dataset ? options.eval_dataset : std::vector<std::string>{""};
+}
+
 Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
                      const TokenizerOptions& tokenizer_options) {
-  if (options.dataset.empty()) throw ConfigError("names no dataset", "dataset");
-  const Template chat(options.template_name, options.chat);
-  Dataset out{.rows = nullptr, .tokenizer = load_tokenizer(files, tokenizer_options)};
+  if (options.dataset.empty() && options.eval_dataset.empty()) throw ConfigError("names no dataset", "dataset");
+  Dataset out{.rows = nullptr, .eval_rows = {}, .tokenizer = load_tokenizer(files, tokenizer_options)};
+  const Template chat = choose_template(options, files, out.tokenizer);
   out.added_tokens = chat.fix_tokenizer(out.tokenizer);
-  auto sources = read_sources(options);
-  out.digest = content_digest(options, chat, sources, files, tokenizer_options);
-  std::filesystem::path path;
-  if (options.cache_dir) {
-    path = *options.cache_dir / (out.digest + ".dstok");
-    out.rows = open_cache(path, out.digest);
-    out.from_cache = out.rows != nullptr;
-    if (out.from_cache) return out;
+  const RowMaker maker{options, files, tokenizer_options, out.tokenizer, chat};
+  for (const auto& name : options.eval_dataset.empty() ? std::vector<std::string>{} : eval_source_names(options)) {
+    out.eval_rows.push_back(
+        {name, maker.make(name.empty() ? options.eval_dataset : std::vector<std::string>{name}).rows});
   }
-  auto image = encode_image(options, std::move(sources), out.tokenizer, chat, out.digest);
-  if (options.cache_dir) write_cache(path, image);
-  out.rows = TokenStore::from_image(std::move(image), out.digest);
+  if (options.dataset.empty()) return out;
+  auto made = maker.make(options.dataset);
+  out.from_cache = made.from_cache;
+  out.digest = std::move(made.digest);
+  out.rows = std::move(made.rows);
+  if (options.val_size > 0.0) {
+    auto [train, validation] = split_source(std::move(out.rows), options.val_size, options.seed);
+    out.rows = std::move(train);
+    out.eval_rows.push_back({"", std::move(validation)});
+  }
   return out;
 }
 

@@ -21,8 +21,12 @@ struct RunConfig;
 /// The data keys of a run. Names and defaults are those of the config keys.
 struct DatasetOptions {
   std::vector<std::string> dataset;
+  std::vector<std::string> eval_dataset;
+  bool eval_on_each_dataset = false;  ///< one source of rows for each of eval_dataset, not one for all
+  double val_size = 0.0;              ///< rows (above 1) or share of the rows that are kept for validation
+  std::uint64_t seed = 42;            ///< of the split
   std::filesystem::path dataset_dir = "data";
-  std::string template_name = "default";
+  std::string template_name = "default";  ///< empty: the tokenizer's chat_template, else `empty`
   TemplateOptions chat;
   std::optional<std::int64_t> max_samples;
   EncodeOptions encode;
@@ -34,17 +38,28 @@ struct DatasetOptions {
 /// @throws ConfigError  a stage that has no rows of this kind, or no template
 DatasetOptions dataset_options(const RunConfig& config);
 
+/// Rows to evaluate on. The name is empty where there is one source for all.
+struct NamedRows {
+  std::string name;
+  std::unique_ptr<RowSource> rows;
+};
+
 /// Rows with the tokenizer as the template left it (stop words added, eos and pad set).
 struct Dataset {
-  std::unique_ptr<RowSource> rows;
+  std::unique_ptr<RowSource> rows;   ///< to train on; none where `dataset` names nothing
+  std::vector<NamedRows> eval_rows;  ///< from val_size or eval_dataset; may be empty
   Tokenizer tokenizer;
   int added_tokens = 0;  ///< tokens the template added to the vocabulary: the embedding may be too small for them
   bool from_cache = false;
-  std::string digest = {};  ///< of everything the rows were made from
+  std::string digest = {};  ///< of everything the training rows were made from
 };
+
+/// The names of the sources of rows that open_dataset will give for evaluation: known without reading any file.
+std::vector<std::string> eval_source_names(const DatasetOptions& options);
 
 /// Reads, tokenises and packs the datasets of a run, or maps the cache of an earlier run with the same content.
 ///
+/// Each of `dataset` and `eval_dataset` is processed as a whole, then val_size splits the training rows.
 /// Local: rank 0. A damaged cache is made again with a note; a cache that cannot be written is a note too.
 /// @throws ConfigError, IoError  as the parts it calls; "Cannot find valid samples, ..." where no row is left
 Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,

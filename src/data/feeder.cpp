@@ -21,7 +21,11 @@ std::int64_t even(std::int64_t n) { return (n + 1) / 2 * 2; }
 }  // namespace
 
 Feeder::Feeder(Communicator& comm, const RowSource* rows, const FeederOptions& options)
-    : comm_(comm), rows_(comm.rank() == 0 ? rows : nullptr), average_tokens_(options.average_tokens_across_devices) {
+    : comm_(comm),
+      rows_(comm.rank() == 0 ? rows : nullptr),
+      average_tokens_(options.average_tokens_across_devices),
+      evaluation_(options.evaluation),
+      pad_to_multiple_of_(options.pad_to_multiple_of) {
   on_all_ranks(comm_, "plan the batches", [&] {
     if (comm_.rank() != 0) return;
     DSTRAIN_CHECK(rows_ != nullptr, "rank 0 feeds from no rows");
@@ -118,31 +122,42 @@ void Feeder::plan_step(const PlannedStep& step) {
     epoch_order(plan_->options(), step.epoch, order_);
     epoch_of_order_ = step.epoch;
   }
-  const std::int64_t ranks = plan_->options().virtual_ranks;
   std::int64_t all_labels = 0;
   const auto scalar = [&](std::int64_t slot, Scalar which) -> std::int64_t& {
     return scalars_[static_cast<std::size_t>(slot * scalars_per_slot) + which];
   };
   for (std::int64_t k = 0; k < step.slots; ++k) {
-    const MicroBatchShape shape = micro_batch_shape(*rows_, rows_of_slot(step, k), scratch_);
+    const MicroBatchShape shape = micro_batch_shape(*rows_, rows_of_slot(step, k), scratch_, pad_to_multiple_of_);
     scalar(k, s_tokens) = shape.tokens;
     scalar(k, s_segments) = shape.segments;
     scalar(k, s_max_seqlen) = shape.max_seqlen;
     scalar(k, s_padded_len) = shape.padded_len;
     scalar(k, s_rows) = shape.rows;
-    scalar(k, s_labels) = shape.labels;
-    all_labels += shape.labels;
+    scalar(k, s_labels) = evaluation_ ? shape.targets : shape.labels;
+    all_labels += scalar(k, s_labels);
   }
   for (std::int64_t k = 0; k < step.slots; ++k) {
-    std::int64_t denominator = all_labels;
-    if (!average_tokens_) {
-      denominator = 0;
-      for (std::int64_t other = k % ranks; other < step.slots; other += ranks) denominator += scalar(other, s_labels);
-      denominator *= ranks;
-    }
-    const float weight = denominator > 0 ? static_cast<float>(1.0 / static_cast<double>(denominator)) : 0.0F;
+    const std::int64_t labels = denominator(step, k, all_labels);
+    const float weight = labels > 0 ? static_cast<float>(1.0 / static_cast<double>(labels)) : 0.0F;
     scalar(k, s_weight) = std::bit_cast<std::int32_t>(weight);
   }
+}
+
+std::int64_t Feeder::denominator(const PlannedStep& step, std::int64_t slot, std::int64_t all_labels) const {
+  const auto labels_of = [&](std::int64_t k) {
+    return scalars_[static_cast<std::size_t>(k * scalars_per_slot) + s_labels];
+  };
+  if (evaluation_) return labels_of(slot);
+  if (average_tokens_) return all_labels;
+  const std::int64_t ranks = plan_->options().virtual_ranks;
+  std::int64_t own = 0;
+  for (std::int64_t other = slot % ranks; other < step.slots; other += ranks) own += labels_of(other);
+  return own * ranks;
+}
+
+std::int64_t Feeder::counted_rows(std::int64_t step_number, std::int64_t slot) const {
+  const auto [begin, end] = plan_->places(plan_->step(step_number).first_batch + slot);
+  return std::max<std::int64_t>(0, std::min(end, info_.rows) - begin);
 }
 
 void Feeder::deal(const PlannedStep& step) {

@@ -32,6 +32,9 @@ struct StepInfo {
 struct FeederOptions {
   BatchPlanOptions plan;                      ///< `rows` is taken from the source
   bool average_tokens_across_devices = true;  ///< the loss denominator is that of all virtual ranks
+  /// Evaluation: every micro-batch has the mean over its own targets as its loss, as a model without num_items gives.
+  bool evaluation = false;
+  int pad_to_multiple_of = 8;  ///< of padded_len; 1: rows are padded to the longest of their batch
 };
 
 /// Slot k of a step runs on rank k mod P, in round k / P. Nothing is allocated after bind().
@@ -54,6 +57,10 @@ class Feeder {
   /// Gives the feeder its memory: storage_count() elements of i32, 8-byte aligned. Local.
   void bind(View storage);
 
+  /// Rows of slot `slot` of step `step` that are met for the first time in their epoch: rows that only fill a tail up
+  /// are not counted. An evaluation weighs the micro-batch's loss with it. Local.
+  [[nodiscard]] std::int64_t counted_rows(std::int64_t step, std::int64_t slot) const;
+
   /// Deals the micro-batches of step `step`; those of the step before are gone. Collective.
   StepInfo next(std::int64_t step);
 
@@ -62,11 +69,12 @@ class Feeder {
   [[nodiscard]] bool has_slot(std::int64_t round) const { return comm_.rank() < contributors(round); }
   /// This rank's micro-batch of a round in which it has a slot. Its weights are 1 / denominator, with denominator =
   /// labels of the step (average_tokens_across_devices), or of the slot's virtual rank times the number of virtual
-  /// ranks. Local.
+  /// ranks; with `evaluation` the targets of the micro-batch. Local.
   [[nodiscard]] MicroBatch micro_batch(std::int64_t round) const;
 
  private:
   static constexpr std::int64_t scalars_per_slot = 7;
+  [[nodiscard]] std::int64_t denominator(const PlannedStep& step, std::int64_t slot, std::int64_t all_labels) const;
 
   void share_plan(const FeederOptions& options);
   [[nodiscard]] std::int64_t slot_elements() const noexcept;
@@ -80,6 +88,8 @@ class Feeder {
   Communicator& comm_;
   const RowSource* rows_;
   bool average_tokens_;
+  bool evaluation_;
+  int pad_to_multiple_of_;
   std::optional<BatchPlan> plan_;
   MicroBatchLimits limits_;
   RowSourceInfo info_;

@@ -19,7 +19,7 @@ std::int64_t segments_of(const RowSourceInfo& info, const RowView& row) {
   return info.separate_samples && !row.sample_lens.empty() ? std::ssize(row.sample_lens) : 1;
 }
 
-std::int64_t round_up_8(std::int64_t n) { return (n + 7) / 8 * 8; }
+std::int64_t round_up(std::int64_t n, std::int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 class LimitScan {
  public:
@@ -112,7 +112,7 @@ MicroBatchLimits micro_batch_limits(const RowSource& rows, const BatchPlan& plan
 }
 
 MicroBatchShape micro_batch_shape(const RowSource& source, std::span<const std::uint32_t> row_numbers,
-                                  std::vector<std::int32_t>& scratch) {
+                                  std::vector<std::int32_t>& scratch, int pad_to_multiple_of) {
   const RowSourceInfo& info = source.info();
   MicroBatchShape shape;
   std::int64_t longest = 0;
@@ -127,11 +127,13 @@ MicroBatchShape micro_batch_shape(const RowSource& source, std::span<const std::
     } else {
       for (const std::int32_t l : row.sample_lens) shape.max_seqlen = std::max<std::int64_t>(shape.max_seqlen, l);
     }
-    shape.labels += length - std::count(row.labels.begin(), row.labels.end(), ignore_label);
+    const std::int64_t labels = length - std::count(row.labels.begin(), row.labels.end(), ignore_label);
+    shape.labels += labels;
+    shape.targets += labels - (length > 0 && row.labels.front() != ignore_label ? 1 : 0);
   }
   shape.rows = std::ssize(row_numbers);
-  shape.padded_len =
-      round_up_8(info.padded_row_len > 0 ? std::max<std::int64_t>(info.padded_row_len, longest) : longest);
+  shape.padded_len = round_up(info.padded_row_len > 0 ? std::max<std::int64_t>(info.padded_row_len, longest) : longest,
+                              pad_to_multiple_of);
   return shape;
 }
 

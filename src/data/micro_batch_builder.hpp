@@ -32,12 +32,13 @@ struct MicroBatchShape {
   std::int64_t max_seqlen = 0;
   std::int64_t padded_len = 0;
   std::int64_t rows = 0;
-  std::int64_t labels = 0;  ///< labels != -100, before the shift: its share of the loss denominator
+  std::int64_t labels = 0;   ///< labels != -100, before the shift: its share of the loss denominator
+  std::int64_t targets = 0;  ///< the same after the shift: what a mean over the micro-batch divides by
 };
 
 /// Adds up a batch of rows without reading their tokens, except for the labels.
 MicroBatchShape micro_batch_shape(const RowSource& source, std::span<const std::uint32_t> row_numbers,
-                                  std::vector<std::int32_t>& scratch);
+                                  std::vector<std::int32_t>& scratch, int pad_to_multiple_of = 8);
 
 /// The integer arrays of a micro-batch of `shape` in one run of memory: ids, positions, targets (T each), cu_seqlens.
 struct MicroBatchArrays {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uintmax_t max_file_bytes = 256ULL << 20;
 constexpr std::array tokenizer_file_names{"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
-                                          "special_tokens_map.json", "added_tokens.json"};
+                                          "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"};
 
 std::string read_bounded(const std::filesystem::path& path) {
   const auto bytes = std::filesystem::file_size(path);

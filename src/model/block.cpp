@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "kernels/ops/elementwise.hpp"
 #include "kernels/ops/rms_norm.hpp"
+#include "model/families/family.hpp"
 
 namespace dstrain {
 
@@ -20,15 +21,18 @@ float* norm_gradient(const UnitGradient& gradient, const TensorLayout& tensor) {
 
 Block::Block(const ModelSpec& spec, const ModelLayout& layout, std::int64_t layer)
     : sizes_(spec),
-      eps_(static_cast<float>(spec.rms_norm_eps)),
-      window_(layer >= spec.sliding_window_from_layer ? spec.sliding_window : 0) {
+      eps_(static_cast<float>(spec.norm_eps)),
+      window_(spec.window_of(layer)),
+      rotary_dim_(spec.rope.rotary_dim),
+      interleaved_(spec.rope.interleaved) {
+  const FamilyNames& names = spec.family->names;
   const int unit = static_cast<int>(layer) + 1;
-  qkv_ = make_linear(layout, unit, sizes_.qkv(), "self_attn.q_proj");
-  o_ = make_linear(layout, unit, sizes_.o(), "self_attn.o_proj");
-  gate_up_ = make_linear(layout, unit, sizes_.gate_up(), "mlp.gate_proj");
-  down_ = make_linear(layout, unit, sizes_.down(), "mlp.down_proj");
-  input_norm_ = find_in_unit(layout, unit, "input_layernorm.weight");
-  middle_norm_ = find_in_unit(layout, unit, "post_attention_layernorm.weight");
+  qkv_ = make_linear(layout, unit, sizes_.qkv(), names.qkv[0]);
+  o_ = make_linear(layout, unit, sizes_.o(), names.o);
+  gate_up_ = make_linear(layout, unit, sizes_.gate_up(), names.gate_up[0]);
+  down_ = make_linear(layout, unit, sizes_.down(), names.down);
+  input_norm_ = find_in_unit(layout, unit, std::string(names.input_norm) + ".weight");
+  middle_norm_ = find_in_unit(layout, unit, std::string(names.middle_norm) + ".weight");
   DSTRAIN_CHECK(input_norm_ != nullptr && middle_norm_ != nullptr, "unit {} has no norms", unit);
 }
 
@@ -48,14 +52,22 @@ AttentionShape Block::attention_shape(const BlockRows& rows) const {
   return a;
 }
 
+RopeShape Block::rotation(std::int64_t T) const {
+  return {.T = T,
+          .heads = sizes_.heads + sizes_.kv_heads,
+          .head_dim = sizes_.head_dim,
+          .stride = sizes_.qkv_width(),
+          .rotary_dim = rotary_dim_,
+          .interleaved = interleaved_};
+}
+
 void Block::project(const Exec& exec, const UnitWeights& w, const BlockRows& rows, const RopeTables& rope,
                     ConstData residual, ConstData delta, const BlockActivations& a, const BlockScratch& s) const {
   ops::rms_norm_forward(exec, s.normed_TD, a.input_TD, a.rstd_input_T, residual, delta, w.of(*input_norm_), eps_,
                         {rows.T, sizes_.D});
   qkv_.forward(exec, a.qkv, s.normed_TD, rows.T, w);
   // q and k lie side by side: one rotation over the heads of both.
-  const RopeShape rotation{rows.T, sizes_.heads + sizes_.kv_heads, sizes_.head_dim, sizes_.qkv_width()};
-  ops::rope(exec, a.qkv, rope.cos(), rope.sin(), rows.positions_T, rotation, false);
+  ops::rope(exec, a.qkv, rope.cos(), rope.sin(), rows.positions_T, rotation(rows.T), false);
 }
 
 void Block::attend(const Exec& exec, const BlockRows& rows, const BlockActivations& a) const {
@@ -109,8 +121,7 @@ void Block::backward(const Exec& exec, const UnitWeights& w, const UnitGradient&
   const std::int64_t v = sizes_.Q + sizes_.KV;
   ops::attention_backward(exec, s.dqkv, s.dqkv.at(k), s.dqkv.at(v), s.dattention_TQ, a.attention_TQ, a.lse_NT, a.qkv,
                           a.qkv.at(k), a.qkv.at(v), attention_shape(rows));
-  const RopeShape rotation{T, sizes_.heads + sizes_.kv_heads, sizes_.head_dim, sizes_.qkv_width()};
-  ops::rope(exec, s.dqkv, rope.cos(), rope.sin(), rows.positions_T, rotation, true);
+  ops::rope(exec, s.dqkv, rope.cos(), rope.sin(), rows.positions_T, rotation(T), true);
 
   ops::rms_norm_forward(exec, s.normed_TD, {}, a.rstd_input_T, a.input_TD, {}, w.of(*input_norm_), eps_, {T, sizes_.D});
   qkv_.weight_gradient(exec, g, s.dqkv, s.normed_TD, T);

@@ -72,12 +72,15 @@ class Block {
   [[nodiscard]] const DecoderSizes& sizes() const noexcept { return sizes_; }
 
  private:
+  [[nodiscard]] RopeShape rotation(std::int64_t T) const;
   void feed_forward_backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, std::int64_t T, Data dx_TD,
                              const BlockActivations& a, const BlockScratch& s, bool normed_is_middle) const;
 
   DecoderSizes sizes_;
   float eps_;
   std::int32_t window_;
+  std::int64_t rotary_dim_;
+  bool interleaved_;
   Linear qkv_, o_, gate_up_, down_;
   const TensorLayout* input_norm_;
   const TensorLayout* middle_norm_;

@@ -11,6 +11,7 @@
 #include "kernels/ops/elementwise.hpp"
 #include "model/batch_checks.hpp"
 #include "model/block.hpp"
+#include "model/families/family.hpp"
 #include "model/head.hpp"
 
 namespace dstrain {
@@ -28,7 +29,7 @@ struct Decoder::Impl {
         rope(spec, arena[buffers->rope_cos].as<float>(), arena[buffers->rope_sin].as<float>(), options.max_position),
         head(spec, layout) {
     for (std::int64_t l = 0; l < sizes.layers; ++l) blocks.emplace_back(spec, layout, l);
-    embedding = find_in_unit(layout, 0, "embed_tokens.weight");
+    embedding = find_in_unit(layout, 0, std::string(spec.family->names.embedding) + ".weight");
     DSTRAIN_CHECK(embedding != nullptr, "the first unit has no embedding");
     rope.use(exec, 0);
   }

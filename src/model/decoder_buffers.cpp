@@ -133,7 +133,7 @@ std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const Model
   auto buffers = std::make_shared<DecoderBuffers>();
   buffers->options = options;
   if (buffers->options.max_position <= 0) buffers->options.max_position = options.max_tokens;
-  const std::int64_t table = buffers->options.max_position * (sizes.head_dim / 2);
+  const std::int64_t table = buffers->options.max_position * (spec.rope.rotary_dim / 2);
   buffers->rope_cos = plan.add("activations/rope_cos", table, DType::f32);
   buffers->rope_sin = plan.add("activations/rope_sin", table, DType::f32);
   plan_activations(plan, *buffers, sizes);

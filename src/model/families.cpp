@@ -1,55 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The tensors of the Llama-shaped families, under their Hugging Face names.
+/// The tensors of a model under their Hugging Face names, and where each lies.
 #include <fmt/core.h>
 
 #include <string>
+#include <utility>
 
+#include "model/families/family.hpp"
 #include "model/model_spec.hpp"
 
 namespace dstrain {
 
 namespace {
 
+/// Appends the tensors of one unit; names are those of the family's table.
+class UnitWriter {
+ public:
+  UnitWriter(ModelLayout& layout, const ModelSpec& spec, int unit, std::string prefix)
+      : layout_(layout), spec_(spec), unit_(unit), prefix_(std::move(prefix)) {}
+
+  void add(const char* module, const char* tensor, std::vector<std::int64_t> shape, bool adjacent = false) {
+    append_tensor(layout_, unit_, fmt::format("{}{}.{}", prefix_, module, tensor), std::move(shape), adjacent);
+  }
+
+  void matrix(const char* module, std::int64_t out, std::int64_t in, bool adjacent = false) {
+    add(module, "weight", {out, in}, adjacent);
+  }
+
+  /// Modules of `rows` outputs each that are one product; the names behind the first may be missing: fused on disk too.
+  template <std::size_t n>
+  void group(const std::array<const char*, n>& modules, const std::array<std::int64_t, n>& rows, std::int64_t in) {
+    std::int64_t all = 0;
+    for (const std::int64_t r : rows) all += r;
+    if (modules[1] == nullptr) return matrix(modules[0], all, in);
+    for (std::size_t i = 0; i < n; ++i) matrix(modules[i], rows[i], in, i > 0);
+  }
+
+  template <std::size_t n>
+  void group_biases(const std::array<const char*, n>& modules, const std::array<std::int64_t, n>& rows) {
+    std::int64_t all = 0;
+    for (const std::int64_t r : rows) all += r;
+    if (modules[1] == nullptr) return add(modules[0], "bias", {all});
+    for (std::size_t i = 0; i < n; ++i) add(modules[i], "bias", {rows[i]}, i > 0);
+  }
+
+  void norm(const char* module, std::int64_t width) {
+    if (module == nullptr) return;
+    add(module, "weight", {width});
+    if (spec_.norm == NormKind::layer) add(module, "bias", {width});
+  }
+
+ private:
+  ModelLayout& layout_;
+  const ModelSpec& spec_;
+  int unit_;
+  std::string prefix_;
+};
+
 /// Norm weights lie behind the matrices so that the gaps of alignment stay few; fused groups are adjacent.
 void append_block(ModelLayout& layout, const ModelSpec& s, std::int64_t block) {
-  const int unit = static_cast<int>(block) + 1;
-  const std::string prefix = fmt::format("model.layers.{}.", block);
+  const FamilyNames& names = s.family->names;
+  UnitWriter unit(layout, s, static_cast<int>(block) + 1, fmt::format("{}{}.", names.block, block));
   const std::int64_t q = s.num_attention_heads * s.head_dim;
   const std::int64_t kv = s.num_key_value_heads * s.head_dim;
-  const auto add = [&](const char* name, std::vector<std::int64_t> shape, bool adjacent = false) {
-    append_tensor(layout, unit, prefix + name, std::move(shape), adjacent);
-  };
-  add("self_attn.q_proj.weight", {q, s.hidden_size});
-  add("self_attn.k_proj.weight", {kv, s.hidden_size}, true);
-  add("self_attn.v_proj.weight", {kv, s.hidden_size}, true);
-  add("self_attn.o_proj.weight", {s.hidden_size, q});
-  add("mlp.gate_proj.weight", {s.intermediate_size, s.hidden_size});
-  add("mlp.up_proj.weight", {s.intermediate_size, s.hidden_size}, true);
-  add("mlp.down_proj.weight", {s.hidden_size, s.intermediate_size});
-  add("input_layernorm.weight", {s.hidden_size});
-  add("post_attention_layernorm.weight", {s.hidden_size});
-  if (s.qkv_bias) {
-    add("self_attn.q_proj.bias", {q});
-    add("self_attn.k_proj.bias", {kv}, true);
-    add("self_attn.v_proj.bias", {kv}, true);
-  }
-  if (s.o_bias) add("self_attn.o_proj.bias", {s.hidden_size});
+  const std::array<std::int64_t, 3> qkv = {q, kv, kv};
+  const std::array<std::int64_t, 2> gate_up = {s.gated ? s.intermediate_size : 0, s.intermediate_size};
+  unit.group(names.qkv, qkv, s.hidden_size);
+  unit.matrix(names.o, s.hidden_size, q);
+  unit.group(names.gate_up, gate_up, s.hidden_size);
+  unit.matrix(names.down, s.hidden_size, s.intermediate_size);
+  unit.norm(names.input_norm, s.hidden_size);
+  unit.norm(names.middle_norm, s.hidden_size);
+  if (s.qkv_bias) unit.group_biases(names.qkv, qkv);
+  if (s.o_bias) unit.add(names.o, "bias", {s.hidden_size});
   if (s.mlp_bias) {
-    add("mlp.gate_proj.bias", {s.intermediate_size});
-    add("mlp.up_proj.bias", {s.intermediate_size}, true);
-    add("mlp.down_proj.bias", {s.hidden_size});
+    unit.group_biases(names.gate_up, gate_up);
+    unit.add(names.down, "bias", {s.hidden_size});
   }
 }
 
 }  // namespace
 
 ModelLayout make_layout(const ModelSpec& spec) {
+  const FamilyNames& names = spec.family->names;
   ModelLayout layout;
-  const int head = static_cast<int>(spec.num_hidden_layers) + 1;
-  append_tensor(layout, 0, "model.embed_tokens.weight", {spec.vocab_size, spec.hidden_size});
+  UnitWriter first(layout, spec, 0, "");
+  first.matrix(names.embedding, spec.vocab_size, spec.hidden_size);
   for (std::int64_t block = 0; block < spec.num_hidden_layers; ++block) append_block(layout, spec, block);
-  append_tensor(layout, head, "model.norm.weight", {spec.hidden_size});
-  if (!spec.tie_word_embeddings) append_tensor(layout, head, "lm_head.weight", {spec.vocab_size, spec.hidden_size});
+  UnitWriter last(layout, spec, static_cast<int>(spec.num_hidden_layers) + 1, "");
+  last.norm(names.final_norm, spec.hidden_size);
+  if (!spec.tie_word_embeddings) last.matrix(names.head, spec.vocab_size, spec.hidden_size);
   finish_layout(layout);
   return layout;
 }

@@ -11,6 +11,7 @@
 #include "core/rng.hpp"
 #include "kernels/ops/elementwise.hpp"
 #include "model/block.hpp"
+#include "model/families/family.hpp"
 #include "model/generator_buffers.hpp"
 #include "model/head.hpp"
 
@@ -48,7 +49,7 @@ struct Generator::Impl {
         ids(static_cast<std::size_t>(options.prompt_rows)),
         positions(static_cast<std::size_t>(options.prompt_rows)) {
     for (std::int64_t l = 0; l < sizes.layers; ++l) blocks.emplace_back(spec, layout, l);
-    embedding = find_in_unit(layout, 0, "embed_tokens.weight");
+    embedding = find_in_unit(layout, 0, std::string(spec.family->names.embedding) + ".weight");
     DSTRAIN_CHECK(embedding != nullptr, "the first unit has no embedding");
   }
 

@@ -56,8 +56,8 @@ std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const M
     return plan.add(fmt::format("generation/{}", name), count, dtype);
   };
   b->cache = add("cache", s.layers * options.max_sequences * options.max_length * 2 * s.KV, options.dtype);
-  b->rope_cos = add("rope_cos", options.max_length * (s.head_dim / 2), DType::f32);
-  b->rope_sin = add("rope_sin", options.max_length * (s.head_dim / 2), DType::f32);
+  b->rope_cos = add("rope_cos", options.max_length * (spec.rope.rotary_dim / 2), DType::f32);
+  b->rope_sin = add("rope_sin", options.max_length * (spec.rope.rotary_dim / 2), DType::f32);
   b->residual = add("residual", T * s.D, options.dtype);
   b->normed = add("normed", T * s.D, options.dtype);
   b->delta = add("delta", T * s.D, options.dtype);

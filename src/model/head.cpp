@@ -6,16 +6,17 @@
 #include "core/error.hpp"
 #include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/rms_norm.hpp"
+#include "model/families/family.hpp"
 
 namespace dstrain {
 
 Head::Head(const ModelSpec& spec, const ModelLayout& layout)
     : sizes_(spec),
-      eps_(static_cast<float>(spec.rms_norm_eps)),
-      norm_(find_in_unit(layout, layout.unit_count() - 1, "norm.weight")) {
+      eps_(static_cast<float>(spec.norm_eps)),
+      norm_(find_in_unit(layout, layout.unit_count() - 1, std::string(spec.family->names.final_norm) + ".weight")) {
   DSTRAIN_CHECK(norm_ != nullptr, "the head has no norm");
-  matrix_ = spec.tie_word_embeddings ? make_linear(layout, 0, sizes_.head(), "embed_tokens")
-                                     : make_linear(layout, norm_->unit, sizes_.head(), "lm_head");
+  matrix_ = spec.tie_word_embeddings ? make_linear(layout, 0, sizes_.head(), spec.family->names.embedding)
+                                     : make_linear(layout, norm_->unit, sizes_.head(), spec.family->names.head);
 }
 
 void Head::normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, ConstData residual, ConstData delta,

@@ -8,9 +8,12 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/ops/activation.hpp"
 #include "model/layout.hpp"
 
 namespace dstrain {
+
+struct Family;
 
 enum class RopeKind : std::uint8_t { none_scaled, linear, dynamic, llama3, yarn };
 
@@ -18,6 +21,8 @@ enum class RopeKind : std::uint8_t { none_scaled, linear, dynamic, llama3, yarn 
 struct RopeSpec {
   RopeKind kind = RopeKind::none_scaled;
   double theta = 10000.0;
+  std::int64_t rotary_dim = 0;  ///< the first dims of a head that turn
+  bool interleaved = false;     ///< pairs (2i, 2i+1) instead of (i, i + rotary_dim/2)
   double factor = 1.0;
   double low_freq_factor = 1.0;
   double high_freq_factor = 4.0;
@@ -29,9 +34,30 @@ struct RopeSpec {
   std::optional<double> mscale_all_dim;
 };
 
-/// Members carry the names of config.json.
+enum class NormKind : std::uint8_t {
+  rms,           ///< x / rms(x) * w
+  rms_plus_one,  ///< x / rms(x) * (1 + w)
+  layer          ///< (x - mean) / deviation * w + b
+};
+
+enum class PositionKind : std::uint8_t {
+  rotary,  ///< heads of q and k turn
+  alibi,   ///< scores fall with the distance
+  learned  ///< a vector per position is added to the embedding
+};
+
+/// Probabilities with which values are dropped in training.
+struct DropoutSpec {
+  double embedding = 0.0;
+  double attention = 0.0;  ///< of attention weights
+  double residual = 0.0;   ///< of what attention and feed-forward layer add to the residual stream
+  [[nodiscard]] bool any() const noexcept { return embedding > 0 || attention > 0 || residual > 0; }
+};
+
+/// Members carry the names of Llama's config.json where it has one.
 struct ModelSpec {
-  std::string model_type;  ///< "llama", "mistral", "qwen2"
+  std::string model_type;
+  const Family* family = nullptr;  ///< names of tensors; never null in a spec that parse_model_spec made
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;
   std::int64_t num_hidden_layers = 0;
@@ -40,19 +66,28 @@ struct ModelSpec {
   std::int64_t head_dim = 0;
   std::int64_t vocab_size = 0;
   std::int64_t max_position_embeddings = 0;
-  double rms_norm_eps = 1e-5;
+  NormKind norm = NormKind::rms;
+  double norm_eps = 1e-5;
+  PositionKind positions = PositionKind::rotary;
   RopeSpec rope;
+  bool gated = true;  ///< down(act(gate) * up) instead of down(act(up))
+  Activation activation = Activation::silu;
   bool qkv_bias = false;
   bool o_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;
-  std::int32_t sliding_window = 0;  ///< 0: none
-  std::int64_t sliding_window_from_layer = 0;
+  bool residual_after_norm = false;   ///< the residual stream is what the norm made of it
+  std::vector<std::int32_t> windows;  ///< per layer: keys that a query sees, 0 all; empty: 0 in all layers
+  DropoutSpec dropout;
   double initializer_range = 0.02;
   std::int64_t bos_token_id = -1;
   std::vector<std::int64_t> eos_token_id;
   std::string torch_dtype;  ///< as config.json says, may be empty
   std::string config_json;  ///< the text it was read from (written again on export)
+
+  [[nodiscard]] std::int32_t window_of(std::int64_t layer) const noexcept {
+    return windows.empty() ? 0 : windows[static_cast<std::size_t>(layer)];
+  }
 };
 
 /// Reads config.json. Unknown model_type, MoE, and options whose mathematics is missing are refused by name.
@@ -65,7 +100,8 @@ ModelSpec preset_spec(std::string_view name);
 /// Units and tensors of the model.
 ModelLayout make_layout(const ModelSpec& spec);
 
-/// d/2 inverse frequencies for a batch whose longest (padded) row is `seq_len`, and the factor on cos and sin.
+/// The inverse frequencies of a head's rotary_dim/2 pairs for a batch whose longest (padded) row is `seq_len`, and the
+/// factor on cos and sin.
 struct RopeFrequencies {
   std::vector<float> inv_freq;
   float attention_factor = 1.0F;

@@ -12,11 +12,12 @@ namespace dstrain {
 
 namespace {
 
-/// base^(2i/d), i < d/2. The power is taken in f64 and rounded once, which is what a correctly rounded powf gives.
-std::vector<float> position_frequencies(float base, std::int64_t head_dim) {
-  std::vector<float> powers(static_cast<std::size_t>(head_dim / 2));
+/// base^(2i/d), i < d/2, d the dims that turn. The power is taken in f64 and rounded once, which is what a correctly
+/// rounded powf gives.
+std::vector<float> position_frequencies(float base, std::int64_t rotary_dim) {
+  std::vector<float> powers(static_cast<std::size_t>(rotary_dim / 2));
   for (std::size_t i = 0; i < powers.size(); ++i) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotary_dim);
     powers[i] = static_cast<float>(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
   }
   return powers;
@@ -33,7 +34,7 @@ float dynamic_base(const ModelSpec& spec, std::int64_t seq_len) {
   const auto longest = static_cast<float>(std::max(seq_len, spec.max_position_embeddings));
   const float stretch = static_cast<float>(rope.factor) * longest / static_cast<float>(spec.max_position_embeddings) -
                         static_cast<float>(rope.factor - 1.0);
-  const auto d = static_cast<double>(spec.head_dim);
+  const auto d = static_cast<double>(spec.rope.rotary_dim);
   const auto power = static_cast<float>(std::pow(static_cast<double>(stretch), d / (d - 2.0)));
   return static_cast<float>(rope.theta) * power;
 }
@@ -65,7 +66,7 @@ RopeFrequencies yarn(const ModelSpec& spec) {
   const double positions = static_cast<double>(spec.max_position_embeddings);
   const double original = has_original ? rope.original_max_position_embeddings : positions;
   const double factor = has_original ? positions / original : rope.factor;
-  const auto d = static_cast<double>(spec.head_dim);
+  const auto d = static_cast<double>(spec.rope.rotary_dim);
   // The index of the dimension that makes `rotations` turns over the original length.
   const auto correction = [&](double rotations) {
     return d * std::log(original / (rotations * 2.0 * std::numbers::pi)) / (2.0 * std::log(rope.theta));
@@ -75,7 +76,7 @@ RopeFrequencies yarn(const ModelSpec& spec) {
   if (low == high) high += 0.001;
 
   RopeFrequencies out;
-  const auto powers = position_frequencies(static_cast<float>(rope.theta), spec.head_dim);
+  const auto powers = position_frequencies(static_cast<float>(rope.theta), spec.rope.rotary_dim);
   for (std::size_t i = 0; i < powers.size(); ++i) {
     const float ramp =
         std::clamp((static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low), 0.0F, 1.0F);
@@ -99,7 +100,7 @@ RopeFrequencies rope_frequencies(const ModelSpec& spec, std::int64_t seq_len) {
   const bool stretched = rope.kind == RopeKind::dynamic && seq_len > spec.max_position_embeddings;
   const float base = stretched ? dynamic_base(spec, seq_len) : static_cast<float>(rope.theta);
   RopeFrequencies out;
-  out.inv_freq = inverse(position_frequencies(base, spec.head_dim));
+  out.inv_freq = inverse(position_frequencies(base, spec.rope.rotary_dim));
   if (rope.kind == RopeKind::linear) {
     for (float& f : out.inv_freq) f /= static_cast<float>(rope.factor);
   }

@@ -14,7 +14,7 @@ void RopeTables::use(const Exec& exec, std::int64_t seq_len) {
   const std::int64_t length = dynamic ? std::max(seq_len, spec_.max_position_embeddings) : 0;
   if (length == made_for_) return;
   const RopeFrequencies frequencies = rope_frequencies(spec_, length);
-  ops::rope_table(exec, cos_, sin_, frequencies.inv_freq.data(), capacity_, spec_.head_dim / 2,
+  ops::rope_table(exec, cos_, sin_, frequencies.inv_freq.data(), capacity_, spec_.rope.rotary_dim / 2,
                   frequencies.attention_factor);
   made_for_ = length;
 }

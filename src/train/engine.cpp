@@ -29,10 +29,12 @@ class EngineImpl final : public Engine {
         decoder_(spec_, layout_, plan_.decoder_options, arena_, plan_.decoder, Device{}),
         slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)) {
     for (const auto padded_tokens : options.token_classes) decoder_.prepare(padded_tokens);
-    decay_.reserve(layout_.tensors.size());
+    rates_.reserve(layout_.tensors.size());
     contributors_.reserve(static_cast<std::size_t>(options.max_micro_steps));
     for (const auto& tensor : layout_.tensors) {
-      decay_.push_back(options.decays ? options.decays(tensor.name, tensor.shape) : decays_by_default(tensor.name));
+      const bool decays = options.decays ? options.decays(tensor.name, tensor.shape) : decays_by_default(tensor.name);
+      rates_.push_back({.lr_factor = options.lr_factor ? options.lr_factor(tensor.name, tensor.shape) : 1.0,
+                        .weight_decay = decays ? options.weight_decay : 0.0});
     }
   }
 
@@ -97,7 +99,7 @@ class EngineImpl final : public Engine {
                                      .weight_decay = options_.weight_decay,
                                      .step = global_step_ + 1,
                                      .gradient_scale = clip};
-    store_->optimizer_step(parameters, decay_);
+    store_->optimizer_step(parameters, rates_);
     ++global_step_;
     return result;
   }
@@ -191,7 +193,7 @@ class EngineImpl final : public Engine {
   std::unique_ptr<ZeroStore> store_;
   Decoder decoder_;
   std::span<double> slots_;
-  std::vector<bool> decay_;
+  std::vector<TensorRates> rates_;  ///< by tensor
   std::vector<int> contributors_;
   MicroBatch batch_;
   int micro_step_ = 0;

@@ -30,6 +30,17 @@ FeederOptions feeder_options(const RunConfig& config, int ranks) {
   return options;
 }
 
+FeederOptions eval_feeder_options(const RunConfig& config, int ranks) {
+  FeederOptions options;
+  options.plan.per_device_train_batch_size = config.per_device_eval_batch_size;
+  options.plan.virtual_ranks = virtual_ranks(config, ranks);
+  options.plan.num_train_epochs = 1.0;
+  options.plan.disable_shuffling = true;
+  options.evaluation = true;
+  options.pad_to_multiple_of = config.do_train ? 8 : 1;
+  return options;
+}
+
 EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int ranks, int threads) {
   EngineOptions options;
   options.zero_stage = config.zero_stage;

@@ -19,6 +19,10 @@ int micro_steps_per_rank(const RunConfig& config, int ranks);
 /// The order of samples and the loss denominator as the keys say.
 FeederOptions feeder_options(const RunConfig& config, int ranks);
 
+/// The order of an evaluation: every row once, in order, per_device_eval_batch_size rows a batch; with more than one
+/// virtual rank the last batches are filled up from the first rows (Feeder::counted_rows tells them apart).
+FeederOptions eval_feeder_options(const RunConfig& config, int ranks);
+
 /// @param feeder   knows the largest micro-batch of the run
 /// @param threads  of each rank where the key `threads` is not set
 EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int ranks, int threads);

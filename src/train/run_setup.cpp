@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "data/dataset.hpp"
+#include "data/selected_rows.hpp"
 #include "data/tokenizer.hpp"
 #include "train/model_source.hpp"
 #include "train/run_options.hpp"
@@ -28,6 +29,12 @@ void check_ids(const RowSource& rows, std::int64_t vocab_size) {
   }
 }
 
+bool trains(const RunConfig& config) { return !config.dataset.empty(); }
+
+std::vector<std::string> eval_source_names(const RunConfig& config) {
+  return dstrain::eval_source_names(dataset_options(config));
+}
+
 /// Rows from the dataset files of the configuration.
 void open_files(const RunConfig& config, RunSetup& setup) {
   if (setup.model_folder.empty()) {
@@ -39,10 +46,16 @@ void open_files(const RunConfig& config, RunSetup& setup) {
   auto data = open_dataset(
       options, read_tokenizer_files(setup.model_folder),
       {.use_fast_tokenizer = config.use_fast_tokenizer, .split_special_tokens = config.split_special_tokens});
-  if (data.tokenizer.vocab_size() > setup.spec.vocab_size) check_ids(*data.rows, setup.spec.vocab_size);
-  const auto& info = data.rows->info();
-  setup.data_note = fmt::format("{} truncated, {} dropped{}", info.truncated, info.dropped,
-                                data.from_cache ? ", from the token cache" : "");
+  for (auto& [name, rows] : data.eval_rows) setup.eval_sources.push_back({name, std::move(rows), nullptr});
+  if (data.tokenizer.vocab_size() > setup.spec.vocab_size) {
+    if (data.rows) check_ids(*data.rows, setup.spec.vocab_size);
+    for (const auto& source : setup.eval_sources) check_ids(*source.rows, setup.spec.vocab_size);
+  }
+  if (data.rows) {
+    const auto& info = data.rows->info();
+    setup.data_note = fmt::format("{} truncated, {} dropped{}", info.truncated, info.dropped,
+                                  data.from_cache ? ", from the token cache" : "");
+  }
   setup.row_source = std::move(data.rows);
   setup.tokenizer = std::move(data.tokenizer);
 }
@@ -62,9 +75,20 @@ void open_rows(const RunConfig& config, RunSetup& setup, bool read_data) {
     open_files(config, setup);
     return;
   }
-  setup.row_source = std::make_unique<SyntheticRows>(config.synthetic_rows, config.cutoff_len,
-                                                     static_cast<std::int32_t>(setup.spec.vocab_size),
-                                                     static_cast<std::uint64_t>(config.seed));
+  const auto synthetic = [&](std::uint64_t seed) {
+    return std::make_unique<SyntheticRows>(config.synthetic_rows, config.cutoff_len,
+                                           static_cast<std::int32_t>(setup.spec.vocab_size), seed);
+  };
+  const auto seed = static_cast<std::uint64_t>(config.seed);
+  if (trains(config)) setup.row_source = synthetic(seed);
+  if (config.eval_dataset.empty() && config.val_size > 1e-6) {
+    auto [train, validation] = split_source(std::move(setup.row_source), config.val_size, seed);
+    setup.row_source = std::move(train);
+    setup.eval_sources.push_back({"", std::move(validation), nullptr});
+    return;
+  }
+  // Where only sizes matter (`plan`), eval_dataset is taken to be as long as the training rows.
+  for (const auto& name : eval_source_names(config)) setup.eval_sources.push_back({name, synthetic(seed), nullptr});
 }
 
 }  // namespace
@@ -99,7 +123,16 @@ RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) 
     return setup.spec.config_json;
   });
   if (comm.rank() != 0) setup.spec = parse_model_spec(spec_text, "config.json");
-  setup.feeder = std::make_unique<Feeder>(comm, setup.row_source.get(), feeder_options(config, comm.size()));
+  if (trains(config)) {
+    setup.feeder = std::make_unique<Feeder>(comm, setup.row_source.get(), feeder_options(config, comm.size()));
+  }
+  const auto names = eval_source_names(config);
+  setup.eval_sources.resize(names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    EvalSource& source = setup.eval_sources[i];
+    source.name = names[i];
+    source.feeder = std::make_unique<Feeder>(comm, source.rows.get(), eval_feeder_options(config, comm.size()));
+  }
   return setup;
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "comm/communicator.hpp"
 #include "config/run_config.hpp"
@@ -19,10 +20,18 @@
 
 namespace dstrain {
 
+/// Rows to evaluate on: the part that val_size keeps, or eval_dataset.
+struct EvalSource {
+  std::string name;                 ///< all ranks; empty: its loss is eval_loss, else eval_<name>_loss
+  std::unique_ptr<RowSource> rows;  ///< rank 0
+  std::unique_ptr<Feeder> feeder;   ///< all ranks; its memory is not bound
+};
+
 /// Model and data of a run. Files are only known on rank 0.
 struct RunSetup {
   ModelSpec spec;                         ///< all ranks
-  std::unique_ptr<Feeder> feeder;         ///< all ranks
+  std::unique_ptr<Feeder> feeder;         ///< all ranks; none where there is nothing to train on
+  std::vector<EvalSource> eval_sources;   ///< all ranks
   std::filesystem::path model_folder;     ///< rank 0: where weights and tokenizer are; empty for a preset
   bool has_weights = false;               ///< rank 0
   HfFolder files;                         ///< rank 0: written again beside the trained model

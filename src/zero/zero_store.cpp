@@ -99,18 +99,20 @@ class ShardedStore final : public ZeroStore {
     return gradient_norm(memory_, comm_, exec_);
   }
 
-  void optimizer_step(const AdamWParameters& p, const std::vector<bool>& decay) override {
+  void optimizer_step(const AdamWParameters& p, const std::vector<TensorRates>& rates) override {
     check_training();
     DSTRAIN_CHECK(buffers_->options.optimizer, "this store was planned without an optimizer");
     DSTRAIN_CHECK(!in_micro_step_, "the optimizer runs before the gradients were reduced");
-    DSTRAIN_CHECK(decay.size() == layout_.tensors.size(), "{} decay choices for {} tensors", decay.size(),
+    DSTRAIN_CHECK(rates.size() == layout_.tensors.size(), "rates of {} tensors for {} tensors", rates.size(),
                   layout_.tensors.size());
     forget_gathered();
     for (std::size_t i = 0; i < owned_.size(); ++i) {
       const OwnedSlice& slice = owned_[i];
       if (slice.exp_avg == nullptr) continue;  // frozen
       AdamWParameters update = p;
-      if (!decay[static_cast<std::size_t>(slice.tensor)]) update.weight_decay = 0.0;
+      const TensorRates& own = rates[static_cast<std::size_t>(slice.tensor)];
+      update.lr = p.lr * own.lr_factor;
+      update.weight_decay = own.weight_decay;
       const Data copy = buffers_->scheme.master_copy ? compute_[i] : Data{};
       ops::adamw(exec_, slice.master, slice.exp_avg, slice.exp_avg_sq, slice.gradient, copy, slice.count, update);
     }

@@ -43,6 +43,12 @@ struct OwnedSlice {
   float* gradient = nullptr;  ///< where the reduced gradient stands after reduce_gradients()
 };
 
+/// What the update of one tensor takes from the rates of a step.
+struct TensorRates {
+  double lr_factor = 1.0;     ///< times the step's learning rate (LoRA+: above 1 for the B matrices)
+  double weight_decay = 0.0;  ///< 0 for tensors that do not decay
+};
+
 /// ParameterStore of every stage, and the sharded AdamW behind it.
 ///
 /// One step: begin_step(); per micro step begin_micro_step(), forward and backward through the ParameterStore calls;
@@ -56,9 +62,11 @@ class ZeroStore : public ParameterStore {
   /// Ends the step's reductions and returns the global L2 norm of the summed gradient (before clipping), the same on
   /// all ranks: sums of squares of the chunks added in chunk order. Collective.
   virtual double reduce_gradients() = 0;
-  /// AdamW on the owned slices; `decay[tensor]` chooses weight_decay or 0. Then makes the new weights readable (stages
-  /// 1, 2 gather them). Collective. @param p  weight_decay for the decaying tensors; gradient_scale = clip factor
-  virtual void optimizer_step(const AdamWParameters& p, const std::vector<bool>& decay) = 0;
+  /// AdamW on the owned slices, each tensor with its own rates. Then makes the new weights readable (stages 1, 2 gather
+  /// them). Collective.
+  /// @param p      gradient_scale = clip factor; its weight_decay is not read
+  /// @param rates  one per tensor of the layout
+  virtual void optimizer_step(const AdamWParameters& p, const std::vector<TensorRates>& rates) = 0;
 
   /// The ranges whose state this rank keeps, by unit and offset: together over ranks every element once (stage 0: every
   /// rank keeps everything). Local.

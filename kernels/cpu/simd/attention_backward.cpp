@@ -224,6 +224,7 @@ DSTRAIN_FLATTEN void backward(const AttentionTask& t, const AttentionGradients& 
 
 }  // namespace
 
-const AttentionBackwardFunctions attention_backward = {{backward<float>, backward<std::uint16_t>}, workspace_words};
+const AttentionBackwardFunctions attention_backward = {{backward<float>, backward<std::uint16_t>, backward<Half>},
+                                                       workspace_words};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

@@ -140,6 +140,7 @@ void forward(const AttentionTask& t) {
 
 }  // namespace
 
-const AttentionForwardFunctions attention_forward = {{forward<float>, forward<std::uint16_t>}, workspace_words};
+const AttentionForwardFunctions attention_forward = {{forward<float>, forward<std::uint16_t>, forward<Half>},
+                                                     workspace_words};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

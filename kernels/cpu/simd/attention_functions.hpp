@@ -44,13 +44,13 @@ struct AttentionGradients {
 /// Arrays by storage type. workspace_words: floats that one task needs.
 struct AttentionForwardFunctions {
   /// Queries [q_begin, q_end) of all heads of the group.
-  void (*run[2])(const AttentionTask& task);
+  void (*run[storage_types])(const AttentionTask& task);
   std::int64_t (*workspace_words)(std::int64_t longest_segment, std::int64_t head_dim);
 };
 
 struct AttentionBackwardFunctions {
   /// The whole segment; writes its rows of dq, dk, dv.
-  void (*run[2])(const AttentionTask& task, const AttentionGradients& gradients);
+  void (*run[storage_types])(const AttentionTask& task, const AttentionGradients& gradients);
   std::int64_t (*workspace_words)(std::int64_t longest_segment, std::int64_t head_dim);
 };
 

@@ -27,6 +27,8 @@ template <typename S>
 constexpr Packing packing_of = Packing::f32;
 template <>
 constexpr Packing packing_of<std::uint16_t> = Packing::bf16_as_f32;
+template <>
+constexpr Packing packing_of<Half> = Packing::f16_as_f32;
 
 /// C[tile_rows, vectors * lanes] = or += A B; strides of A as in multiply_panels.
 template <int a_row, int a_step, bool add, int vectors>

@@ -42,6 +42,6 @@ DSTRAIN_FLATTEN void backward_columns(float* db, const void* dy_void, std::int64
 
 }  // namespace
 
-const BiasFunctions bias = {{backward_columns<float>, backward_columns<std::uint16_t>}};
+const BiasFunctions bias = {{backward_columns<float>, backward_columns<std::uint16_t>, backward_columns<Half>}};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

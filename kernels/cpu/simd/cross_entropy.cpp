@@ -68,6 +68,6 @@ DSTRAIN_FLATTEN float row(void* dlogits_void, const float* logits, std::int32_t 
 
 }  // namespace
 
-const CrossEntropyFunctions cross_entropy = {{row<float>, row<std::uint16_t>}};
+const CrossEntropyFunctions cross_entropy = {{row<float>, row<std::uint16_t>, row<Half>}};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

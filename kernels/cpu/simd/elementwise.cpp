@@ -62,13 +62,13 @@ using Bits = std::uint16_t;
 }  // namespace
 
 const ElementwiseFunctions elementwise = {
-    {swiglu_forward_row<float>, swiglu_forward_row<Bits>},
-    {swiglu_backward_row<float>, swiglu_backward_row<Bits>},
-    convert<Bits, float>,
-    convert<float, Bits>,
-    {add<float, float>, add<Bits, Bits>},
-    add<float, Bits>,
-    {scale<float>, scale<Bits>},
+    {swiglu_forward_row<float>, swiglu_forward_row<Bits>, swiglu_forward_row<Half>},
+    {swiglu_backward_row<float>, swiglu_backward_row<Bits>, swiglu_backward_row<Half>},
+    {convert<float, float>, convert<Bits, float>, convert<Half, float>},
+    {convert<float, float>, convert<float, Bits>, convert<float, Half>},
+    {add<float, float>, add<Bits, Bits>, add<Half, Half>},
+    {add<float, float>, add<float, Bits>, add<float, Half>},
+    {scale<float>, scale<Bits>, scale<Half>},
 };
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

@@ -30,13 +30,14 @@ DSTRAIN_FLATTEN void transpose_bf16(void* dst, std::int64_t dst_stride, const Pa
 #define DSTRAIN_PACK(packing, panel) \
   { pack_along_k<packing, panel>, pack_along_width<packing, panel> }
 
-const GemmFunctions gemm = {tile_rows,
-                            tile_columns,
-                            {DSTRAIN_PACK(Packing::f32, tile_rows), DSTRAIN_PACK(Packing::bf16_as_f32, tile_rows),
-                             DSTRAIN_PACK(Packing::bf16_pairs, tile_rows)},
-                            {DSTRAIN_PACK(Packing::f32, tile_columns), DSTRAIN_PACK(Packing::bf16_as_f32, tile_columns),
-                             DSTRAIN_PACK(Packing::bf16_pairs, tile_columns)},
-                            multiply_tile<MultiplyF32>,
-                            transpose_bf16};
+const GemmFunctions gemm = {
+    tile_rows,
+    tile_columns,
+    {DSTRAIN_PACK(Packing::f32, tile_rows), DSTRAIN_PACK(Packing::bf16_as_f32, tile_rows),
+     DSTRAIN_PACK(Packing::bf16_pairs, tile_rows), DSTRAIN_PACK(Packing::f16_as_f32, tile_rows)},
+    {DSTRAIN_PACK(Packing::f32, tile_columns), DSTRAIN_PACK(Packing::bf16_as_f32, tile_columns),
+     DSTRAIN_PACK(Packing::bf16_pairs, tile_columns), DSTRAIN_PACK(Packing::f16_as_f32, tile_columns)},
+    multiply_tile<MultiplyF32>,
+    transpose_bf16};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

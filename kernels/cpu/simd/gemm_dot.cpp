@@ -27,6 +27,9 @@ DSTRAIN_INLINE void store_element(void* c, std::int64_t at, float sum, TileStore
     case TileStore::write_bf16:
       static_cast<std::uint16_t*>(c)[at] = narrow(broadcast(sum))[0];
       break;
+    case TileStore::write_f16:
+      static_cast<Half*>(c)[at].bits = narrow_half(broadcast(sum))[0];
+      break;
   }
 }
 
@@ -70,6 +73,6 @@ void multiply(const DotOperands& o, TileStore how) {
 
 }  // namespace
 
-const GemmDotFunctions gemm_dot = {{multiply<float>, multiply<std::uint16_t>}};
+const GemmDotFunctions gemm_dot = {{multiply<float>, multiply<std::uint16_t>, multiply<Half>}};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

@@ -4,18 +4,25 @@
 
 #include <cstdint>
 
+#include "core/dtype.hpp"
 #include "kernels/cpu/simd/isa.hpp"
 
 namespace dstrain::cpu {
 
 /// How a finished tile goes to memory.
-enum class TileStore : std::uint8_t { write_f32, add_f32, write_bf16 };
+enum class TileStore : std::uint8_t { write_f32, add_f32, write_bf16, write_f16 };
+
+/// How a product whose tiles are written once goes to a matrix of that type.
+constexpr TileStore tile_store_of(DType c) noexcept {
+  return c == DType::bf16 ? TileStore::write_bf16 : c == DType::f16 ? TileStore::write_f16 : TileStore::write_f32;
+}
 
 /// How elements become the 32-bit words that the tiles multiply.
 enum class Packing : std::uint8_t {
   f32,          ///< f32 -> f32
   bf16_as_f32,  ///< bf16 -> f32
-  bf16_pairs    ///< two bf16 neighbours in k -> one word
+  bf16_pairs,   ///< two bf16 neighbours in k -> one word
+  f16_as_f32    ///< f16 -> f32
 };
 
 /// Which dimension of a matrix is contiguous in memory: k, or the one that becomes a panel's width.
@@ -43,8 +50,8 @@ struct GemmFunctions {
   int tile_columns;  ///< width of a panel of B
   /// Packs panels of A or B: word k of panel p stands at dst + (p * words + k) * panel width; what lies behind the last
   /// row, column or odd k is zero. Indices: Packing, Contiguous.
-  void (*pack_a[3][2])(float* dst, const PackSource& source);
-  void (*pack_b[3][2])(float* dst, const PackSource& source);
+  void (*pack_a[4][2])(float* dst, const PackSource& source);
+  void (*pack_b[4][2])(float* dst, const PackSource& source);
   /// C[rows, columns] = or += A B for words of floats.
   void (*tile_f32)(void* c, std::int64_t ldc, const TileOperands& tile, TileStore store);
   /// dst[w * dst_stride + k] = source[k][w] for bf16 rows that run along the width; k is even, or the odd rest is
@@ -68,7 +75,7 @@ struct DotOperands {
 
 struct GemmDotFunctions {
   /// By storage type; sums in f32, over the lanes first. For few rows of A: B is read once and nothing is packed.
-  void (*multiply[2])(const DotOperands& operands, TileStore store);
+  void (*multiply[storage_types])(const DotOperands& operands, TileStore store);
 };
 
 struct GemmBf16Functions {

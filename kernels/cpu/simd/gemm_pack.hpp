@@ -17,6 +17,9 @@ DSTRAIN_INLINE VecF load_words(const void* row, std::int64_t word, std::int64_t 
   } else if constexpr (packing == Packing::bf16_as_f32) {
     const std::uint16_t* p = static_cast<const std::uint16_t*>(row) + word;
     return word + lanes <= k_end ? load(p, Full{}) : load(p, Tail{static_cast<int>(k_end - word)});
+  } else if constexpr (packing == Packing::f16_as_f32) {
+    const Half* p = static_cast<const Half*>(row) + word;
+    return word + lanes <= k_end ? load(p, Full{}) : load(p, Tail{static_cast<int>(k_end - word)});
   } else {
     const std::uint16_t* p = static_cast<const std::uint16_t*>(row) + 2 * word;
     VecF v = {};
@@ -87,6 +90,9 @@ DSTRAIN_INLINE VecF load_across(const PackSource& s, std::int64_t w, std::int64_
     return left >= lanes ? load(p, Full{}) : load(p, Tail{static_cast<int>(left)});
   } else if constexpr (packing == Packing::bf16_as_f32) {
     const std::uint16_t* p = static_cast<const std::uint16_t*>(s.data) + k * s.stride + w;
+    return left >= lanes ? load(p, Full{}) : load(p, Tail{static_cast<int>(left)});
+  } else if constexpr (packing == Packing::f16_as_f32) {
+    const Half* p = static_cast<const Half*>(s.data) + k * s.stride + w;
     return left >= lanes ? load(p, Full{}) : load(p, Tail{static_cast<int>(left)});
   } else {
     const std::uint16_t* p = static_cast<const std::uint16_t*>(s.data) + 2 * k * s.stride + w;

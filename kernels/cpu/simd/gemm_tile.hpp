@@ -21,6 +21,9 @@ DSTRAIN_INLINE void store_vector(void* c, std::int64_t at, VecF sum, TileStore h
     case TileStore::write_bf16:
       store(static_cast<std::uint16_t*>(c) + at, sum, part);
       break;
+    case TileStore::write_f16:
+      store(static_cast<Half*>(c) + at, sum, part);
+      break;
   }
 }
 

@@ -21,6 +21,9 @@ enum class Isa : std::uint8_t {
 /// "baseline", "avx2", "avx512".
 std::string_view name_of(Isa isa) noexcept;
 
+/// Storage types that the vectorised loops are compiled for: f32, bf16, f16 (storage_index of cpu/check.hpp).
+inline constexpr int storage_types = 3;
+
 /// The best instruction set that this machine has and this build contains. Local.
 Isa detected_isa() noexcept;
 

@@ -1,29 +1,121 @@
 // SPDX-License-Identifier: Apache-2.0
-/// AdamW in one pass over its arrays, and sums of squares in f64 with an order that no instruction set changes.
-#include "kernels/cpu/simd/functions.hpp"
-#include "kernels/cpu/simd/vec.hpp"
+/// Optimizer updates in one pass over their arrays, and sums of squares in f64 with an order that no instruction set
+/// changes.
+#include "kernels/cpu/simd/optimizer_steps.hpp"
 
 namespace dstrain::cpu::DSTRAIN_ISA {
 namespace {
 
-/// The order of operations is torch's single-tensor one: lerp, mul, addcmul, sqrt / div / add, addcdiv.
-DSTRAIN_FLATTEN void adamw(float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, void* compute_copy,
-                           std::int64_t count, const AdamWScalars& scalars) {
-  const AdamWScalars a = scalars;
-  std::uint16_t* copy = static_cast<std::uint16_t*>(compute_copy);
+/// exp_avg.lerp_(g, weight): torch's lerp starts from the nearer end, for weight >= 0.5 from the gradient.
+DSTRAIN_INLINE VecF lerp(VecF m, VecF g, float weight) {
+  return weight < 0.5F ? fma(broadcast(weight), g - m, m) : fma(broadcast(weight - 1.0F), g - m, g);
+}
+
+/// The gradient as the rule sees it: scaled, with a coupled decay added.
+template <typename Part>
+DSTRAIN_INLINE VecF gradient_of(const UpdatePointers& p, std::int64_t i, const UpdateScalars& a, VecF weight,
+                                Part part) {
+  const VecF g = load(p.gradient + i, part) * a.gradient_scale;
+  return a.l2 != 0.0F ? fma(broadcast(a.l2), weight, g) : g;
+}
+
+// The order of operations is torch's single-tensor one: lerp, mul, addcmul, sqrt / div / add, addcdiv.
+
+DSTRAIN_FLATTEN void adamw(const UpdatePointers& p, std::int64_t count, const UpdateScalars& scalars) {
+  const UpdateScalars a = scalars;
   for_lanes(count, [&](std::int64_t i, auto part) {
-    const VecF g = load(gradient + i, part) * a.gradient_scale;
-    VecF m = load(exp_avg + i, part);
-    // torch's lerp starts from the nearer end: for beta1 < 0.5 from the gradient.
-    m = a.one_less_beta1 < 0.5F ? fma(broadcast(a.one_less_beta1), g - m, m)
-                                : fma(broadcast(a.one_less_beta1 - 1.0F), g - m, g);
-    const VecF v = fma(a.one_less_beta2 * g, g, load(exp_avg_sq + i, part) * a.beta2);
+    const VecF w = load(p.master + i, part);
+    const VecF g = gradient_of(p, i, a, w, part);
+    const VecF m = lerp(load(p.state[0] + i, part), g, a.one_less_beta1);
+    const VecF v = fma(a.one_less_beta2 * g, g, load(p.state[1] + i, part) * a.beta2);
     const VecF denominator = sqrt(v) / a.root_correction2 + a.eps;
-    const VecF p = load(master + i, part) * a.decay + a.minus_step_size * m / denominator;
-    store(exp_avg + i, m, part);
-    store(exp_avg_sq + i, v, part);
-    store(master + i, p, part);
-    if (copy != nullptr) store(copy + i, p, part);
+    store(p.state[0] + i, m, part);
+    store(p.state[1] + i, v, part);
+    store_weight(p.master, p.copy, i, w * a.decay + a.minus_step_size * m / denominator, part);
+  });
+}
+
+DSTRAIN_FLATTEN void adam_late(const UpdatePointers& p, std::int64_t count, const UpdateScalars& scalars) {
+  const UpdateScalars a = scalars;
+  for_lanes(count, [&](std::int64_t i, auto part) {
+    const VecF g = load(p.gradient + i, part) * a.gradient_scale;
+    const VecF m = lerp(load(p.state[0] + i, part), g, a.one_less_beta1);
+    const VecF v = lerp(load(p.state[1] + i, part), g * g, a.one_less_beta2);
+    const VecF direction = m / (sqrt(v) + a.eps);
+    store(p.state[0] + i, m, part);
+    store(p.state[1] + i, v, part);
+    const VecF w = load(p.master + i, part) * a.decay;
+    store_weight(p.master, p.copy, i, fma(broadcast(a.minus_step_size), direction, w), part);
+  });
+}
+
+DSTRAIN_FLATTEN void sgd(const UpdatePointers& p, std::int64_t count, const UpdateScalars& scalars) {
+  const UpdateScalars a = scalars;
+  for_lanes(count, [&](std::int64_t i, auto part) {
+    const VecF w = load(p.master + i, part);
+    VecF g = gradient_of(p, i, a, w, part);
+    if (a.momentum != 0.0F) {
+      VecF buffer = g;  // torch's first buffer is the gradient, undamped
+      if (!a.first_step) buffer = fma(broadcast(a.one_less_dampening), g, load(p.state[0] + i, part) * a.momentum);
+      store(p.state[0] + i, buffer, part);
+      g = a.nesterov ? fma(broadcast(a.momentum), buffer, g) : buffer;
+    }
+    store_weight(p.master, p.copy, i, fma(broadcast(a.minus_step_size), g, w), part);
+  });
+}
+
+DSTRAIN_FLATTEN void adagrad(const UpdatePointers& p, std::int64_t count, const UpdateScalars& scalars) {
+  const UpdateScalars a = scalars;
+  for_lanes(count, [&](std::int64_t i, auto part) {
+    const VecF w = load(p.master + i, part);
+    const VecF g = gradient_of(p, i, a, w, part);
+    const VecF sum = fma(g, g, load(p.state[0] + i, part));
+    store(p.state[0] + i, sum, part);
+    store_weight(p.master, p.copy, i, w + a.minus_step_size * g / (sqrt(sum) + a.eps), part);
+  });
+}
+
+DSTRAIN_FLATTEN void rmsprop(const UpdatePointers& p, std::int64_t count, const UpdateScalars& scalars) {
+  const UpdateScalars a = scalars;
+  for_lanes(count, [&](std::int64_t i, auto part) {
+    const VecF w = load(p.master + i, part);
+    const VecF g = gradient_of(p, i, a, w, part);
+    const VecF square = fma(a.one_less_alpha * g, g, load(p.state[0] + i, part) * a.alpha);
+    store(p.state[0] + i, square, part);
+    VecF variance = square;
+    if (p.state[1] != nullptr) {
+      const VecF mean = lerp(load(p.state[1] + i, part), g, a.one_less_alpha);
+      store(p.state[1] + i, mean, part);
+      variance = fma(-mean, mean, square);
+    }
+    const VecF root = sqrt(variance) + a.eps;
+    if (p.state[2] != nullptr) {
+      const VecF buffer = load(p.state[2] + i, part) * a.momentum + g / root;
+      store(p.state[2] + i, buffer, part);
+      store_weight(p.master, p.copy, i, fma(broadcast(a.minus_step_size), buffer, w), part);
+    } else {
+      store_weight(p.master, p.copy, i, w + a.minus_step_size * g / root, part);
+    }
+  });
+}
+
+DSTRAIN_FLATTEN void lion(const UpdatePointers& p, std::int64_t count, const UpdateScalars& scalars) {
+  const UpdateScalars a = scalars;
+  for_lanes(count, [&](std::int64_t i, auto part) {
+    const VecF g = load(p.gradient + i, part) * a.gradient_scale;
+    const VecF m = load(p.state[0] + i, part);
+    const VecF direction = sign(fma(broadcast(a.one_less_beta1), g, m * a.beta1));
+    store(p.state[0] + i, fma(broadcast(a.one_less_beta2), g, m * a.beta2), part);
+    const VecF w = load(p.master + i, part) * a.decay;
+    store_weight(p.master, p.copy, i, fma(broadcast(a.minus_step_size), direction, w), part);
+  });
+}
+
+DSTRAIN_FLATTEN void momentum(const UpdatePointers& p, std::int64_t count, const UpdateScalars& scalars) {
+  const UpdateScalars a = scalars;
+  for_lanes(count, [&](std::int64_t i, auto part) {
+    const VecF g = load(p.gradient + i, part) * a.gradient_scale;
+    store(p.state[0] + i, load(p.state[0] + i, part) * a.momentum + g, part);
   });
 }
 
@@ -54,6 +146,9 @@ DSTRAIN_FLATTEN double sum_of_squares(const float* x, std::int64_t count) {
 
 }  // namespace
 
-const OptimizerFunctions optimizer = {adamw, sum_of_squares};
+const OptimizerFunctions optimizer = {
+    {adamw, adamw, adam_late, sgd, adagrad, rmsprop, lion, momentum},
+    sum_of_squares,
+};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

@@ -70,7 +70,7 @@ DSTRAIN_FLATTEN void backward_row(void* dx_void, float* dw, const void* dy_void,
 
 }  // namespace
 
-const RmsNormFunctions rms_norm = {{forward_row<float>, forward_row<std::uint16_t>},
-                                   {backward_row<float>, backward_row<std::uint16_t>}};
+const RmsNormFunctions rms_norm = {{forward_row<float>, forward_row<std::uint16_t>, forward_row<Half>},
+                                   {backward_row<float>, backward_row<std::uint16_t>, backward_row<Half>}};
 
 }  // namespace dstrain::cpu::DSTRAIN_ISA

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Vectors of the instruction set a file is compiled for: loads and stores of f32 and bf16, tails, fused multiply-add,
-/// sums.
+/// Vectors of the instruction set a file is compiled for: loads and stores of f32, bf16 and f16, tails, fused
+/// multiply-add, sums.
 ///
 /// Only for the files that are compiled once per instruction set. Everything here has internal linkage and is always
-/// inlined; bf16 elements are their bits (std::uint16_t), because a shared inline function such as bfloat16's
-/// constructor could be emitted by one of those files for all of them.
+/// inlined; bf16 elements are their bits (std::uint16_t) and f16 elements a Half, because a shared inline function such
+/// as bfloat16's constructor could be emitted by one of those files for all of them.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +31,14 @@ constexpr int lanes = 4;
 typedef float VecF __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t VecI __attribute__((vector_size(4 * lanes)));
 typedef std::uint32_t VecU __attribute__((vector_size(4 * lanes)));
-typedef std::uint16_t VecH __attribute__((vector_size(2 * lanes)));  ///< bf16 bits of one VecF
+typedef std::uint16_t VecH __attribute__((vector_size(2 * lanes)));  ///< bf16 or f16 bits of one VecF
 typedef double VecD __attribute__((vector_size(4 * lanes)));         ///< lanes / 2 doubles
 typedef float HalfF __attribute__((vector_size(2 * lanes)));         ///< lanes / 2 floats
+
+/// The bits of an IEEE half (f16).
+struct Half {
+  std::uint16_t bits;
+};
 
 /// How much of a vector is there: all of it, or the first n < lanes elements.
 struct Full {};
@@ -74,7 +79,48 @@ DSTRAIN_INLINE VecH upper_halves(VecU u) {
 
 DSTRAIN_INLINE VecH narrow(VecF v) { return upper_halves(rounded_bits(v)); }
 
-// --- loads and stores: unaligned, f32 or bf16 in memory, f32 in registers
+// --- conversion between f32 and f16 bits
+// --------------------------------------------------------------------------------
+
+/// Exact.
+DSTRAIN_INLINE VecF widen_half(VecH h) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_cvtph_ps(0xffff, reinterpret_cast<__m256i>(h));
+#elif defined(__F16C__)
+  return _mm256_cvtph_ps(reinterpret_cast<__m128i>(h));
+#else
+  const VecU u = __builtin_convertvector(h, VecU);
+  const VecU moved = (u & 0x7fffU) << 13;
+  const VecU exponent = moved & 0x0f800000U;
+  const VecU normal = moved + (112U << 23);
+  // A subnormal half: one more in the exponent, and the implicit bit is taken away again as a number.
+  const VecU subnormal = as_u(as_f(moved + (113U << 23)) - as_f(VecU{} + (113U << 23)));
+  const VecU special = normal + (112U << 23);  // infinity and NaN
+  const VecU magnitude = exponent == 0U ? subnormal : exponent == 0x0f800000U ? special : normal;
+  return as_f(magnitude | (u & 0x8000U) << 16);
+#endif
+}
+
+/// Rounded to nearest even; too large: infinity; a NaN stays one.
+DSTRAIN_INLINE VecH narrow_half(VecF v) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<VecH>(_mm512_maskz_cvtps_ph(0xffff, v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+  return reinterpret_cast<VecH>(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+#else
+  const VecU sign = as_u(v) & 0x80000000U;
+  const VecU u = as_u(v) ^ sign;
+  // Below the smallest normal half the addition of a number whose last bit has a half's weight rounds.
+  const VecU magic = VecU{} + (126U << 23);
+  const VecU subnormal = as_u(as_f(u) + as_f(magic)) - magic;
+  const VecU normal = (u + 0xfffU + ((u >> 13) & 1U) - (112U << 23)) >> 13;
+  const VecU special = u > 0x7f800000U ? VecU{} + 0x7e00U : VecU{} + 0x7c00U;
+  const VecU half = u < (113U << 23) ? subnormal : u >= (143U << 23) ? special : normal;
+  return __builtin_convertvector(half | sign >> 16, VecH);
+#endif
+}
+
+// --- loads and stores: unaligned, f32, bf16 or f16 in memory, f32 in registers
 // -----------------------------------------------
 
 DSTRAIN_INLINE VecF load(const float* p, Full /*part*/) {
@@ -82,22 +128,20 @@ DSTRAIN_INLINE VecF load(const float* p, Full /*part*/) {
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
-DSTRAIN_INLINE VecF load(const std::uint16_t* p, Full /*part*/) {
+DSTRAIN_INLINE VecH load_bits(const void* p, Full /*part*/) {
   VecH h;
   __builtin_memcpy(&h, p, sizeof h);
-  return widen(h);
+  return h;
 }
 DSTRAIN_INLINE void store(float* p, VecF v, Full /*part*/) { __builtin_memcpy(p, &v, sizeof v); }
 DSTRAIN_INLINE void store(std::uint16_t* p, VecH h, Full /*part*/) { __builtin_memcpy(p, &h, sizeof h); }
-DSTRAIN_INLINE void store(std::uint16_t* p, VecF v, Full part) { store(p, narrow(v), part); }
-
 #if defined(__AVX512F__)
 DSTRAIN_INLINE __mmask16 mask_of(Tail part) { return static_cast<__mmask16>((1U << part.n) - 1U); }
 DSTRAIN_INLINE VecF load(const float* p, Tail part, float fill = 0.0F) {
   return _mm512_mask_loadu_ps(broadcast(fill), mask_of(part), p);
 }
-DSTRAIN_INLINE VecF load(const std::uint16_t* p, Tail part) {
-  return widen(reinterpret_cast<VecH>(_mm256_maskz_loadu_epi16(mask_of(part), p)));
+DSTRAIN_INLINE VecH load_bits(const void* p, Tail part) {
+  return reinterpret_cast<VecH>(_mm256_maskz_loadu_epi16(mask_of(part), p));
 }
 DSTRAIN_INLINE void store(float* p, VecF v, Tail part) { _mm512_mask_storeu_ps(p, mask_of(part), v); }
 DSTRAIN_INLINE void store(std::uint16_t* p, VecH h, Tail part) {
@@ -111,12 +155,12 @@ DSTRAIN_INLINE VecF load(const float* p, Tail part, float fill = 0.0F) {
   }
   return v;
 }
-DSTRAIN_INLINE VecF load(const std::uint16_t* p, Tail part) {
+DSTRAIN_INLINE VecH load_bits(const void* p, Tail part) {
   VecH h = {};
   for (int i = 0; i < lanes - 1; ++i) {
-    if (i < part.n) h[i] = p[i];
+    if (i < part.n) h[i] = static_cast<const std::uint16_t*>(p)[i];
   }
-  return widen(h);
+  return h;
 }
 DSTRAIN_INLINE void store(float* p, VecF v, Tail part) {
   for (int i = 0; i < lanes - 1; ++i) {
@@ -129,7 +173,23 @@ DSTRAIN_INLINE void store(std::uint16_t* p, VecH h, Tail part) {
   }
 }
 #endif
-DSTRAIN_INLINE void store(std::uint16_t* p, VecF v, Tail part) { store(p, narrow(v), part); }
+
+template <typename Part>
+DSTRAIN_INLINE VecF load(const std::uint16_t* p, Part part) {
+  return widen(load_bits(p, part));
+}
+template <typename Part>
+DSTRAIN_INLINE VecF load(const Half* p, Part part) {
+  return widen_half(load_bits(p, part));
+}
+template <typename Part>
+DSTRAIN_INLINE void store(std::uint16_t* p, VecF v, Part part) {
+  store(p, narrow(v), part);
+}
+template <typename Part>
+DSTRAIN_INLINE void store(Half* p, VecF v, Part part) {
+  store(&p->bits, narrow_half(v), part);
+}
 
 /// Stores v rounded to the storage type and returns what would be read back.
 template <typename Part>
@@ -144,9 +204,18 @@ DSTRAIN_INLINE VecF store_rounded(std::uint16_t* p, VecF v, Part part) {
   return as_f(bits & 0xffff0000U);
 }
 
+template <typename Part>
+DSTRAIN_INLINE VecF store_rounded(Half* p, VecF v, Part part) {
+  const VecH h = narrow_half(v);
+  store(&p->bits, h, part);
+  return widen_half(h);
+}
+
 /// v as it would be read back from storage of p's type.
 DSTRAIN_INLINE VecF rounded_to(const float* /*storage*/, VecF v) { return v; }
 DSTRAIN_INLINE VecF rounded_to(const std::uint16_t* /*storage*/, VecF v) { return as_f(rounded_bits(v) & 0xffff0000U); }
+
+DSTRAIN_INLINE VecF rounded_to(const Half* /*storage*/, VecF v) { return widen_half(narrow_half(v)); }
 
 // --- arithmetic
 // -----------------------------------------------------------------------------------------------------------

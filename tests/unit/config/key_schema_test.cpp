@@ -120,6 +120,8 @@ TEST(KeySchema, AgreesWithTheReferenceTables) {
                                      "model_name_or_path",
                                      "output_dir",
                                      "dataset",
+                                     "eval_dataset",
+                                     "interleave_probs",
                                      "report_to"};
 
   for (const auto& [name, initial] : rows) {

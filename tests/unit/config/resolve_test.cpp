@@ -51,14 +51,14 @@ TEST(Resolve, NamesTheNearestKeyAndTheLine) {
 }
 
 TEST(Resolve, ShowsAllProblemsAtOnceInTheOrderOfTheFile) {
-  const auto error = error_with("seed: x\nlora_rnak: 8\nuse_galore: true\nval_size: 0.1\nmax_samples: 0\n");
+  const auto error = error_with("seed: x\nlora_rnak: 8\nuse_galore: true\nval_size: -1\nmax_samples: 0\n");
 
   EXPECT_TRUE(
       error.starts_with("5 problems in the configuration:\n  cfg.yaml:7: key 'seed': x is not a whole number\n"))
       << error;
   EXPECT_TRUE(contains(error, "\n  cfg.yaml:8: unknown key 'lora_rnak'; did you mean lora_rank?\n")) << error;
   EXPECT_TRUE(contains(error, "\n  cfg.yaml:9: key 'use_galore': true is not supported: ")) << error;
-  EXPECT_TRUE(contains(error, "\n  cfg.yaml:10: key 'val_size': is 0.1; not supported yet")) << error;
+  EXPECT_TRUE(contains(error, "\n  cfg.yaml:10: key 'val_size': is -1; use 0 (none)")) << error;
   EXPECT_TRUE(contains(error, "\n  cfg.yaml:11: key 'max_samples': is 0; use 1 or more")) << error;
 }
 

@@ -29,6 +29,11 @@ RunConfig unusual() {
   c.resume_from_checkpoint = "true";
   c.zero_stage = 3;
   c.virtual_ranks = 8;
+  c.deepspeed_scheduler = DeepSpeedScheduler{
+      .type = "OneCycle",
+      .params = {{"cycle_min_lr", std::vector<double>{1e-5, 0.1}}, {"cycle_first_step_size", 1e3}, {"x: {", "auto"}}};
+  c.deepspeed_optimizer = DeepSpeedOptimizer{.type = "AdamW", .params = {}};
+  c.deepspeed_fp16 = Fp16Options{.enabled = true, .initial_scale_power = 32, .min_loss_scale = 0.25};
   return c;
 }
 
@@ -48,6 +53,9 @@ TEST(Serialize, RoundTripsEveryMemberExactly) {
   EXPECT_EQ(back.max_steps, config.max_steps);
   EXPECT_EQ(back.packing, config.packing);
   EXPECT_EQ(back.resume_from_checkpoint, config.resume_from_checkpoint);
+  EXPECT_EQ(back.deepspeed_scheduler, config.deepspeed_scheduler);
+  EXPECT_EQ(back.deepspeed_optimizer, config.deepspeed_optimizer);
+  EXPECT_EQ(back.deepspeed_fp16, config.deepspeed_fp16);
   EXPECT_EQ(serialize(back), serialize(config));
 }
 

@@ -29,7 +29,9 @@ INSTANTIATE_TEST_SUITE_P(LlamaFactory, Rule,
                                               "`split_special_tokens` is only supported for slow tokenizers"},
                                          Case{"mask_history: true\ntrain_on_prompt: true\n",
                                               "`mask_history` is incompatible with `train_on_prompt`."},
-                                         Case{"eval_dataset: x\nval_size: 0.1\n", "2 problems"},
+                                         Case{"eval_dataset: x\nval_size: 0.1\n",
+                                              "Cannot specify `val_size` if `eval_dataset` is not None."},
+                                         Case{"val_size: 1\n", "a share below 1 or a number of rows above 1"},
                                          Case{"num_train_epochs: 0\n", "is 0; use more than 0"},
                                          Case{"bf16: true\nfp16: true\n", "key 'fp16': true is not supported yet"}));
 

@@ -46,6 +46,26 @@ TEST(HalfToFloat, IsExactForAllValues) {
   }
 }
 
+// Every half, every float between two halves on both sides of the middle, and the middles themselves.
+TEST(HalfFromFloat, RoundsToNearestEven) {
+  for (std::uint32_t bits = 0; bits < 0x7c00U; ++bits) {
+    const auto low = static_cast<std::uint16_t>(bits);
+    const auto high = static_cast<std::uint16_t>(bits + 1);
+    const float value = half_to_float(low);
+    const float next = high == 0x7c00U ? 65'536.0F : half_to_float(high);
+    const float middle = (value + next) / 2;
+    ASSERT_EQ(half_from_float(value), low);
+    ASSERT_EQ(half_from_float(-value), low | 0x8000U);
+    ASSERT_EQ(half_from_float(middle), (bits & 1U) == 0 ? low : high);
+    ASSERT_EQ(half_from_float(std::nextafter(middle, 0.0F)), low);
+    ASSERT_EQ(half_from_float(std::nextafter(middle, 1e9F)), high);
+  }
+  EXPECT_EQ(half_from_float(1e9F), 0x7c00U);
+  EXPECT_EQ(half_from_float(-std::numeric_limits<float>::infinity()), 0xfc00U);
+  EXPECT_TRUE(std::isnan(half_to_float(half_from_float(std::nanf("")))));
+  EXPECT_EQ(static_cast<float>(float16(-2.5F)), -2.5F);
+}
+
 TEST(View, SlicesByElements) {
   float values[4] = {0, 1, 2, 3};
   const View view{std::span<float>(values)};

@@ -111,6 +111,44 @@ TEST_F(DatasetTest, TakesTheFirstRowsOfEachDatasetInOrder) {
   EXPECT_EQ(texts(), "33|11|");
 }
 
+TEST_F(DatasetTest, KeepsRowsForValidation) {
+  write("dataset_info.json",
+        R"({"d": {"file_name": "d.json"}, "e": {"file_name": "e.json"}, "f": {"file_name": "f.json"}})");
+  std::string rows;
+  for (char c = 'a'; c < 'k'; ++c) {
+    rows += fmt::format(R"({}{{"instruction": "{}", "output": "{}"}})", rows.empty() ? "[" : ",", c, c);
+  }
+  write("d.json", rows + "]");
+  write("e.json", R"([{"instruction": "1", "output": "1"}])");
+  write("f.json", R"([{"instruction": "2", "output": "2"}])");
+  const auto eval_texts = [&] {
+    std::string out;
+    std::vector<std::int32_t> scratch;
+    const auto dataset = open_dataset(options, character_tokenizer());
+    std::vector<std::string> names;
+    for (const auto& [name, source] : dataset.eval_rows) {
+      names.push_back(name);
+      out += name + ":";
+      for (std::int64_t i = 0; i < source->info().rows; ++i) {
+        out += render_row(source->row(i, scratch), dataset.tokenizer).text + "|";
+      }
+    }
+    EXPECT_EQ(names, eval_source_names(options));
+    return out;
+  };
+
+  options.val_size = 0.25;  // numpy's default_rng(42).permutation(10): 5 6 0 7 3 2 4 9 1 8
+  EXPECT_EQ(texts(), "hh|dd|cc|ee|jj|bb|ii|");
+  EXPECT_EQ(eval_texts(), ":f f|g g|a a|");
+  options.val_size = 0.0;
+  options.eval_dataset = {"f", "e"};
+  EXPECT_EQ(eval_texts(), ":2 2|1 1|");
+  options.eval_on_each_dataset = true;
+  EXPECT_EQ(eval_texts(), "f:2 2|e:1 1|");
+  options.dataset.clear();
+  EXPECT_EQ(open_dataset(options, character_tokenizer()).rows, nullptr);
+}
+
 TEST_F(DatasetTest, SaysWhatIsWrongAndWhere) {
   EXPECT_NE(problem().find("Cannot open"), std::string::npos);
   describe(R"({"file_name": "d.jsonl"})");

@@ -149,6 +149,38 @@ TEST(Feeder, LimitsAreReachedAndNeverPassed) {
   EXPECT_EQ(most, limits.tokens);
 }
 
+// Five rows of 2 on 2 virtual ranks: each micro-batch is a mean of its own, and rows that fill the tail do not count.
+TEST(Feeder, EvaluationMeetsEveryRowOnceInOrder) {
+  std::vector<EncodedRow> encoded;
+  for (std::int32_t i = 0; i < 5; ++i) {
+    const Ints ids(static_cast<std::size_t>(i + 2), i);
+    encoded.push_back({ids, ids, {}});
+    encoded.back().labels[0] = i == 3 ? ignore_label : i;
+  }
+  const auto rows = store_of(encoded, false, 0);
+  FeederOptions options;
+  options.plan = {
+      .per_device_train_batch_size = 2, .virtual_ranks = 2, .num_train_epochs = 1, .disable_shuffling = true};
+  options.evaluation = true;
+  options.pad_to_multiple_of = 1;
+  Fed fed(*rows, options);
+
+  ASSERT_EQ(fed.feeder.plan().total_steps(), 2);
+  fed.feeder.next(0);
+  const MicroBatch second = fed.feeder.micro_batch(1);
+  EXPECT_EQ(copy(second.input_ids.first(5)), (Ints{2, 2, 2, 2, 3}));
+  EXPECT_EQ(second.padded_len, 5);
+  EXPECT_FLOAT_EQ(second.weights[0], 1.0F / (3 + 4));
+  EXPECT_EQ(fed.feeder.counted_rows(0, 0), 2);
+  EXPECT_EQ(fed.feeder.counted_rows(0, 1), 2);
+  fed.feeder.next(1);
+  const MicroBatch tail = fed.feeder.micro_batch(0);
+  EXPECT_EQ(copy(tail.input_ids.first(8)), (Ints{4, 4, 4, 4, 4, 4, 0, 0}));
+  EXPECT_FLOAT_EQ(tail.weights[0], 1.0F / (5 + 1));
+  EXPECT_EQ(fed.feeder.counted_rows(1, 0), 1);
+  EXPECT_EQ(fed.feeder.counted_rows(1, 1), 0);
+}
+
 TEST(Feeder, AStepIsTheSameWhateverCameBefore) {
   const SyntheticRows rows(50, 9, 300, 7);
   FeederOptions options;

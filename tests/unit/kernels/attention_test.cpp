@@ -262,6 +262,17 @@ TEST_P(Attention, AgreesWithTheDefinitionInBf16) {
               {tolerance_for(DType::bf16).relative, tolerance_for(DType::f32, length_of_sums(o)).absolute});
 }
 
+TEST_P(Attention, AgreesWithTheDefinitionInF16) {
+  const Operands o(std::get<1>(GetParam()));
+  const auto rounded = [](const std::vector<double>& x) { return doubles(stored<float16>(x)); };
+
+  const Results actual = cpu_results<float16>(o);
+
+  const Results expected = reference_results(o, rounded(o.q), rounded(o.k), rounded(o.v), rounded(o.dout), &actual.out);
+  expect_same(actual, expected,
+              {tolerance_for(DType::f16).relative, tolerance_for(DType::f32, length_of_sums(o)).absolute});
+}
+
 TEST_P(Attention, GivesTheSameBitsOnAnyNumberOfThreads) {
   const Operands o(std::get<1>(GetParam()));
   const int before = omp_get_max_threads();

@@ -191,9 +191,9 @@ TEST_P(Runs, AddsAndScalesWithOneRounding) {
   }
 }
 
-TEST_P(Runs, AddsBfloat16ToFloat) {
+TEST_P(Runs, AddToFloat) {
   for (const std::int64_t count : counts) {
-    const Buffer a(DType::f32, uniform(count, 1)), b(DType::bf16, uniform(count, 2));
+    const Buffer a(DType::f32, uniform(count, 1)), b(dtype(), uniform(count, 2));
     std::vector<double> sum = a.values();
     const auto b_values = b.values();
     for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = static_cast<float>(sum[i]) + static_cast<float>(b_values[i]);
@@ -217,11 +217,12 @@ TEST_P(Runs, FillsWithZerosUpToTheEnd) {
 
 TEST_P(Runs, RefuseOtherTypes) {
   Buffer x(dtype(), 4);
-  Data half{x.data().data, DType::f16};
+  Data half{x.data().data, DType::i16};
 
   EXPECT_THROW(ops::convert({}, half, x.data(), 2), ShapeError);
   EXPECT_THROW(ops::add({}, half, half, 2), ShapeError);
   EXPECT_THROW(ops::add({}, Data{x.data().data, DType::bf16}, ConstData{x.data().data, DType::f32}, 2), ShapeError);
+  EXPECT_THROW(ops::convert({}, Data{x.data().data, DType::bf16}, ConstData{x.data().data, DType::f16}, 2), ShapeError);
   EXPECT_THROW(ops::scale({}, half, 2.0F, 2), ShapeError);
   EXPECT_THROW(ops::swiglu_forward({}, half, x.data(), 1, 1), ShapeError);
 }
@@ -234,6 +235,32 @@ TEST_P(Runs, RefuseADeviceWithoutKernels) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, Runs, every_isa_and_dtype(), name_of_case);
+
+/// All 65,536 halves survive the way to f32 and back on every instruction set.
+TEST(Conversion, OfHalvesLosesNothing) {
+  std::vector<std::uint16_t> bits(65'536);
+  for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint16_t>(i);
+  const auto count = static_cast<std::int64_t>(bits.size());
+  for (const auto isa : {cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512}) {
+    cpu::cap_isa(isa);
+    std::vector<float> wide(bits.size());
+    std::vector<std::uint16_t> back(bits.size());
+
+    ops::convert({}, {wide.data(), DType::f32}, {bits.data(), DType::f16}, count);
+    ops::convert({}, {back.data(), DType::f16}, {wide.data(), DType::f32}, count);
+
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+      const float expected = half_to_float(bits[i]);
+      if (std::isnan(expected)) {
+        ASSERT_TRUE(std::isnan(wide[i]) && std::isnan(half_to_float(back[i]))) << i << " " << cpu::name_of(isa);
+      } else {
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(wide[i]), std::bit_cast<std::uint32_t>(expected)) << i;
+        ASSERT_EQ(back[i], bits[i]) << cpu::name_of(isa);
+      }
+    }
+  }
+  cpu::cap_isa(cpu::detected_isa());
+}
 
 /// Every kind of float that rounding treats in its own way.
 TEST(Conversion, HandlesSpecialValuesLikeTheScalarOne) {
@@ -254,13 +281,32 @@ TEST(Conversion, HandlesSpecialValuesLikeTheScalarOne) {
                             1e-40F,
                             std::bit_cast<float>(0x3f808001U),
                             std::bit_cast<float>(0x3f807fffU),
-                            2.5F};
+                            2.5F,
+                            65504.0F,
+                            65519.0F,
+                            65520.0F,
+                            -1e9F,
+                            0x1p-14F,
+                            0x1p-15F + 0x1p-25F,
+                            0x1p-24F,
+                            0x1p-25F,
+                            0x1.8p-25F,
+                            -0x1.004p-14F};
   for (const auto isa : {cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512}) {
     cpu::cap_isa(isa);
     std::vector<bfloat16> dst(src.size());
     ops::convert({}, {dst.data(), DType::bf16}, {src.data(), DType::f32}, static_cast<std::int64_t>(src.size()));
     for (std::size_t i = 0; i < src.size(); ++i)
       EXPECT_EQ(dst[i].bits, bfloat16(src[i]).bits) << src[i] << " " << cpu::name_of(isa);
+    std::vector<float16> half(src.size());
+    ops::convert({}, {half.data(), DType::f16}, {src.data(), DType::f32}, static_cast<std::int64_t>(src.size()));
+    for (std::size_t i = 0; i < src.size(); ++i) {
+      if (std::isnan(src[i])) {
+        EXPECT_TRUE(std::isnan(static_cast<float>(half[i]))) << cpu::name_of(isa);
+      } else {
+        EXPECT_EQ(half[i].bits, float16(src[i]).bits) << src[i] << " " << cpu::name_of(isa);
+      }
+    }
   }
   cpu::cap_isa(cpu::detected_isa());
 }

@@ -17,7 +17,7 @@
 
 namespace dstrain::test {
 
-/// `count` elements of f32 or bf16, with a guard behind them that every look at the values checks.
+/// `count` elements of f32, bf16 or f16, with a guard behind them that every look at the values checks.
 class Buffer {
  public:
   Buffer(DType dtype, const std::vector<double>& values)
@@ -43,20 +43,22 @@ class Buffer {
 
  private:
   static constexpr std::size_t guard = 40;
-  static constexpr double guard_value = 9856;  // exact in bf16
+  static constexpr double guard_value = 9856;  // exact in bf16 and f16
 
   void put(std::size_t i, double value) {
     const auto f = static_cast<float>(value);
     const bfloat16 b(f);
-    std::memcpy(bytes_.data() + i * size_of(dtype_), dtype_ == DType::f32 ? static_cast<const void*>(&f) : &b,
-                size_of(dtype_));
+    const float16 h(f);
+    const void* from = dtype_ == DType::f32 ? static_cast<const void*>(&f) : dtype_ == DType::bf16 ? &b.bits : &h.bits;
+    std::memcpy(bytes_.data() + i * size_of(dtype_), from, size_of(dtype_));
   }
   [[nodiscard]] double get(std::size_t i) const {
     float f = 0;
     bfloat16 b;
-    std::memcpy(dtype_ == DType::f32 ? static_cast<void*>(&f) : &b, bytes_.data() + i * size_of(dtype_),
-                size_of(dtype_));
-    return dtype_ == DType::f32 ? f : static_cast<float>(b);
+    float16 h;
+    void* to = dtype_ == DType::f32 ? static_cast<void*>(&f) : dtype_ == DType::bf16 ? &b.bits : &h.bits;
+    std::memcpy(to, bytes_.data() + i * size_of(dtype_), size_of(dtype_));
+    return dtype_ == DType::f32 ? f : dtype_ == DType::bf16 ? static_cast<float>(b) : static_cast<float>(h);
   }
 
   DType dtype_;
@@ -106,7 +108,9 @@ class KernelTest : public testing::TestWithParam<KernelCase> {
 inline auto every_isa_and_dtype() {
   return testing::Values(KernelCase{cpu::Isa::baseline, DType::f32}, KernelCase{cpu::Isa::avx2, DType::f32},
                          KernelCase{cpu::Isa::avx512, DType::f32}, KernelCase{cpu::Isa::baseline, DType::bf16},
-                         KernelCase{cpu::Isa::avx2, DType::bf16}, KernelCase{cpu::Isa::avx512, DType::bf16});
+                         KernelCase{cpu::Isa::avx2, DType::bf16}, KernelCase{cpu::Isa::avx512, DType::bf16},
+                         KernelCase{cpu::Isa::baseline, DType::f16}, KernelCase{cpu::Isa::avx2, DType::f16},
+                         KernelCase{cpu::Isa::avx512, DType::f16});
 }
 
 inline auto every_isa() {

@@ -33,19 +33,26 @@ struct Matrix {
   DType dtype;
   std::vector<float> f32;
   std::vector<bfloat16> bf16;
+  std::vector<float16> f16;
 
   Matrix(DType d, const std::vector<double>& values) : dtype(d) {
     for (const double v : values) {
       if (d == DType::f32)
         f32.push_back(static_cast<float>(v));
+      else if (d == DType::f16)
+        f16.push_back(float16(static_cast<float>(v)));
       else
         bf16.push_back(bfloat16(static_cast<float>(v)));
     }
   }
-  Data data() { return dtype == DType::f32 ? Data{f32.data(), dtype} : Data{bf16.data(), dtype}; }
+  Data data() {
+    if (dtype == DType::f16) return {f16.data(), dtype};
+    return dtype == DType::f32 ? Data{f32.data(), dtype} : Data{bf16.data(), dtype};
+  }
   [[nodiscard]] std::vector<double> values() const {
     std::vector<double> v(f32.begin(), f32.end());
     for (const bfloat16 x : bf16) v.push_back(static_cast<float>(x));
+    for (const float16 x : f16) v.push_back(static_cast<float>(x));
     return v;
   }
 };
@@ -114,7 +121,11 @@ struct Dtypes {
 
 using Case = std::tuple<cpu::Isa, cpu::Bf16Products, int>;  // dtypes by index
 
-constexpr Dtypes dtypes[] = {{DType::f32, DType::f32}, {DType::bf16, DType::f32}, {DType::bf16, DType::bf16}};
+constexpr Dtypes dtypes[] = {{DType::f32, DType::f32},
+                             {DType::bf16, DType::f32},
+                             {DType::bf16, DType::bf16},
+                             {DType::f16, DType::f32},
+                             {DType::f16, DType::f16}};
 
 class Matmul : public testing::TestWithParam<Case> {
  protected:
@@ -184,8 +195,8 @@ TEST_P(Matmul, IsExactWhereTheSumsAre) {
   const Unit unit(isa, products);
   const Threads one(1);
   const Dtypes d = dtypes[which];
-  const int bound = d.c == DType::bf16 ? 1 : 8;  // sums of bf16 stay below 257
-  const MatmulShape s{65, 130, d.c == DType::bf16 ? 200 : 1500, false, true};
+  const int bound = d.c == DType::f32 ? 8 : 1;  // sums that are stored in 16 bits stay below 257
+  const MatmulShape s{65, 130, d.c == DType::f32 ? 1500 : 200, false, true};
   Matrix a(d.a_b, test::small_integers<double>(stored_a(s), 1, bound)),
       b(d.a_b, test::small_integers<double>(stored_b(s), 2, bound));
   Matrix c(d.c, std::vector<double>(static_cast<std::size_t>(stored_c(s)), 9.0));
@@ -221,6 +232,9 @@ TEST_P(Matmul, GivesTheSameBitsOnAnyNumberOfThreads) {
 INSTANTIATE_TEST_SUITE_P(F32, Matmul,
                          testing::Combine(testing::Values(cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512),
                                           testing::Values(cpu::Bf16Products::convert), testing::Values(0)));
+INSTANTIATE_TEST_SUITE_P(F16, Matmul,
+                         testing::Combine(testing::Values(cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512),
+                                          testing::Values(cpu::Bf16Products::convert), testing::Values(3, 4)));
 INSTANTIATE_TEST_SUITE_P(Bf16Converted, Matmul,
                          testing::Combine(testing::Values(cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512),
                                           testing::Values(cpu::Bf16Products::convert), testing::Values(1, 2)));
@@ -307,9 +321,12 @@ TEST(MatmulCalls, WithNothingToSumWriteZeros) {
 TEST(MatmulCalls, ThatCannotBeRightAreRefused) {
   std::vector<float> x(64);
   const MatmulShape s{64, 4, 4, false, false};
-  const Data f{x.data(), DType::f32}, h{x.data(), DType::bf16}, half{x.data(), DType::f16};
+  const Data f{x.data(), DType::f32}, h{x.data(), DType::bf16}, half{x.data(), DType::f16},
+      short_{x.data(), DType::i16};
   EXPECT_THROW(ops::matmul({}, f, f, h, s, false), ShapeError);
-  EXPECT_THROW(ops::matmul({}, half, half, half, s, false), ShapeError);
+  EXPECT_THROW(ops::matmul({}, short_, short_, short_, s, false), ShapeError);
+  EXPECT_THROW(ops::matmul({}, h, half, half, s, false), ShapeError);
+  EXPECT_THROW(ops::matmul({}, h, h, half, s, false), ShapeError);
   EXPECT_THROW(ops::matmul({}, h, f, f, s, false), ShapeError);
   EXPECT_THROW(ops::matmul({}, h, h, h, s, true), ShapeError);
   EXPECT_THROW(ops::matmul({}, f, f, f, {4, 4, 4, false, false, 3}, false), ShapeError);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/error.hpp"
 #include "kernels/ops/rope.hpp"
 #include "kernels/reference/rope.hpp"
 #include "support/random.hpp"
@@ -14,6 +15,11 @@ namespace {
 
 // A head of one pair, of sizes off the vector width, of usual sizes; rows with columns that are not rotated.
 const RopeShape shapes[] = {{1, 1, 2, 2}, {3, 2, 6, 13}, {5, 3, 48, 200}, {2, 1, 128, 128}, {4, 5, 38, 190}};
+// Part of a head; pairs of neighbours, of a part and of all, shorter and longer than two vectors; heads in groups.
+const RopeShape partial_shapes[] = {{3, 2, 16, 40, 8, false},        {2, 3, 16, 50, 8, true},
+                                    {1, 1, 2, 2, 0, true},           {3, 2, 128, 260, 64, true},
+                                    {2, 2, 96, 200, 74, true},       {3, 2, 6, 50, 0, false, 3, 16},
+                                    {2, 1, 48, 300, 40, true, 4, 70}};
 constexpr std::int64_t positions = 40;
 
 std::vector<std::int32_t> some_positions(std::int64_t T) {
@@ -30,6 +36,26 @@ TEST(RopeReference, TurnsTheHalvesOfAHeadAgainstEachOther) {
   reference::rope(x + 4, cos, sin, position, {1, 1, 4, 4}, false);
 
   EXPECT_EQ(std::vector<double>(x, x + 8), (std::vector<double>{9, 9, 9, 9, -3, 2, 1, 4}));
+}
+
+TEST(RopeReference, TurnsNeighboursOfTheFirstPartOfAHead) {
+  double x[] = {1, 2, 3, 4, 5, 6};
+  const double cos[] = {0, 1}, sin[] = {1, 0};  // pair 0 makes a quarter turn
+  const std::int32_t position[] = {0};
+
+  reference::rope(x, cos, sin, position, {1, 1, 6, 6, 4, true}, false);
+
+  EXPECT_EQ(std::vector<double>(x, x + 6), (std::vector<double>{-2, 1, 3, 4, 5, 6}));
+}
+
+TEST(RopeReference, TurnsTheFirstHeadsOfEachGroup) {
+  double x[] = {1, 2, 7, 3, 4, 8};
+  const double cos[] = {0}, sin[] = {1};
+  const std::int32_t position[] = {0};
+
+  reference::rope(x, cos, sin, position, {1, 1, 2, 6, 0, false, 2, 3}, false);
+
+  EXPECT_EQ(std::vector<double>(x, x + 6), (std::vector<double>{-2, 1, 7, -4, 3, 8}));
 }
 
 TEST(RopeReference, InverseIsTheTransposedRotation) {
@@ -50,11 +76,13 @@ TEST(RopeReference, InverseIsTheTransposedRotation) {
 class Rope : public KernelTest {};
 
 TEST_P(Rope, MatchesReferenceInBothDirections) {
-  for (const RopeShape s : shapes) {
+  std::vector<RopeShape> all(std::begin(shapes), std::end(shapes));
+  all.insert(all.end(), std::begin(partial_shapes), std::end(partial_shapes));
+  for (const RopeShape s : all) {
     for (const bool inverse : {false, true}) {
       SCOPED_TRACE(testing::Message() << s.T << " x " << s.heads << " x " << s.head_dim << " inverse " << inverse);
-      const Buffer cos(DType::f32, uniform(positions * s.head_dim / 2, 1)),
-          sin(DType::f32, uniform(positions * s.head_dim / 2, 2));
+      const Buffer cos(DType::f32, uniform(positions * s.rotated() / 2, 1)),
+          sin(DType::f32, uniform(positions * s.rotated() / 2, 2));
       const auto position = some_positions(s.T);
       Buffer x(dtype(), uniform(s.T * s.stride, 3));
       auto expected = x.values();
@@ -75,6 +103,15 @@ TEST_P(Rope, LeavesColumnsBehindTheHeadsAlone) {
   ops::rope({}, x.data(), table.f32(), table.f32(), some_positions(s.T).data(), s, false);
 
   for (std::int64_t t = 0; t < s.T; ++t) EXPECT_EQ(x.values()[t * 13 + 12], before.values()[t * 13 + 12]);
+}
+
+TEST_P(Rope, RefusesToTurnMoreThanAHead) {
+  Buffer x(dtype(), 4);
+  const Buffer table(DType::f32, 4);
+  const std::int32_t position[] = {0};
+
+  EXPECT_THROW(ops::rope({}, x.data(), table.f32(), table.f32(), position, {1, 1, 4, 4, 6}, false), ShapeError);
+  EXPECT_THROW(ops::rope({}, x.data(), table.f32(), table.f32(), position, {1, 1, 4, 4, 3}, false), ShapeError);
 }
 
 TEST_P(Rope, GivesTheSameBitsForAnyThreads) {

@@ -56,7 +56,7 @@ TEST(ModelSpec, NullCountsAsAbsent) {
   const auto s = parse({{"head_dim", nullptr}, {"rope_scaling", nullptr}, {"sliding_window", nullptr}}, "mistral");
 
   EXPECT_EQ(s.head_dim, 12);
-  EXPECT_EQ(s.sliding_window, 0);
+  EXPECT_EQ(s.window_of(0), 0);
 }
 
 TEST(ModelSpec, BiasesFollowTheFamily) {
@@ -71,11 +71,10 @@ TEST(ModelSpec, BiasesFollowTheFamily) {
 }
 
 TEST(ModelSpec, WindowsFollowTheFamily) {
-  EXPECT_EQ(parse({{"sliding_window", 5}}, "mistral").sliding_window, 5);
-  EXPECT_EQ(parse({{"sliding_window", 5}}, "qwen2").sliding_window, 0);
+  EXPECT_EQ(parse({{"sliding_window", 5}}, "mistral").windows, (std::vector<std::int32_t>{5, 5, 5}));
+  EXPECT_EQ(parse({{"sliding_window", 5}}, "qwen2").window_of(2), 0);
   const auto qwen = parse({{"sliding_window", 5}, {"use_sliding_window", true}, {"max_window_layers", 1}}, "qwen2");
-  EXPECT_EQ(qwen.sliding_window, 5);
-  EXPECT_EQ(qwen.sliding_window_from_layer, 1);
+  EXPECT_EQ(qwen.windows, (std::vector<std::int32_t>{0, 5, 5}));
 }
 
 TEST(ModelSpec, LayerTypesMustAgreeWithTheWindow) {
@@ -121,13 +120,13 @@ TEST(ModelSpec, WhatCannotBeComputedIsRefusedByName) {
       {{{"model_type", "gpt2"}}, "model_type \"gpt2\" is not supported"},
       {{{"model_type", nullptr}}, "model_type is missing"},
       {{{"num_local_experts", 8}}, "num_local_experts asks for a mixture of experts"},
-      {{{"hidden_act", "gelu"}}, "hidden_act is \"gelu\""},
+      {{{"hidden_act", "gelu"}}, "hidden_act is not"},
       {{{"attention_dropout", 0.1}}, "attention_dropout is not 0"},
       {{{"quantization_config", Json::object()}}, "quantization_config"},
       {{{"rope_scaling", {{"rope_type", "longrope"}, {"factor", 2.0}}}}, "rope_scaling.rope_type \"longrope\""},
       {{{"rope_scaling", {{"rope_type", "linear"}}}}, "rope_scaling.factor is missing"},
       {{{"rope_scaling", "linear"}}, "rope_scaling."},
-      {{{"partial_rotary_factor", 0.5}}, "partial_rotary_factor"},
+      {{{"partial_rotary_factor", 0.1}}, "partial_rotary_factor makes 1"},
       {{{"num_key_value_heads", 3}}, "num_key_value_heads 3 does not divide num_attention_heads 4"},
       {{{"hidden_size", 50}}, "num_attention_heads 4 does not divide hidden_size 50"},
       {{{"head_dim", 7}}, "head_dim 7"},

@@ -77,8 +77,8 @@ std::vector<Case> cases() {
       for (const DType dtype : {DType::f32, DType::bf16}) all.push_back({model, own, checkpointing, dtype});
     }
   };
-  for (const char* model :
-       {"llama-mha", "llama-gqa-tied", "llama-linear-rope", "llama-dynamic-rope", "llama31-rope", "mistral", "qwen2"}) {
+  for (const char* model : {"llama-mha", "llama-gqa-tied", "llama-linear-rope", "llama-dynamic-rope", "llama31-rope",
+                            "mistral", "qwen2", "chatglm2"}) {
     add(model, false);
   }
   for (const char* model : {"llama-biases", "llama-yarn", "mistral-window", "qwen2-window"}) add(model, true);

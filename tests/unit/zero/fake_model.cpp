@@ -140,10 +140,10 @@ AdamWParameters adamw_parameters(std::int64_t step, double norm) {
           .gradient_scale = std::min(1.0, 10.0 / (norm + 1e-6))};
 }
 
-std::vector<bool> alternating_decay(const ModelLayout& layout) {
-  std::vector<bool> decay(layout.tensors.size());
-  for (std::size_t i = 0; i < decay.size(); i += 2) decay[i] = true;
-  return decay;
+std::vector<TensorRates> alternating_decay(const ModelLayout& layout) {
+  std::vector<TensorRates> rates(layout.tensors.size());
+  for (std::size_t i = 0; i < rates.size(); i += 2) rates[i].weight_decay = 0.1;
+  return rates;
 }
 
 std::vector<double> train(ZeroStore& store, const ModelLayout& layout, const FakeShape& shape, const GradientRule& rule,

@@ -55,7 +55,7 @@ void fill_weights(ZeroStore& store);
 /// AdamW parameters of step `step` (from 1), with the clip factor that `norm` asks for.
 AdamWParameters adamw_parameters(std::int64_t step, double norm);
 /// Every other tensor decays.
-std::vector<bool> alternating_decay(const ModelLayout& layout);
+std::vector<TensorRates> alternating_decay(const ModelLayout& layout);
 
 /// Trains `steps` steps of `slots` slots, slot k on rank k mod size. Collective. @return the norm of each step
 std::vector<double> train(ZeroStore& store, const ModelLayout& layout, const FakeShape& shape, const GradientRule& rule,

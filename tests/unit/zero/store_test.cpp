@@ -152,6 +152,32 @@ TEST(ZeroStore, DecaysTheChosenTensorsOnly) {
   }
 }
 
+// The first AdamW step without decay moves every weight by the rate, whatever the size of its gradient.
+TEST(ZeroStore, TakesTheLearningRateOfEachTensor) {
+  const FakeShape shape;
+  const ModelLayout layout = fake_layout(shape);
+  LocalCommunicator comm;
+  const StoreUnderTest store = make_store(layout, {.stage = 1}, comm);
+  fill_weights(*store.store);
+  store->begin_step();
+  store->begin_micro_step(1, true);
+  run_micro_step(
+      *store.store, layout, shape.tied, [](auto...) { return 3.0F; }, 0);
+  (void)store->reduce_gradients();
+  const AdamWParameters p = adamw_parameters(1, 1.0);
+  std::vector<TensorRates> rates(layout.tensors.size());
+  for (std::size_t t = 0; t < rates.size(); ++t) rates[t].lr_factor = static_cast<double>(t % 3);
+
+  store->optimizer_step(p, rates);
+
+  for (const OwnedSlice& slice : store->owned()) {
+    for (std::int64_t i = 0; i < slice.count; ++i) {
+      const float before = initial_weight(slice.tensor, slice.begin + i);
+      ASSERT_NEAR(before - slice.master[i], p.lr * (slice.tensor % 3), 1e-6);
+    }
+  }
+}
+
 TEST(ZeroStore, LeavesFrozenWeightsAlone) {
   const FakeShape shape{.frozen = true};
   const ModelLayout layout = fake_layout(shape);

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The scalars of an update, made once per call.
+#pragma once
+
+#include "kernels/cpu/simd/functions.hpp"
+#include "kernels/ops/optimizer.hpp"
+
+namespace dstrain::cpu {
+
+/// Numbers rounded to float where torch rounds them: after they were combined in f64. Local, pure.
+UpdateScalars scalars_of(UpdateRule rule, const UpdateParameters& p);
+
+/// The copy's elements from `begin` on. @throws ShapeError  its dtype is neither bf16 nor f16
+ComputeCopy compute_copy_at(Data copy, std::int64_t begin);
+
+}  // namespace dstrain::cpu

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/// One line of a hostfile, and what it was probably meant to be. Private to src/cluster.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "cluster/hostfile.hpp"
+
+namespace dstrain {
+
+/// What is wrong with a line.
+struct HostfileProblem {
+  int column = 1;  ///< in characters, from 1
+  std::string what;
+  std::string meant;  ///< the corrected line; empty where there is no telling
+};
+
+/// A line that says nothing.
+struct EmptyLine {};
+
+using HostfileLine = std::variant<EmptyLine, Host, HostfileProblem>;
+
+/// @param[out] note  something odd that DeepSpeed takes all the same; left alone where there is nothing
+HostfileLine parse_hostfile_line(std::string_view line, std::string& note);
+
+}  // namespace dstrain

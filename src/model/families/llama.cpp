@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Llama and the families that differ from it in biases, windows and head norms only.
+#include "model/families/families.hpp"
+#include "model/families/read.hpp"
+
+namespace dstrain::families {
+
+namespace {
+
+constexpr FamilyNames llama_names = {.embedding = "model.embed_tokens",
+                                     .block = "model.layers.",
+                                     .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+                                     .o = "self_attn.o_proj",
+                                     .gate_up = {"mlp.gate_proj", "mlp.up_proj"},
+                                     .down = "mlp.down_proj",
+                                     .input_norm = "input_layernorm",
+                                     .middle_norm = "post_attention_layernorm",
+                                     .final_norm = "model.norm",
+                                     .head = "lm_head"};
+
+void read_llama(const ConfigObject& c, ModelSpec& s) {
+  read_llama_shape(c, s);
+  s.qkv_bias = s.o_bias = c.flag_or("attention_bias", false);
+  s.mlp_bias = c.flag_or("mlp_bias", false);
+}
+
+void read_mistral(const ConfigObject& c, ModelSpec& s) {
+  read_llama_shape(c, s);
+  set_window(s, c.integer_or("sliding_window", 0, 1, largest_extent));
+  check_layer_types(c, s);
+}
+
+/// Qwen 2, 2.5 and 3: only with use_sliding_window, from layer max_window_layers on.
+void read_qwen_window(const ConfigObject& c, ModelSpec& s) {
+  if (c.flag_or("use_sliding_window", false)) {
+    set_window(s, c.integer_or("sliding_window", 4096, 1, largest_extent),
+               c.integer_or("max_window_layers", 28, 0, largest_extent));
+  }
+  check_layer_types(c, s);
+}
+
+void read_qwen2(const ConfigObject& c, ModelSpec& s) {
+  read_llama_shape(c, s);
+  s.qkv_bias = true;
+  read_qwen_window(c, s);
+}
+
+}  // namespace
+
+const Family llama = {"llama", llama_names, read_llama};
+const Family mistral = {"mistral", llama_names, read_mistral};
+const Family qwen2 = {"qwen2", llama_names, read_qwen2};
+
+}  // namespace dstrain::families

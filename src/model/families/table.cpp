@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "model/families/families.hpp"
+
+namespace dstrain {
+
+namespace {
+
+constexpr const Family* table[] = {&families::chatglm, &families::llama, &families::mistral, &families::qwen2};
+
+}  // namespace
+
+std::span<const Family* const> all_families() noexcept { return table; }
+
+const Family* find_family(std::string_view model_type) noexcept {
+  const auto* at = std::find_if(std::begin(table), std::end(table),
+                                [&](const Family* family) { return model_type == family->model_type; });
+  return at == std::end(table) ? nullptr : *at;
+}
+
+std::string family_names() {
+  std::string names;
+  for (const Family* family : table) names += (names.empty() ? "" : ", ") + std::string(family->model_type);
+  return names;
+}
+
+}  // namespace dstrain
