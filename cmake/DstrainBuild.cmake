@@ -25,6 +25,11 @@ if(DSTRAIN_SANITIZE)
   target_compile_options(dstrain_options INTERFACE -fsanitize=${DSTRAIN_SANITIZE} -fno-omit-frame-pointer -g1)
   target_link_options(dstrain_options INTERFACE -fsanitize=${DSTRAIN_SANITIZE})
 endif()
+if(DSTRAIN_FUZZ)
+  # What libFuzzer's runtime needs to see; GCC's form of it is understood by tests/fuzz/coverage.cpp.
+  target_compile_options(dstrain_options INTERFACE
+    $<$<CXX_COMPILER_ID:GNU>:-fsanitize-coverage=trace-pc,trace-cmp> $<$<CXX_COMPILER_ID:Clang>:-fsanitize=fuzzer-no-link>)
+endif()
 if(DSTRAIN_CHECKED)
   target_compile_definitions(dstrain_options INTERFACE DSTRAIN_CHECKED=1)
 endif()

@@ -32,9 +32,9 @@ endfunction()
 # Not find_package(dnnl): Debian's config stops without OpenCL headers.
 dstrain_find_library(dnnl oneapi/dnnl/dnnl.hpp dnnl "libdnnl-dev ocl-icd-opencl-dev")
 dstrain_find_library(simdjson simdjson.h simdjson libsimdjson-dev)
-dstrain_find_library(sentencepiece sentencepiece_processor.h sentencepiece libsentencepiece-dev)
 dstrain_find_library(pcre2 pcre2.h pcre2-8 libpcre2-dev)
 dstrain_find_library(xxhash xxhash.h xxhash libxxhash-dev)
+dstrain_find_library(cairo cairo/cairo.h cairo libcairo2-dev)
 dstrain_find_library(hwloc hwloc.h hwloc libhwloc-dev)
 
 # HDF5 in one target (FindHDF5 of CMake 3.25 gives variables only for the parallel C library).

@@ -1,11 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 # dstrain_add_fuzzer(name SOURCES ... LIBS ... [MUTATIONS n] [MAX_BYTES n])
 # SOURCES define LLVMFuzzerTestOneInput; the corpus is tests/fuzz/corpus/<name>/.
-# DSTRAIN_FUZZ (preset fuzz, clang): a libFuzzer program fuzz_<name>. Otherwise: fuzz_<name> with a replay main, and a test of
+# DSTRAIN_FUZZ (preset fuzz): a libFuzzer program fuzz_<name>. Otherwise: fuzz_<name> with a replay main, and a test of
 # the same name that feeds it the corpus and MUTATIONS changed inputs made with a fixed seed.
 # Either way the target dstrain_fuzzers builds all of them.
 if(NOT TARGET dstrain_fuzzers)
   add_custom_target(dstrain_fuzzers)
+endif()
+if(DSTRAIN_FUZZ AND NOT TARGET dstrain_fuzz_runtime)
+  add_library(dstrain_fuzz_runtime INTERFACE)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+    target_link_options(dstrain_fuzz_runtime INTERFACE -fsanitize=fuzzer)
+  else()
+    # GCC has no libFuzzer of its own: LLVM's runtime, fed by coverage.cpp.
+    file(GLOB folders /usr/lib/llvm-*/lib/clang/*/lib/linux /usr/lib/clang/*/lib/linux /usr/lib/clang/*/lib)
+    find_library(DSTRAIN_FUZZER_RUNTIME NAMES libclang_rt.fuzzer-${CMAKE_SYSTEM_PROCESSOR}.a libclang_rt.fuzzer.a PATHS ${folders})
+    if(NOT DSTRAIN_FUZZER_RUNTIME)
+      message(FATAL_ERROR "libFuzzer's runtime was not found. Debian/Ubuntu: apt install libclang-rt-14-dev")
+    endif()
+    add_library(dstrain_fuzz_coverage OBJECT ${PROJECT_SOURCE_DIR}/tests/fuzz/coverage.cpp)
+    target_link_libraries(dstrain_fuzz_runtime INTERFACE $<TARGET_OBJECTS:dstrain_fuzz_coverage> ${DSTRAIN_FUZZER_RUNTIME})
+    target_link_options(dstrain_fuzz_runtime INTERFACE -Wl,--wrap=__sanitizer_cov_trace_pc)
+    add_dependencies(dstrain_fuzz_runtime dstrain_fuzz_coverage)
+  endif()
 endif()
 function(dstrain_add_fuzzer name)
   cmake_parse_arguments(ARG "" "MUTATIONS;MAX_BYTES" "SOURCES;LIBS" ${ARGN})
@@ -22,7 +39,7 @@ function(dstrain_add_fuzzer name)
   target_link_libraries(${target} PRIVATE ${ARG_LIBS})
   add_dependencies(dstrain_fuzzers ${target})
   if(DSTRAIN_FUZZ)
-    target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    target_link_libraries(${target} PRIVATE dstrain_fuzz_runtime)
     return()
   endif()
   target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cpp)

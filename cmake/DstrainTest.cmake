@@ -10,6 +10,9 @@ function(dstrain_add_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
+  if(DSTRAIN_SANITIZE) # instrumented code is several times slower
+    math(EXPR ARG_TIMEOUT "4 * ${ARG_TIMEOUT}")
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   target_compile_definitions(${name} PRIVATE DSTRAIN_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                              DSTRAIN_TEST_TMP="${CMAKE_BINARY_DIR}/test-tmp" ${ARG_DEFINITIONS})

@@ -90,6 +90,12 @@ void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* lo
   cpu::cross_entropy(exec, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld);
 }
 
+void argmax(const Exec& exec, std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,
+            std::int64_t T, std::int64_t V, std::int64_t ld) {
+  require_cpu(exec);
+  cpu::argmax(exec, likeliest_T, logits_TV, target_T, T, V, ld);
+}
+
 void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
            std::int64_t count, const AdamWParameters& p) {
   require_cpu(exec);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/ops/adafactor.hpp"
+#include "kernels/ops/argmax.hpp"
 #include "kernels/ops/attention.hpp"
 #include "kernels/ops/common.hpp"
 #include "kernels/ops/cross_entropy.hpp"

@@ -11,7 +11,8 @@ packages=(
   openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libhwloc-dev               # ranks and their files
   libdnnl-dev ocl-icd-opencl-dev                                            # matrix products on CPUs
   libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev libcli11-dev libfmt-dev # texts
-  libsentencepiece-dev libpcre2-dev libicu-dev libxxhash-dev                # tokenizers
+  libpcre2-dev libicu-dev libxxhash-dev                                    # tokenizers
+  libcairo2-dev                                                             # training_loss.png
   libgtest-dev libgmock-dev libbenchmark-dev                                # tests
   xz-utils python3                                                          # test data
 )

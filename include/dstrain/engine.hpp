@@ -3,15 +3,20 @@
 /// own loop.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/dtype.hpp"
+#include "dstrain/loss_scale_options.hpp"
+#include "kernels/ops/optimizer_settings.hpp"
 #include "model/micro_batch.hpp"
 
 namespace dstrain {
@@ -20,14 +25,15 @@ class Communicator;
 class MemoryPlan;
 struct ModelSpec;
 struct ModelLayout;
+struct SamplingOptions;
 
 /// What an Engine is made of. Sizes are per rank.
 struct EngineOptions {
   int zero_stage = 0;
-  DType dtype = DType::f32;  ///< f32 or bf16 (then with f32 master weights)
+  DType dtype = DType::f32;  ///< f32; or bf16, f16 (then with f32 master weights)
   bool gradient_checkpointing = true;
   bool train = true;      ///< false: forward only
-  bool optimizer = true;  ///< false: gradients, but no optimizer states
+  bool optimizer = true;  ///< false: gradients, but no optimizer
   bool reproducible = false;
   std::int64_t max_tokens = 0;    ///< largest micro-batch in tokens; rounded up to its class
   std::int64_t max_position = 0;  ///< longest row (padded)
@@ -36,15 +42,19 @@ struct EngineOptions {
   int max_micro_steps = 1;  ///< most forward() calls between begin_step() and step()
   std::vector<std::int64_t>
       token_classes;  ///< micro-batch sizes (padded tokens) that will occur: their kernels are made at start
-  std::int64_t client_bytes = 0;  ///< room in the plan for the caller's own buffers (client_memory())
+  std::int64_t max_eval_tokens = 0;              ///< largest batch of evaluate_batch(); 0: max_tokens
+  std::vector<std::int64_t> eval_token_classes;  ///< as token_classes, for evaluate_batch()
+  bool eval_predictions = false;                 ///< evaluate_batch() also gives the likeliest tokens
+  std::int64_t max_prompts = 0;        ///< prompts that generate() answers at the same time; 0: it is not called
+  std::int64_t max_answer_length = 0;  ///< tokens of a prompt and its answer together
+  std::int64_t client_bytes = 0;       ///< room in the plan for the caller's own buffers (client_memory())
   int threads = 1;
   std::uint64_t seed = 42;
 
-  double adam_beta1 = 0.9;
-  double adam_beta2 = 0.999;
-  double adam_epsilon = 1e-8;
+  OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
-  double max_grad_norm = 1.0;  ///< 0: no clipping
+  double max_grad_norm = 1.0;        ///< 0: no clipping
+  LossScaleOptions loss_scale = {};  ///< with dtype f16
   /// Chooses the parameters that decay; unset: transformers' rule (train/decay.hpp).
   std::function<bool(const std::string& name, const std::vector<std::int64_t>& shape)> decays;
   /// A tensor's share of the learning rate (LoRA+); unset: 1 for all.
@@ -56,7 +66,19 @@ struct StepResult {
   double loss = 0.0;     ///< sum over all micro-batches of sum_t weight * nll
   double nll_sum = 0.0;  ///< sum of nll over all targets
   std::int64_t targets = 0;
-  double grad_norm = 0.0;  ///< global L2 norm before clipping
+  double grad_norm = 0.0;   ///< global L2 norm before clipping, of gradients without the loss scale
+  double loss_scale = 1.0;  ///< that the step was made with
+  bool skipped = false;     ///< an overflow in any slot: weights and optimizer are as before
+  std::string overflow;     ///< what to log then
+};
+
+/// What evaluate_batch() says of this rank's batch. The spans hold until the next call of the engine.
+struct BatchEvaluation {
+  double nll_sum = 0.0;  ///< sum of nll over the targets
+  std::int64_t targets = 0;
+  std::span<const float> nll = {};               ///< [T]; 0 where there is no target
+  std::span<const std::int32_t> predicted = {};  ///< [T] likeliest token, -1 where there is no target; empty without
+                                                 ///< eval_predictions
 };
 
 /// Where weights come from on rank 0 (other ranks pass nothing): a folder of safetensors, or random ones made on their
@@ -89,23 +111,42 @@ class Engine {
   /// @return this rank's loss
   virtual double forward(const MicroBatch& batch, int contributors, bool last) = 0;
   virtual void backward() = 0;
-  /// Reduces, clips, updates. Throws Error naming the cause when loss or gradient is not finite; weights are unchanged
-  /// then.
-  virtual StepResult step(double learning_rate) = 0;
+  /// Reduces, clips, updates. Where loss or gradient is not finite a run with a loss scale skips the update and lowers
+  /// the scale; any other throws Error naming the cause. Weights are unchanged then.
+  /// @param betas  of this update, where a schedule cycles them
+  virtual StepResult step(double learning_rate, const std::optional<std::array<double, 2>>& betas) = 0;
+  StepResult step(double learning_rate) { return step(learning_rate, std::nullopt); }
 
   /// Mean loss of a batch without touching gradients: sum of weight * nll over all ranks.
   virtual double evaluate(const MicroBatch& batch) = 0;
 
+  /// The same for this rank alone, token by token: nothing is summed over ranks, weights of the batch are not looked
+  /// at. Ranks without a batch pass an empty one (tokens == 0). Collective at stage 3, else local.
+  virtual BatchEvaluation evaluate_batch(const MicroBatch& batch) = 0;
+
+  /// Answers this rank's prompts, at most max_prompts of them. Every rank calls it as often as it has prompts, then
+  /// generate_done() once. Local at stages 0 to 2; at stage 3 ranks wait for each other in every pass.
+  /// @throws ConfigError  a prompt that is empty, too long or holds unknown tokens
+  virtual std::vector<std::vector<std::int32_t>> generate(std::span<const std::vector<std::int32_t>> prompts,
+                                                          const SamplingOptions& sampling) = 0;
+  /// This rank has no more prompts. Collective.
+  virtual void generate_done() = 0;
+
   /// Number of finished step() calls, also over a resume.
   [[nodiscard]] virtual std::int64_t global_step() const noexcept = 0;
+  /// Those of them that updated the weights: what schedules count.
+  [[nodiscard]] virtual std::int64_t optimizer_steps() const noexcept = 0;
 
   /// Writes output_dir/checkpoint-<global_step>/ (docs/checkpoint-format.md). `client_state` is kept with it.
+  /// @param save_total_limit  0: all; else the oldest others are removed, but never `best`
   virtual void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
-                    bool save_only_model, int save_total_limit) = 0;
+                    bool save_only_model, int save_total_limit, const std::filesystem::path& best = {}) = 0;
   /// Reads a checkpoint folder written by any number of ranks at any stage; returns its client state.
   virtual std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) = 0;
+  /// Takes the weights alone from a checkpoint folder; optimizer state and step number stay as they are.
+  virtual void load_weights(const std::filesystem::path& checkpoint) = 0;
   /// Writes model*.safetensors (+ index) into `folder` on rank 0, without any rank holding the model.
-  /// @param dtype  f32 or bf16
+  /// @param dtype  f32, bf16 or f16
   virtual void export_weights(const std::filesystem::path& folder, DType dtype) = 0;
 
   /// Calls `f(tensor index, begin, count, weights, gradients)` for the slices this rank keeps. Gradients are those of

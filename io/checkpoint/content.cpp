@@ -9,6 +9,12 @@
 namespace dstrain {
 namespace {
 
+constexpr std::array<std::string_view, checkpoint_kinds> kind_names = {
+    "parameter",      "exp_avg",        "exp_avg_sq", "momentum_buffer", "sum",    "square_avg", "grad_avg",
+    "exp_avg_sq_row", "exp_avg_sq_col", "state1",     "absmax1",         "state2", "absmax2"};
+
+constexpr std::int64_t elements_per_absmax = 256;
+
 /// Adds the boxes of [begin, end) counted inside the sub-array that `prefix` selects.
 void add_blocks(std::span<const std::int64_t> shape, std::vector<std::int64_t>& prefix, std::int64_t begin,
                 std::int64_t end, std::vector<Block>& blocks) {
@@ -46,16 +52,34 @@ void add_blocks(std::span<const std::int64_t> shape, std::vector<std::int64_t>& 
 
 }  // namespace
 
-std::string_view name_of(CheckpointKind kind) noexcept {
-  switch (kind) {
-    case CheckpointKind::parameter:
-      return "parameter";
-    case CheckpointKind::exp_avg:
-      return "exp_avg";
-    case CheckpointKind::exp_avg_sq:
-      return "exp_avg_sq";
+std::string_view name_of(CheckpointKind kind) noexcept { return kind_names[static_cast<std::size_t>(kind)]; }
+
+CheckpointKind checkpoint_kind(std::string_view name) {
+  const auto at = std::find(kind_names.begin(), kind_names.end(), name);
+  DSTRAIN_CHECK(at != kind_names.end(), "a checkpoint has no kind \"{}\"", name);
+  return static_cast<CheckpointKind>(at - kind_names.begin());
+}
+
+DType storage_of(CheckpointKind kind) noexcept {
+  return kind == CheckpointKind::state1 || kind == CheckpointKind::state2 ? DType::u8 : DType::f32;
+}
+
+std::vector<std::int64_t> shape_of(CheckpointKind kind, std::span<const std::int64_t> shape) {
+  std::vector<std::int64_t> own(shape.begin(), shape.end());
+  if (kind == CheckpointKind::exp_avg_sq_row && !own.empty()) own.pop_back();
+  if (kind == CheckpointKind::exp_avg_sq_col && own.size() >= 2) own.erase(own.end() - 2);
+  if (kind == CheckpointKind::absmax1 || kind == CheckpointKind::absmax2) {
+    std::int64_t count = 1;
+    for (const auto extent : shape) count *= extent;
+    return {(count + elements_per_absmax - 1) / elements_per_absmax};
   }
-  return "?";
+  return own;
+}
+
+std::int64_t count_of(CheckpointKind kind, const TensorInfo& tensor) {
+  std::int64_t count = 1;
+  for (const auto extent : shape_of(kind, tensor.shape)) count *= extent;
+  return count;
 }
 
 std::vector<Block> blocks_of_range(std::span<const std::int64_t> shape, std::int64_t begin, std::int64_t count) {
@@ -73,10 +97,10 @@ void check_tensor_list(std::span<const TensorInfo> tensors) {
   std::unordered_set<std::string_view> names;
   for (const auto& tensor : tensors) {
     const auto& name = tensor.name;
-    // HDF5 takes '/' as a group and "." as "here"; the moments lie in groups beside the tensors.
-    const bool usable = !name.empty() && name.size() <= max_name && name != "." && name != ".." &&
-                        name.find_first_of(std::string_view("/\0", 2)) == std::string::npos && name != "exp_avg" &&
-                        name != "exp_avg_sq";
+    // HDF5 takes '/' as a group and "." as "here"; the states lie in groups beside the tensors.
+    const bool is_group = std::find(kind_names.begin() + 1, kind_names.end(), name) != kind_names.end();
+    const bool usable = !name.empty() && name.size() <= max_name && name != "." && name != ".." && !is_group &&
+                        name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
     DSTRAIN_CHECK(usable, "a tensor cannot be called \"{}\" in a checkpoint", name);
     DSTRAIN_CHECK(names.insert(name).second, "two tensors are called \"{}\"", name);
     DSTRAIN_CHECK(tensor.shape.size() <= max_dims && checked_count(tensor.shape),

@@ -131,13 +131,14 @@ void commit_checkpoint(const std::filesystem::path& part, const std::filesystem:
   if (std::filesystem::exists(part)) remove_all_or_warn(part);  // what was replaced
 }
 
-void prune_checkpoints(const std::filesystem::path& output_dir, int limit, const std::filesystem::path& keep) {
+void prune_checkpoints(const std::filesystem::path& output_dir, int limit, const std::filesystem::path& keep,
+                       const std::filesystem::path& best) {
   if (limit < 1) return;
   auto found = list_checkpoints(output_dir);
   auto excess = static_cast<std::int64_t>(found.size()) - limit;
   for (const auto& folder : found) {
     if (excess <= 0) return;
-    if (folder.path.filename() == keep.filename()) continue;
+    if (folder.path.filename() == keep.filename() || folder.path.filename() == best.filename()) continue;
     const auto going = with_suffix(folder.path, ".old.part");
     rename_path(folder.path, going);
     sync_folder(output_dir);

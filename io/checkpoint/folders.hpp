@@ -36,8 +36,10 @@ void remove_unfinished_checkpoints(const std::filesystem::path& output_dir);
 /// IoError (exit code 1)
 void commit_checkpoint(const std::filesystem::path& part, const std::filesystem::path& final_path);
 
-/// Removes the checkpoints of the lowest steps until `limit` are left; `keep` is never removed. A limit below 1 removes
-/// nothing. A folder loses its name before its files, so that an interruption leaves no half checkpoint.
-void prune_checkpoints(const std::filesystem::path& output_dir, int limit, const std::filesystem::path& keep);
+/// Removes the checkpoints of the lowest steps until `limit` are left; `keep` and `best` are never removed, so that
+/// a limit of 1 may leave two. A limit below 1 removes nothing. A folder loses its name before its files, so that an
+/// interruption leaves no half checkpoint.
+void prune_checkpoints(const std::filesystem::path& output_dir, int limit, const std::filesystem::path& keep,
+                       const std::filesystem::path& best = {});
 
 }  // namespace dstrain

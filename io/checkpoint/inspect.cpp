@@ -62,18 +62,19 @@ class Verifier {
     const auto& dataset = shard.datasets[static_cast<std::size_t>(kind)];
     for (std::int64_t begin = 0; begin < slab.count; begin += manifest_.piece_count) {
       const auto n = std::min(manifest_.piece_count, slab.count - begin);
-      piece_.resize(static_cast<std::size_t>(n));
-      read_at(file, dataset.offset + (slab.at + begin) * 4, piece_.data(), n * 4, path);
+      const auto bytes = n * element_bytes(kind);
+      piece_.resize(static_cast<std::size_t>(bytes));
+      read_at(file, dataset.offset + (slab.at + begin) * element_bytes(kind), piece_.data(), bytes, path);
       const auto expected =
           std::string_view(slab.digests)
               .substr(static_cast<std::size_t>(begin / manifest_.piece_count) * digest_letters, digest_letters);
-      if (digest_of(piece_.data(), n * 4) != expected) {
+      if (digest_of(piece_.data(), bytes) != expected) {
         damage_.push_back({shard.file, manifest_.tensors[static_cast<std::size_t>(slab.tensor)].name,
                            fmt::format("{}, elements {} to {}, is not what was written", name_of(kind),
                                        slab.begin + begin, slab.begin + begin + n - 1)});
       }
-      done_ += n * 4;
-      done_in_shard_ += n * 4;
+      done_ += bytes;
+      done_in_shard_ += bytes;
       if (progress_) progress_(done_, total_);
     }
   }
@@ -82,7 +83,7 @@ class Verifier {
   const Manifest& manifest_;
   const std::function<void(std::int64_t, std::int64_t)>& progress_;
   std::vector<Damage> damage_;
-  std::vector<float> piece_;
+  std::vector<char> piece_;
   std::int64_t total_ = 0;
   std::int64_t done_ = 0;
   std::int64_t done_in_shard_ = 0;

@@ -11,8 +11,7 @@
 namespace dstrain {
 namespace {
 
-constexpr std::array<CheckpointKind, checkpoint_kinds> all_kinds{CheckpointKind::parameter, CheckpointKind::exp_avg,
-                                                                 CheckpointKind::exp_avg_sq};
+constexpr auto all_kinds = all_checkpoint_kinds();
 
 void add_shard(std::string& text, const Shard& shard) {
   text += fmt::format("{{\"file\": \"{}\", \"bytes\": {}, \"frame_digest\": \"{}\", \"datasets\": {{", shard.file,
@@ -71,14 +70,15 @@ class Fields {
   const std::string& where_;
 };
 
-Slab parse_slab(const nlohmann::json& row, const Manifest& manifest, std::int64_t dataset_count, const Fields& fields) {
+Slab parse_slab(const nlohmann::json& row, const Manifest& manifest, CheckpointKind kind, std::int64_t dataset_count,
+                const Fields& fields) {
   if (!row.is_array() || row.size() != 5) fields.fail("a slab is [tensor, begin, count, at, digests]");
   const auto tensor = fields.number(row[0], "tensor");
   if (tensor >= static_cast<std::int64_t>(manifest.tensors.size())) fields.fail("a slab of an unknown tensor");
   Slab slab{static_cast<std::int32_t>(tensor), fields.number(row[1], "begin"), fields.number(row[2], "count"),
             fields.number(row[3], "at"), fields.text(row[4], "digests")};
   const auto& info = manifest.tensors[static_cast<std::size_t>(tensor)];
-  if (slab.count == 0 || slab.begin + slab.count > info.count() || slab.at + slab.count > dataset_count) {
+  if (slab.count == 0 || slab.begin + slab.count > count_of(kind, info) || slab.at + slab.count > dataset_count) {
     fields.fail(fmt::format("a slab of \"{}\" lies outside its tensor or dataset", info.name));
   }
   const auto pieces = (slab.count + manifest.piece_count - 1) / manifest.piece_count;
@@ -105,11 +105,11 @@ Shard parse_shard(const nlohmann::json& json, const Manifest& manifest, const Fi
     auto& dataset = shard.datasets[static_cast<std::size_t>(kind)];
     dataset.offset = fields.number(fields.member(datasets[name], "offset"), "offset");
     dataset.count = fields.number(fields.member(datasets[name], "count"), "count");
-    if (dataset.offset > shard.bytes || dataset.count > (shard.bytes - dataset.offset) / 4) {
+    if (dataset.offset > shard.bytes || dataset.count > (shard.bytes - dataset.offset) / element_bytes(kind)) {
       fields.fail(fmt::format("dataset \"{}\" lies outside {}", name, shard.file));
     }
     for (const auto& row : fields.list(datasets[name], "slabs")) {
-      auto slab = parse_slab(row, manifest, dataset.count, fields);
+      auto slab = parse_slab(row, manifest, kind, dataset.count, fields);
       const auto end = dataset.slabs.empty() ? 0 : dataset.slabs.back().at + dataset.slabs.back().count;
       if (slab.at != end)
         fields.fail(fmt::format("the slabs of \"{}\" in {} leave a hole or overlap", name, shard.file));
@@ -160,7 +160,7 @@ std::vector<std::vector<SlabPlace>> places_of(const Manifest& manifest, Checkpoi
       end += slab.count;
     }
     const bool absent = places[t].empty() && kind != CheckpointKind::parameter;
-    if (!absent && end != manifest.tensors[t].count()) {
+    if (!absent && end != count_of(kind, manifest.tensors[t])) {
       throw IoError(
           fmt::format("{} of \"{}\": element {} is in no shard", name_of(kind), manifest.tensors[t].name, end), where);
     }
@@ -223,8 +223,9 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
 
 std::vector<std::array<std::int64_t, 2>> frame_ranges(const Shard& shard) {
   std::vector<std::array<std::int64_t, 2>> datasets;
-  for (const auto& dataset : shard.datasets) {
-    if (dataset.count > 0) datasets.push_back({dataset.offset, dataset.offset + dataset.count * 4});
+  for (const auto kind : all_kinds) {
+    const auto& dataset = shard.datasets[static_cast<std::size_t>(kind)];
+    if (dataset.count > 0) datasets.push_back({dataset.offset, dataset.offset + dataset.count * element_bytes(kind)});
   }
   std::sort(datasets.begin(), datasets.end());
   std::vector<std::array<std::int64_t, 2>> ranges;

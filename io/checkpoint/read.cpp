@@ -96,17 +96,18 @@ ShardReader& CheckpointReader::shard(std::int32_t index) {
   return open_.try_emplace(index, folder_, manifest_->shards[static_cast<std::size_t>(index)]).first->second;
 }
 
-void CheckpointReader::read(CheckpointKind kind, std::int32_t tensor, std::int64_t begin, std::int64_t count, float* to,
+void CheckpointReader::read(CheckpointKind kind, std::int32_t tensor, std::int64_t begin, std::int64_t count, void* to,
                             std::span<float> scratch) {
   DSTRAIN_CHECK(tensor >= 0 && static_cast<std::size_t>(tensor) < tensors().size(), "there is no tensor {}", tensor);
   const auto& info = tensors()[static_cast<std::size_t>(tensor)];
-  if (begin < 0 || count < 0 || begin > info.count() - count) {
+  const auto elements = count_of(kind, info);
+  if (begin < 0 || count < 0 || begin > elements - count) {
     throw ShapeError(
-        fmt::format("tensor \"{}\" has {} elements, asked for {} from {}", info.name, info.count(), count, begin));
+        fmt::format("tensor \"{}\" has {} elements, asked for {} from {}", info.name, elements, count, begin));
   }
   if (!has(kind, tensor)) {
     throw IoError(fmt::format("holds no {} of \"{}\"", name_of(kind), info.name), folder_.string(),
-                  "it was saved with save_only_model, or the parameter was frozen");
+                  "it was saved with save_only_model or by another optimizer, or the parameter was frozen");
   }
   for (const auto& place : places_[static_cast<std::size_t>(kind)][static_cast<std::size_t>(tensor)]) {
     const auto& slab = manifest_->shards[static_cast<std::size_t>(place.shard)]
@@ -114,16 +115,20 @@ void CheckpointReader::read(CheckpointKind kind, std::int32_t tensor, std::int64
                            .slabs[static_cast<std::size_t>(place.slab)];
     const auto from = std::max(begin, slab.begin);
     const auto end = std::min(begin + count, slab.begin + slab.count);
-    if (from < end) read_slab(kind, place, from - slab.begin, end - slab.begin, to + (from - begin), scratch);
+    if (from < end)
+      read_slab(kind, place, from - slab.begin, end - slab.begin,
+                static_cast<char*>(to) + (from - begin) * element_bytes(kind), scratch);
   }
 }
 
 /// Elements [from, end) of a slab, by pieces.
 void CheckpointReader::read_slab(CheckpointKind kind, const SlabPlace& place, std::int64_t from, std::int64_t end,
-                                 float* to, std::span<float> scratch) {
+                                 void* to, std::span<float> scratch) {
   const auto& shard_info = manifest_->shards[static_cast<std::size_t>(place.shard)];
   const auto& slab = shard_info.datasets[static_cast<std::size_t>(kind)].slabs[static_cast<std::size_t>(place.slab)];
   const auto piece_count = manifest_->piece_count;
+  const auto bytes = element_bytes(kind);
+  auto* const target_bytes = static_cast<char*>(to);
   auto& file = shard(place.shard);
   for (auto piece = from / piece_count; piece * piece_count < end; ++piece) {
     const auto piece_begin = piece * piece_count;
@@ -135,11 +140,12 @@ void CheckpointReader::read_slab(CheckpointKind kind, const SlabPlace& place, st
       own_scratch_.resize(static_cast<std::size_t>(piece_count));
       scratch = own_scratch_;
     }
-    float* target = whole ? to + (piece_begin - from) : scratch.data();
+    // A piece of any dtype fits the scratch: no element is larger than a float.
+    char* target = whole ? target_bytes + (piece_begin - from) * bytes : reinterpret_cast<char*>(scratch.data());
     file.read(kind, slab.at + piece_begin, piece_end - piece_begin, target);
     const auto digest =
         std::string_view(slab.digests).substr(static_cast<std::size_t>(piece) * digest_letters, digest_letters);
-    if (digest_of(target, (piece_end - piece_begin) * static_cast<std::int64_t>(sizeof(float))) != digest) {
+    if (digest_of(target, (piece_end - piece_begin) * bytes) != digest) {
       throw IoError(fmt::format("is damaged: {} of \"{}\", elements {} to {}, is not what was written", name_of(kind),
                                 tensors()[static_cast<std::size_t>(slab.tensor)].name, slab.begin + piece_begin,
                                 slab.begin + piece_end - 1),
@@ -147,8 +153,8 @@ void CheckpointReader::read_slab(CheckpointKind kind, const SlabPlace& place, st
                     "resume from another checkpoint; `dstrain inspect` lists the damage");
     }
     if (!whole)
-      std::copy(scratch.data() + (wanted_begin - piece_begin), scratch.data() + (wanted_end - piece_begin),
-                to + (wanted_begin - from));
+      std::copy(target + (wanted_begin - piece_begin) * bytes, target + (wanted_end - piece_begin) * bytes,
+                target_bytes + (wanted_begin - from) * bytes);
   }
 }
 

@@ -39,24 +39,25 @@ class CheckpointReader {
   [[nodiscard]] const std::filesystem::path& folder() const noexcept { return folder_; }
   /// Index of the tensor called `name`, -1 where there is none.
   [[nodiscard]] std::int32_t find(std::string_view name) const;
-  /// False for moments that were not saved (frozen parameters, save_only_model). Parameters are always there.
+  /// False for states that were not saved (frozen parameters, save_only_model, another optimizer). Parameters are
+  /// always there.
   [[nodiscard]] bool has(CheckpointKind kind, std::int32_t tensor) const;
 
   /// Elements that read() needs as scratch: one piece under one digest.
   [[nodiscard]] std::int64_t scratch_count() const noexcept { return manifest_->piece_count; }
 
-  /// Elements [begin, begin + count) of a tensor's values of one kind. Local; opens shards as they are met.
-  /// Every piece that is touched is verified whole; a piece that is only partly wanted passes through `scratch`
-  /// (without it: through memory of the reader's own).
+  /// Elements [begin, begin + count) of a tensor's values of one kind, of the kind's dtype. Local; opens shards as they
+  /// are met. Every piece that is touched is verified whole; a piece that is only partly wanted passes through
+  /// `scratch` (without it: through memory of the reader's own).
   /// @throws IoError     a shard is missing or damaged (naming shard, tensor and range), or the kind was not saved
   /// @throws ShapeError  the range does not lie in the tensor
-  void read(CheckpointKind kind, std::int32_t tensor, std::int64_t begin, std::int64_t count, float* to,
+  void read(CheckpointKind kind, std::int32_t tensor, std::int64_t begin, std::int64_t count, void* to,
             std::span<float> scratch = {});
 
  private:
   CheckpointReader(std::filesystem::path folder, Manifest manifest, std::map<std::string, std::string> metadata);
   ShardReader& shard(std::int32_t index);
-  void read_slab(CheckpointKind kind, const SlabPlace& place, std::int64_t from, std::int64_t to_end, float* to,
+  void read_slab(CheckpointKind kind, const SlabPlace& place, std::int64_t from, std::int64_t to_end, void* to,
                  std::span<float> scratch);
 
   std::filesystem::path folder_;

@@ -17,11 +17,10 @@ namespace {
 using hdf5::checked;
 using hdf5::Doing;
 
-constexpr std::array<CheckpointKind, checkpoint_kinds> all_kinds{CheckpointKind::parameter, CheckpointKind::exp_avg,
-                                                                 CheckpointKind::exp_avg_sq};
+constexpr auto all_kinds = all_checkpoint_kinds();
 
 /// A contiguous dataset whose place in the file is given at once, and which is not filled first.
-hdf5::Dataset create_flat(const hdf5::File& file, std::string_view name, std::int64_t count,
+hdf5::Dataset create_flat(const hdf5::File& file, CheckpointKind kind, std::int64_t count,
                           const std::filesystem::path& path) {
   const auto extent = static_cast<hsize_t>(count);
   const hdf5::Space space(checked(H5Screate_simple(1, &extent, nullptr), "describe", path, Doing::writing));
@@ -29,9 +28,10 @@ hdf5::Dataset create_flat(const hdf5::File& file, std::string_view name, std::in
   checked(H5Pset_layout(list.get(), H5D_CONTIGUOUS), "describe", path, Doing::writing);
   checked(H5Pset_alloc_time(list.get(), H5D_ALLOC_TIME_EARLY), "describe", path, Doing::writing);
   checked(H5Pset_fill_time(list.get(), H5D_FILL_TIME_NEVER), "describe", path, Doing::writing);
-  return hdf5::Dataset(checked(H5Dcreate2(file.get(), std::string(name).c_str(), H5T_IEEE_F32LE, space.get(),
-                                          H5P_DEFAULT, list.get(), H5P_DEFAULT),
-                               "create a dataset in", path, Doing::writing));
+  return hdf5::Dataset(
+      checked(H5Dcreate2(file.get(), std::string(name_of(kind)).c_str(), hdf5::file_type(storage_of(kind)), space.get(),
+                         H5P_DEFAULT, list.get(), H5P_DEFAULT),
+              "create a dataset in", path, Doing::writing));
 }
 
 /// Selects [begin, begin + count) of a flat dataset in the file and all of a buffer in memory.
@@ -47,16 +47,18 @@ std::pair<hdf5::Space, hdf5::Space> select_flat(const hdf5::Dataset& dataset, st
 }
 
 /// Hashes and writes one slice piece by piece, so that the bytes are still in the cache when they are written.
-std::string write_slice(const hdf5::Dataset& dataset, std::int64_t at, const LocalSlice& slice,
+std::string write_slice(const hdf5::Dataset& dataset, CheckpointKind kind, std::int64_t at, const LocalSlice& slice,
                         std::int64_t piece_count, const std::filesystem::path& path) {
   std::string digests;
   for (std::int64_t done = 0; done < slice.count; done += piece_count) {
     const auto n = std::min(piece_count, slice.count - done);
-    digests += digest_of(slice.data + done, n * static_cast<std::int64_t>(sizeof(float)));
+    const char* data = static_cast<const char*>(slice.data) + done * element_bytes(kind);
+    digests += digest_of(data, n * element_bytes(kind));
     const hdf5::Gate gate;
     const auto [in_file, in_memory] = select_flat(dataset, at + done, n, path, Doing::writing);
-    checked(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, in_memory.get(), in_file.get(), H5P_DEFAULT, slice.data + done),
-            "write", path, Doing::writing);
+    checked(
+        H5Dwrite(dataset.get(), hdf5::memory_type(storage_of(kind)), in_memory.get(), in_file.get(), H5P_DEFAULT, data),
+        "write", path, Doing::writing);
   }
   return digests;
 }
@@ -70,7 +72,7 @@ void write_datasets(const hdf5::File& file, Shard& shard, const CheckpointConten
       auto& dataset = shard.datasets[static_cast<std::size_t>(kind)];
       if (dataset.count == 0) continue;
       auto& handle = handles[static_cast<std::size_t>(kind)];
-      handle = create_flat(file, name_of(kind), dataset.count, path);
+      handle = create_flat(file, kind, dataset.count, path);
       const auto offset = H5Dget_offset(handle.get());
       DSTRAIN_CHECK(offset != HADDR_UNDEF, "HDF5 gave a dataset no place in {}", path.string());
       dataset.offset = static_cast<std::int64_t>(offset);
@@ -80,7 +82,7 @@ void write_datasets(const hdf5::File& file, Shard& shard, const CheckpointConten
     auto slab = shard.datasets[static_cast<std::size_t>(kind)].slabs.begin();
     for (const auto& slice : content[kind]) {
       if (slice.count == 0) continue;
-      slab->digests = write_slice(handles[static_cast<std::size_t>(kind)], slab->at, slice, piece_count, path);
+      slab->digests = write_slice(handles[static_cast<std::size_t>(kind)], kind, slab->at, slice, piece_count, path);
       ++slab;
     }
   }
@@ -146,12 +148,12 @@ ShardReader::ShardReader(const std::filesystem::path& folder, const Shard& shard
   }
 }
 
-void ShardReader::read(CheckpointKind kind, std::int64_t begin, std::int64_t count, float* to) const {
+void ShardReader::read(CheckpointKind kind, std::int64_t begin, std::int64_t count, void* to) const {
   const hdf5::Gate gate;
   const auto& dataset = datasets_[static_cast<std::size_t>(kind)];
   const auto [in_file, in_memory] = select_flat(dataset, begin, count, path_, Doing::reading);
-  checked(H5Dread(dataset.get(), H5T_NATIVE_FLOAT, in_memory.get(), in_file.get(), H5P_DEFAULT, to), "read", path_,
-          Doing::reading);
+  checked(H5Dread(dataset.get(), hdf5::memory_type(storage_of(kind)), in_memory.get(), in_file.get(), H5P_DEFAULT, to),
+          "read", path_, Doing::reading);
 }
 
 }  // namespace dstrain

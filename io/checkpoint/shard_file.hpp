@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// One shard of a checkpoint: an HDF5 file with a flat fp32 dataset per kind, written by one rank.
+/// One shard of a checkpoint: an HDF5 file with a flat dataset per kind, written by one rank.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ class ShardReader {
   ShardReader(const std::filesystem::path& folder, const Shard& shard);
 
   /// Elements [begin, begin + count) of a kind's dataset. Local. @throws IoError
-  void read(CheckpointKind kind, std::int64_t begin, std::int64_t count, float* to) const;
+  void read(CheckpointKind kind, std::int64_t begin, std::int64_t count, void* to) const;
 
  private:
   std::filesystem::path path_;

@@ -60,10 +60,13 @@ void create_dataset(hdf5::Id parent, const Manifest& manifest, std::size_t tenso
                     const std::vector<SlabPlace>& places, const std::filesystem::path& path) {
   const auto& info = manifest.tensors[tensor];
   const hdf5::PropertyList list(checked(H5Pcreate(H5P_DATASET_CREATE), "describe", path, Doing::writing));
-  const float missing = std::numeric_limits<float>::quiet_NaN();
-  checked(H5Pset_fill_value(list.get(), H5T_NATIVE_FLOAT, &missing), "describe", path, Doing::writing);
+  const DType dtype = storage_of(kind);
+  const float missing = std::numeric_limits<float>::quiet_NaN();  // codes of 8 bits have no such value: theirs is 0
+  if (dtype == DType::f32)
+    checked(H5Pset_fill_value(list.get(), H5T_NATIVE_FLOAT, &missing), "describe", path, Doing::writing);
   // HDF5 knows no virtual scalars: one element in one dim stands for it.
-  const TensorInfo stored{info.name, info.shape.empty() ? std::vector<std::int64_t>{1} : info.shape};
+  TensorInfo stored{info.name, shape_of(kind, info.shape)};
+  if (stored.shape.empty()) stored.shape = {1};
   for (const auto& place : places) {
     const auto& shard = manifest.shards[static_cast<std::size_t>(place.shard)];
     const auto& slab = shard.datasets[static_cast<std::size_t>(kind)].slabs[static_cast<std::size_t>(place.slab)];
@@ -72,9 +75,9 @@ void create_dataset(hdf5::Id parent, const Manifest& manifest, std::size_t tenso
   const auto space = space_of(stored.shape, path);
   const hdf5::PropertyList link(checked(H5Pcreate(H5P_LINK_CREATE), "describe", path, Doing::writing));
   checked(H5Pset_char_encoding(link.get(), H5T_CSET_UTF8), "describe", path, Doing::writing);
-  const hdf5::Dataset dataset(
-      checked(H5Dcreate2(parent, info.name.c_str(), H5T_IEEE_F32LE, space.get(), link.get(), list.get(), H5P_DEFAULT),
-              "create a dataset in", path, Doing::writing));
+  const hdf5::Dataset dataset(checked(
+      H5Dcreate2(parent, info.name.c_str(), hdf5::file_type(dtype), space.get(), link.get(), list.get(), H5P_DEFAULT),
+      "create a dataset in", path, Doing::writing));
 }
 
 hdf5::Type text_type(const std::filesystem::path& path, Doing doing) {
@@ -123,7 +126,7 @@ void write_view(const std::filesystem::path& folder, Manifest& manifest,
   {
     const hdf5::Gate gate;
     auto file = hdf5::create_file(path);
-    for (const auto kind : {CheckpointKind::parameter, CheckpointKind::exp_avg, CheckpointKind::exp_avg_sq}) {
+    for (const auto kind : all_checkpoint_kinds()) {
       const auto places = places_of(manifest, kind, path.string());
       hdf5::Group group;
       for (std::size_t t = 0; t < places.size(); ++t) {

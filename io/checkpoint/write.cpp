@@ -42,14 +42,14 @@ using Numbers = std::vector<std::int64_t>;
 
 void check_content(const CheckpointContent& content) {
   check_tensor_list(content.tensors);
-  for (const auto& slices : content.slices) {
-    for (const auto& slice : slices) {
+  for (const auto kind : all_checkpoint_kinds()) {
+    for (const auto& slice : content[kind]) {
       DSTRAIN_CHECK(slice.tensor >= 0 && static_cast<std::size_t>(slice.tensor) < content.tensors.size(),
                     "a slice of tensor {}, there are {}", slice.tensor, content.tensors.size());
       const auto& tensor = content.tensors[static_cast<std::size_t>(slice.tensor)];
-      if (slice.begin < 0 || slice.count < 0 || slice.begin > tensor.count() - slice.count) {
+      if (slice.begin < 0 || slice.count < 0 || slice.begin > count_of(kind, tensor) - slice.count) {
         throw ShapeError(fmt::format("a slice of {} elements from {} does not lie in \"{}\", which has {}", slice.count,
-                                     slice.begin, tensor.name, tensor.count()));
+                                     slice.begin, tensor.name, count_of(kind, tensor)));
       }
       DSTRAIN_CHECK(slice.count == 0 || slice.data != nullptr, "a slice of \"{}\" has no data", tensor.name);
     }
@@ -147,7 +147,7 @@ Shard agree_on_layout(Communicator& comm, const CheckpointContent& content, Mani
 
 void check_tiling(const Manifest& manifest) {
   try {
-    for (const auto kind : {CheckpointKind::parameter, CheckpointKind::exp_avg, CheckpointKind::exp_avg_sq}) {
+    for (const auto kind : all_checkpoint_kinds()) {
       (void)places_of(manifest, kind, {});
     }
   } catch (const IoError& error) {
@@ -162,7 +162,8 @@ void prepare_folder(const std::filesystem::path& part, const Manifest& manifest,
   remove_unfinished_checkpoints(output_dir);
   std::int64_t bytes = 1 << 20;
   for (const auto& shard : manifest.shards) {
-    for (const auto& dataset : shard.datasets) bytes += dataset.count * 4;
+    for (const auto kind : all_checkpoint_kinds())
+      bytes += shard.datasets[static_cast<std::size_t>(kind)].count * element_bytes(kind);
     bytes += 1 << 16;
   }
   if (const auto free = free_disk_bytes(output_dir); free < bytes) {
@@ -212,7 +213,8 @@ void finish(const std::filesystem::path& part, const std::filesystem::path& fina
   write_file_atomically(part / manifest_digest_name, fmt::format("{}  {}\n", digest_of(text), manifest_name));
   std::filesystem::remove(part / owner_name);
   commit_checkpoint(part, final_path);
-  if (options.save_total_limit) prune_checkpoints(final_path.parent_path(), *options.save_total_limit, final_path);
+  if (options.save_total_limit)
+    prune_checkpoints(final_path.parent_path(), *options.save_total_limit, final_path, options.best);
 }
 
 std::string random_word() {

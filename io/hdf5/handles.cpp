@@ -62,6 +62,16 @@ Id checked(Id result, std::string_view what, const std::filesystem::path& path, 
       .with_code(doing == Doing::reading ? ExitCode::usage : ExitCode::failed);
 }
 
+Id file_type(DType dtype) {
+  DSTRAIN_CHECK(dtype == DType::f32 || dtype == DType::u8, "no dataset of {}", name_of(dtype));
+  return dtype == DType::f32 ? H5T_IEEE_F32LE : H5T_STD_U8LE;
+}
+
+Id memory_type(DType dtype) {
+  DSTRAIN_CHECK(dtype == DType::f32 || dtype == DType::u8, "no dataset of {}", name_of(dtype));
+  return dtype == DType::f32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_UINT8;
+}
+
 File open_file(const std::filesystem::path& path) {
   const Gate gate;
   const auto access = access_list(path, Doing::reading);

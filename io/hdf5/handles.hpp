@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/dtype.hpp"
 #include "core/handle.hpp"
 
 namespace dstrain::hdf5 {
@@ -49,6 +50,10 @@ enum class Doing : std::uint8_t { reading, writing };
 /// Throws IoError with HDF5's own explanation where a call returned a negative value.
 /// Use: `H5File file(checked(H5Fopen(...), "open", path, Doing::reading));`
 Id checked(Id result, std::string_view what, const std::filesystem::path& path, Doing doing);
+
+/// HDF5's type of a flat dataset of that dtype in a file (little-endian) and in memory: f32 and u8. Under the gate.
+[[nodiscard]] Id file_type(DType dtype);
+[[nodiscard]] Id memory_type(DType dtype);
 
 /// Opens a file for reading. No file locking (parallel file systems often have none).
 [[nodiscard]] File open_file(const std::filesystem::path& path);

@@ -31,20 +31,6 @@ void store_each(void* to, const float* from, std::int64_t count, const Convert& 
 
 }  // namespace
 
-std::uint16_t float_to_half(float value) noexcept {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000U);
-  const std::uint32_t magnitude = bits & 0x7fffffffU;
-  if (magnitude > 0x7f800000U) return static_cast<std::uint16_t>(sign | 0x7e00U);   // NaN
-  if (magnitude >= 0x477ff000U) return static_cast<std::uint16_t>(sign | 0x7c00U);  // rounds to 65536 or more
-  if (magnitude < 0x38800000U) {  // below 2^-14: subnormal; adding 0.5 makes the FPU round at the half's last bit
-    const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
-    return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000U));
-  }
-  const std::uint32_t rounded = magnitude + 0xfffU + ((magnitude >> 13) & 1U);
-  return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112U << 10)));
-}
-
 bool is_floating(DType dtype) noexcept {
   return dtype == DType::f64 || dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16;
 }
@@ -73,7 +59,7 @@ void convert_from_f32(void* to, DType dtype, const float* from, std::int64_t cou
     case DType::f64:
       return store_each(to, from, count, [](float v) { return static_cast<double>(v); });
     case DType::f16:
-      return store_each(to, from, count, [](float v) { return float_to_half(v); });
+      return store_each(to, from, count, [](float v) { return half_from_float(v); });
     case DType::bf16:
       return store_each(to, from, count, [](float v) { return bfloat16(v); });
     default:

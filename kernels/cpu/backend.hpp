@@ -36,6 +36,9 @@ void scale(const Exec& exec, Data x, float factor, std::int64_t count);
 void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
                    const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld);
 
+void argmax(const Exec& exec, std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,
+            std::int64_t T, std::int64_t V, std::int64_t ld);
+
 void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
            std::int64_t count, const AdamWParameters& p);
 void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,

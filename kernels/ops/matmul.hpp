@@ -20,7 +20,8 @@ struct MatmulShape {
 };
 
 namespace ops {
-/// Local. dtypes (A, B -> C): f32, f32 -> f32; bf16, bf16 -> bf16 or f32 (sums in f32). With `accumulate` C (f32 only)
+/// Local. dtypes (A, B -> C): f32, f32 -> f32; bf16, bf16 -> bf16 or f32 and f16, f16 -> f16 or f32 (sums in
+/// f32). With `accumulate` C (f32 only)
 /// is added to: c = c + sum. The bits depend on shape, dtype and kind of CPU, not on the number of threads: split over
 /// M and N into tiles that one thread each works through, never over K.
 void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate);

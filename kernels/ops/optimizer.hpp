@@ -28,7 +28,8 @@ enum class UpdateRule : std::uint8_t {
   adagrad,    ///< torch.optim.Adagrad; state sum
   rmsprop,    ///< torch.optim.RMSprop; states square_avg, grad_avg (centered), momentum_buffer (momentum)
   lion,       ///< Chen et al., arXiv:2302.06675; state exp_avg
-  momentum    ///< momentum_buffer alone: what Muon orthogonalises; weights stay
+  momentum    ///< b = momentum * b + g; the direction, b or with nesterov g + momentum * b, goes to `master`, which may
+              ///< be `gradient`: what Muon orthogonalises. State momentum_buffer
 };
 
 /// The numbers of one update. A rule reads those that its formula has.

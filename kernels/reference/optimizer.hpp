@@ -90,6 +90,7 @@ void update(UpdateRule rule, Element<Real>& e, Real gradient, const UpdateParame
     }
     case UpdateRule::momentum:
       e.state[0] = static_cast<Real>(p.momentum) * e.state[0] + g;
+      e.weight = p.nesterov ? g + static_cast<Real>(p.momentum) * e.state[0] : e.state[0];
       break;
   }
 }

@@ -8,6 +8,7 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"train", "one run on every rank that mpirun or srun placed", train, true},
+    {"eval", "the loss of a model on a validation set, without training", eval, true},
     {"plan", "memory of every buffer of a rank, for any number of ranks", plan},
     {"config", "resolved values of a configuration and where each came from; what a key means", config},
     {"data", "the rows a run would train on; texts to token ids", data},

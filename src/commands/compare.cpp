@@ -18,7 +18,8 @@ namespace dstrain::commands {
 namespace {
 
 constexpr const char* kHelp =
-    "usage: dstrain compare MODEL_DIR reference.safetensors [--dtype float32|bfloat16] [--gradient_checkpointing "
+    "usage: dstrain compare MODEL_DIR reference.safetensors [--dtype float32|bfloat16|float16] "
+    "[--gradient_checkpointing "
     "false] [--json]\n"
     "The reference holds input_ids, attention_mask, labels, logits, loss and grad.<name> of one right-padded batch.\n"
     "Exit code 0 where all agree: float32 logits and loss to 1e-5 + 1e-5 |x|, gradients to 1e-4 in their 2-norm.\n";

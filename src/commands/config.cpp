@@ -11,7 +11,8 @@ namespace {
 
 constexpr const char* kHelp =
     "usage: dstrain config cfg.yaml [key=value ...] [--key value ...]   resolved values, and where each came from\n"
-    "       dstrain config cfg.yaml ... --ranks N                       as on N ranks: DeepSpeed's train_batch_size counts\n"
+    "       dstrain config cfg.yaml ... --ranks N                       as on N ranks: DeepSpeed's train_batch_size "
+    "counts\n"
     "       dstrain config cfg.yaml ... --json                          the same for programs\n"
     "       dstrain config cfg.yaml ... --yaml                          the resolved_config.yaml a run would write\n"
     "       dstrain config --explain KEY                                meaning, default, and what dstrain does with a "
@@ -35,7 +36,7 @@ ExitCode config(const Words& words) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     const auto& word = words[i];
     if (word == "--help" || word == "-h") {
-      fmt::print("{}", kHelp);
+      fmt::print("{}{}", kHelp, keys_help());
       return ExitCode::good;
     }
     if (word == "--keys-markdown") {

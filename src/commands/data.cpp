@@ -9,6 +9,7 @@
 
 #include "commands/commands.hpp"
 #include "commands/words.hpp"
+#include "config/describe.hpp"
 #include "config/resolve.hpp"
 #include "data/dataset.hpp"
 #include "data/tokenizer.hpp"
@@ -22,14 +23,17 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kHelp =
     "usage: dstrain data cfg.yaml [key=value ...] [--show N] [--json]   the processed rows: text, ids, labels, "
     "position ids, counts\n"
-    "       dstrain data --tokenize MODEL_DIR [--add_special]           JSON lines {\"text\": ...} or \"...\" on "
-    "stdin, {\"ids\": [...]} out\n";
+    "       dstrain data --tokenize MODEL_DIR [--add_special] [--slow] [--split_special_tokens]\n"
+    "                                                                   JSON lines {\"text\": ...} or \"...\" on "
+    "stdin, {\"ids\": [...]} out;\n"
+    "                                                                   --slow is use_fast_tokenizer: false\n";
 
 struct DataWords {
   std::int64_t show = 3;
   bool json = false;
   bool add_special = false;
   std::string tokenize;
+  TokenizerOptions tokenizer;
   Words rest;
 };
 
@@ -44,6 +48,10 @@ DataWords split(const Words& words) {
       out.json = true;
     } else if (words[i] == "--add_special") {
       out.add_special = true;
+    } else if (words[i] == "--slow") {
+      out.tokenizer.use_fast_tokenizer = false;
+    } else if (words[i] == "--split_special_tokens") {
+      out.tokenizer.split_special_tokens = true;
     } else if (words[i] == "--tokenize") {
       out.tokenize = value_of(i);
     } else if (words[i] == "--show") {
@@ -60,7 +68,7 @@ DataWords split(const Words& words) {
 }
 
 ExitCode tokenize(const DataWords& words) {
-  const auto tokenizer = load_tokenizer(read_tokenizer_files(words.tokenize));
+  const auto tokenizer = load_tokenizer(read_tokenizer_files(words.tokenize), words.tokenizer);
   std::int64_t number = 0;
   for (std::string line; std::getline(std::cin, line);) {
     ++number;
@@ -113,7 +121,7 @@ void print_row(const Json& json) {
 
 ExitCode data(const Words& words) {
   if (words.empty() || asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}{}", kHelp, keys_help({KeyGroup::model, KeyGroup::data, KeyGroup::finetuning}));
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
   const auto flags = split(words);

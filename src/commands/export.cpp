@@ -19,7 +19,7 @@ namespace dstrain::commands {
 namespace {
 
 constexpr const char* kHelp =
-    "usage: dstrain export preset:NAME DIR [--seed 42] [--dtype float32|bfloat16]\n"
+    "usage: dstrain export preset:NAME DIR [--seed 42] [--dtype float32|bfloat16|float16]\n"
     "       dstrain export CONFIG.json DIR ...      the same for any architecture\n"
     "Writes config.json and model.safetensors: matrices N(0, initializer_range), norms 1, biases 0. `dstrain train` "
     "with the same\n"

@@ -26,7 +26,7 @@ constexpr const char* kHelp =
     "  --enable_thinking true|false|null (true)  --tool_format NAME (the template's)\n"
     "  --do_sample true|false (true)  --temperature 0.95  --top_p 0.7  --top_k 50  --repetition_penalty 1.0\n"
     "  --max_new_tokens 1024  --seed 42  --skip_special_tokens true|false (true)\n"
-    "  --dtype float32|bfloat16  --batch_size 8  --json (one line per prompt)\n";
+    "  --dtype float32|bfloat16|float16  --batch_size 8  --json (one line per prompt)\n";
 
 constexpr std::array<FlagSpec, 18> kFlags = {{{"prompt"},
                                               {"tools"},

@@ -2,7 +2,10 @@
 /// `dstrain inspect`: what stands in a checkpoint, and whether it is still what was written.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 #include "commands/commands.hpp"
 #include "core/system_memory.hpp"
@@ -24,6 +27,16 @@ std::string kinds_text(const std::array<bool, checkpoint_kinds>& has) {
   return text;
 }
 
+/// The kinds that any shard holds.
+std::vector<CheckpointKind> kinds_in(const CheckpointSummary& summary) {
+  std::vector<CheckpointKind> kinds;
+  for (const auto kind : all_checkpoint_kinds()) {
+    const auto holds = [&](const ShardSummary& shard) { return shard.count[static_cast<std::size_t>(kind)] > 0; };
+    if (std::any_of(summary.shards.begin(), summary.shards.end(), holds)) kinds.push_back(kind);
+  }
+  return kinds;
+}
+
 void print_table(const CheckpointSummary& summary) {
   fmt::print("step {}: {} parameters in {} tensors, {} shards, {}\n\n", summary.step, summary.parameters,
              summary.tensors.size(), summary.shards.size(), format_bytes(summary.bytes));
@@ -32,11 +45,14 @@ void print_table(const CheckpointSummary& summary) {
     fmt::print("{:<52} {:<18} {:>7}  {}\n", tensor.info.name, shape_text(tensor.info.shape), tensor.shards,
                kinds_text(tensor.has));
   }
-  fmt::print("\n{:<28} {:>14} {:>14} {:>14} {:>14}\n", "file", "bytes", "parameter", "exp_avg", "exp_avg_sq");
+  const auto kinds = kinds_in(summary);
+  fmt::print("\n{:<28} {:>14}", "file", "bytes");
+  for (const auto kind : kinds) fmt::print(" {:>15}", name_of(kind));
   for (const auto& shard : summary.shards) {
-    fmt::print("{:<28} {:>14} {:>14} {:>14} {:>14}\n", shard.file, shard.bytes, shard.count[0], shard.count[1],
-               shard.count[2]);
+    fmt::print("\n{:<28} {:>14}", shard.file, shard.bytes);
+    for (const auto kind : kinds) fmt::print(" {:>15}", shard.count[static_cast<std::size_t>(kind)]);
   }
+  fmt::print("\n");
   fmt::print("\n");
   for (const auto& [key, value] : summary.metadata) {
     fmt::print("{}: {}\n", key, value.size() > 120 ? value.substr(0, 117) + "..." : value);
@@ -48,19 +64,19 @@ std::string to_json(const CheckpointSummary& summary) {
   json["step"] = summary.step;
   json["bytes"] = summary.bytes;
   json["parameters"] = summary.parameters;
+  const auto kinds = kinds_in(summary);
   for (const auto& tensor : summary.tensors) {
-    json["tensors"].push_back({{"name", tensor.info.name},
-                               {"shape", tensor.info.shape},
-                               {"shards", tensor.shards},
-                               {"exp_avg", tensor.has[1]},
-                               {"exp_avg_sq", tensor.has[2]}});
+    nlohmann::ordered_json row = {{"name", tensor.info.name}, {"shape", tensor.info.shape}, {"shards", tensor.shards}};
+    for (const auto kind : kinds) {
+      if (kind != CheckpointKind::parameter)
+        row[std::string(name_of(kind))] = tensor.has[static_cast<std::size_t>(kind)];
+    }
+    json["tensors"].push_back(std::move(row));
   }
   for (const auto& shard : summary.shards) {
-    json["shards"].push_back({{"file", shard.file},
-                              {"bytes", shard.bytes},
-                              {"parameter", shard.count[0]},
-                              {"exp_avg", shard.count[1]},
-                              {"exp_avg_sq", shard.count[2]}});
+    nlohmann::ordered_json row = {{"file", shard.file}, {"bytes", shard.bytes}};
+    for (const auto kind : kinds) row[std::string(name_of(kind))] = shard.count[static_cast<std::size_t>(kind)];
+    json["shards"].push_back(std::move(row));
   }
   json["metadata"] = summary.metadata;
   return json.dump(2);

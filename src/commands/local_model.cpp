@@ -20,7 +20,8 @@ constexpr std::int64_t staging_elements = 2 << 20;
 DType dtype_of_flag(const std::string& text) {
   if (text == "float32" || text == "f32" || text == "fp32") return DType::f32;
   if (text == "bfloat16" || text == "bf16") return DType::bf16;
-  throw ConfigError(fmt::format("--dtype is \"{}\"", text), "command line", "give float32 or bfloat16");
+  if (text == "float16" || text == "f16") return DType::f16;
+  throw ConfigError(fmt::format("--dtype is \"{}\"", text), "command line", "give float32, bfloat16 or float16");
 }
 
 LocalModel::LocalModel(const std::string& folder, const ZeroOptions& options, const PlanMore& plan_more) {

@@ -12,7 +12,7 @@
 
 namespace dstrain::commands {
 
-/// "float32" or "bfloat16" (also "f32", "bf16"). @throws ConfigError
+/// "float32", "bfloat16" or "float16" (also "f32", "bf16", "f16"). @throws ConfigError
 DType dtype_of_flag(const std::string& text);
 
 /// A store over planned memory, filled from `folder`.

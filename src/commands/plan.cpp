@@ -12,10 +12,12 @@
 #include "comm/plan_communicator.hpp"
 #include "commands/commands.hpp"
 #include "commands/words.hpp"
+#include "config/describe.hpp"
 #include "config/resolve.hpp"
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
 #include "core/parallel.hpp"
+#include "plan/deepspeed_estimator.hpp"
 #include "train/machine.hpp"
 #include "train/run_options.hpp"
 #include "train/run_setup.hpp"
@@ -25,6 +27,11 @@ namespace {
 
 constexpr const char* kHelp =
     "usage: dstrain plan cfg.yaml [key=value ...] [--ranks N] [--ranks_per_node M] [--json]\n"
+    "       dstrain plan --deepspeed-table cfg.yaml [--ranks N] [--ranks_per_node M]   DeepSpeed's estimate beside "
+    "ours\n"
+    "       dstrain plan --deepspeed-table --total_params N --largest_layer_params N [--num_nodes N] "
+    "[--num_gpus_per_node N]\n"
+    "                    [--additional_buffer_factor F]                                DeepSpeed's estimate alone\n"
     "Prints every buffer of one rank. The model may be a folder, a config.json or preset:<name>. Where the data can be "
     "read, the\n"
     "largest micro-batch is taken from it (as training does), else every row is taken to be cutoff_len long.\n";
@@ -33,6 +40,8 @@ struct PlanWords {
   int ranks = 1;
   int ranks_per_node = 0;  ///< 0: all
   bool json = false;
+  bool deepspeed_table = false;
+  EstimatorInput estimate;  ///< without a configuration: what the flags say
   Words rest;
 };
 
@@ -45,6 +54,49 @@ int to_count(const std::string& flag, const std::string& text) {
   return value;
 }
 
+double to_factor(const std::string& flag, const std::string& text) {
+  const auto number = to_number(ConfigValue::scalar(text));
+  if (!number || !(*number > 0 && *number <= 1000)) {
+    throw ConfigError(fmt::format("{} needs a number above 0, not \"{}\"", flag, text), "command line");
+  }
+  return *number;
+}
+
+std::int64_t to_params(const std::string& flag, const std::string& text) {
+  const auto number = to_integer(ConfigValue::scalar(text));  // also 7e9
+  if (!number || *number < 1 || *number > 1'000'000'000'000'000) {
+    throw ConfigError(fmt::format("{} needs a number of parameters, not \"{}\"", flag, text), "command line");
+  }
+  return *number;
+}
+
+/// Takes a flag with a number into `out`; false where the flag is another.
+bool take_number(const std::string& name, const std::string& value, PlanWords& out) {
+  if (name == "--ranks") {
+    out.ranks = to_count(name, value);
+  } else if (name == "--ranks_per_node") {
+    out.ranks_per_node = to_count(name, value);
+  } else if (name == "--num_nodes") {
+    out.estimate.num_nodes = to_count(name, value);
+  } else if (name == "--num_gpus_per_node") {
+    out.estimate.num_gpus_per_node = to_count(name, value);
+  } else if (name == "--total_params") {
+    out.estimate.total_params = to_params(name, value);
+  } else if (name == "--largest_layer_params") {
+    out.estimate.largest_layer_params = to_params(name, value);
+  } else if (name == "--additional_buffer_factor") {
+    out.estimate.additional_buffer_factor = to_factor(name, value);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool takes_number(const std::string& name) {
+  PlanWords ignored;
+  return take_number(name, "1", ignored);
+}
+
 PlanWords split(const Words& words) {
   PlanWords out;
   for (std::size_t i = 0; i < words.size(); ++i) {
@@ -52,11 +104,12 @@ PlanWords split(const Words& words) {
     const auto name = words[i].substr(0, equals);
     if (name == "--json") {
       out.json = true;
-    } else if (name == "--ranks" || name == "--ranks_per_node") {
+    } else if (name == "--deepspeed-table" || name == "--deepspeed_table") {
+      out.deepspeed_table = true;
+    } else if (takes_number(name)) {
       if (equals == std::string::npos && i + 1 == words.size())
         throw ConfigError(name + " needs a number", "command line");
-      const auto value = equals == std::string::npos ? words[++i] : words[i].substr(equals + 1);
-      (name == "--ranks" ? out.ranks : out.ranks_per_node) = to_count(name, value);
+      take_number(name, equals == std::string::npos ? words[++i] : words[i].substr(equals + 1), out);
     } else {
       out.rest.push_back(words[i]);
     }
@@ -71,14 +124,51 @@ bool has_data(const RunConfig& config) {
   return !config.dataset.empty() && std::filesystem::is_directory(config.model_name_or_path);
 }
 
+std::string estimate_of(const EstimatorInput& input) {
+  return estimator_table_zero2(input) + estimator_table_zero3(input);
+}
+
+/// DeepSpeed's estimate for a model, and what each stage takes here, to the byte.
+std::string comparison(const PlanWords& flags, const ModelSpec& spec, EngineOptions options) {
+  auto input = estimator_input(make_layout(spec));
+  input.num_gpus_per_node = flags.ranks_per_node;
+  input.num_nodes = (flags.ranks + flags.ranks_per_node - 1) / flags.ranks_per_node;
+  input.additional_buffer_factor = flags.estimate.additional_buffer_factor;
+  auto text = estimate_of(input);
+  text += fmt::format(
+      "\ndstrain ({} ranks, {} per node, {}, up to {} tokens in a micro-batch; activations, buckets and libraries "
+      "included):\n   per node |  per rank |   Options\n",
+      flags.ranks, flags.ranks_per_node, name_of(options.dtype), token_class(options.max_tokens));
+  const auto floor = runtime_floor_bytes(flags.ranks, flags.ranks_per_node);
+  for (int stage = 0; stage <= 3; ++stage) {
+    options.zero_stage = stage;
+    const auto memory = Engine::plan(spec, options, flags.ranks);
+    std::int64_t bytes = floor;
+    for (int kind = 0; kind < memory_kinds; ++kind) bytes += memory.arena_bytes(static_cast<MemoryKind>(kind));
+    constexpr double kGiB = 1073741824.0;
+    text +=
+        fmt::format(" {:8.2f}GB | {:7.2f}GB | zero_stage={}\n",
+                    static_cast<double>(bytes) * flags.ranks_per_node / kGiB, static_cast<double>(bytes) / kGiB, stage);
+  }
+  return text;
+}
+
 }  // namespace
 
 ExitCode plan(const Words& words) {
   if (asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}{}", kHelp, keys_help());
     return ExitCode::good;
   }
   const auto flags = split(words);
+  if (flags.deepspeed_table && flags.rest.empty()) {
+    if (flags.estimate.total_params == 0 || flags.estimate.largest_layer_params == 0) {
+      throw ConfigError("--deepspeed-table needs a configuration, or --total_params and --largest_layer_params",
+                        "command line");
+    }
+    fmt::print("{}", estimate_of(flags.estimate));
+    return ExitCode::good;
+  }
   const auto resolved =
       resolve_config(flags.rest, FileAccess::local(), {.world_size = flags.ranks, .inputs_must_exist = true});
   const auto& config = resolved.config;
@@ -89,8 +179,12 @@ ExitCode plan(const Words& words) {
   PlanCommunicator comm(0, flags.ranks);
   const auto setup = setup_run(comm, config, read_data);
   const int threads = std::max(1, max_threads() / flags.ranks_per_node);
-  const auto options = engine_options(config, *setup.feeder, flags.ranks, threads);
+  const auto options = engine_options(config, setup, flags.ranks, threads);
   omp_set_num_threads(options.threads);  // kernels plan their workspace for the threads they will have
+  if (flags.deepspeed_table) {
+    fmt::print("{}", comparison(flags, setup.spec, options));
+    return ExitCode::good;
+  }
   const auto memory = Engine::plan(setup.spec, options, flags.ranks);
   facts.model = config.model_name_or_path;
   facts.parameters = make_layout(setup.spec).parameters;

@@ -8,8 +8,9 @@
 #include "comm/bootstrap.hpp"
 #include "comm/mesh.hpp"
 #include "comm/mpi_communicator.hpp"
-#include "commands/commands.hpp"
+#include "commands/job.hpp"
 #include "commands/words.hpp"
+#include "config/describe.hpp"
 #include "config/resolve.hpp"
 #include "train/run_options.hpp"
 #include "train/run_setup.hpp"
@@ -52,9 +53,13 @@ ExitCode run(MpiSession& session, const Words& words) {
 
 ExitCode train(const Words& words) {
   if (words.empty() || asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}{}", kHelp, words.empty() ? "" : keys_help());
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
+  return run_job(words);
+}
+
+ExitCode run_job(const Words& words) {
   return static_cast<ExitCode>(spmd_main(0, nullptr, [&](MpiSession& session) { return run(session, words); }));
 }
 

@@ -38,7 +38,7 @@ bool is_leftover(const std::string& word) {
   return word.ends_with(".py") || std::find(words.begin(), words.end(), word) != words.end();
 }
 
-bool is_placeholder(const std::string& word) { return word.size() > 2 && word.front() == '<' && word.back() == '>'; }
+bool is_placeholder(const std::string& word) { return word.size() > 1 && (word.front() == '<' || word.back() == '>'); }
 
 class Parser {
  public:

@@ -14,6 +14,9 @@ namespace dstrain {
 /// One parameter of a section: a number (true and false are 1 and 0), several, or a word.
 using DeepSpeedValue = std::variant<double, std::vector<double>, std::string>;
 
+/// Parameters by name, as `lr_scheduler_kwargs` gives them.
+using NamedArguments = std::map<std::string, DeepSpeedValue, std::less<>>;
+
 /// `{"type": T, "params": {...}}`, with DeepSpeed's names.
 ///
 /// Only what the file says stands in `params`: DeepSpeed's defaults are the reader's. "auto" is replaced by the
@@ -21,7 +24,7 @@ using DeepSpeedValue = std::variant<double, std::vector<double>, std::string>;
 /// trainer's warm-up steps) and total_num_steps (all its steps) stay the word "auto".
 struct DeepSpeedSection {
   std::string type;  ///< in DeepSpeed's spelling, whatever the file's was
-  std::map<std::string, DeepSpeedValue, std::less<>> params;
+  NamedArguments params;
 
   /// The parameter as a number, or `fallback` where it is not given. A list counts as its first number. Local.
   [[nodiscard]] double number_or(std::string_view name, double fallback) const;

@@ -132,6 +132,22 @@ std::string explain_key(std::string_view name) {
       near.empty() ? "`dstrain config --keys-markdown` lists all" : fmt::format("did you mean {}?", near));
 }
 
+std::string keys_help(const std::vector<KeyGroup>& groups) {
+  std::string out;
+  KeyGroup group = KeyGroup::other;
+  for (const auto& key : all_keys()) {
+    const auto now = group_of(key);
+    if (key.action != KeyClass::runs) continue;
+    if (!groups.empty() && std::find(groups.begin(), groups.end(), now) == groups.end()) continue;
+    if (out.empty() || now != group) out += fmt::format("\n{}:\n", title_of(now));
+    group = now;
+    std::string words = key.choice_list.empty() ? "" : fmt::format(" {{{}}}", joined(key.choice_list));
+    if (words.size() > 80) words.clear();  // optimizers: `dstrain config --explain optim` lists them
+    out += fmt::format("  --{:<30} {} [{}]{}\n", key.name, key.meaning, default_text(key), words);
+  }
+  return out;
+}
+
 std::string keys_markdown() {
   std::string out =
       "# Configuration keys\n\n"

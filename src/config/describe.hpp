@@ -4,7 +4,9 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "config/key_schema.hpp"
 #include "config/resolve.hpp"
 
 namespace dstrain {
@@ -12,6 +14,9 @@ namespace dstrain {
 /// Everything known about one key. Local.
 /// @throws ConfigError  no such key; the hint names the nearest one
 std::string explain_key(std::string_view name);
+
+/// The keys that run, of some groups or of all, as `--help` lists them: name, type, meaning, default. Local.
+std::string keys_help(const std::vector<KeyGroup>& groups = {});
 
 /// docs/config.md: every key in tables by group, old names, DeepSpeed's keys.
 std::string keys_markdown();

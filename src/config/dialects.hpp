@@ -14,7 +14,8 @@ namespace dstrain {
 /// What a file of another dialect says: trainer keys, and DeepSpeed's part as its own file would say it.
 struct Translation {
   std::vector<Entry> entries;
-  ConfigValue deepspeed;  ///< null where there is none
+  ConfigValue deepspeed;        ///< null where there is none
+  bool trainers_decay = false;  ///< which tensors decay is the trainer's rule, not "all" as in DeepSpeed's optimizer
 };
 
 /// Whose file `tree` is, by its top-level keys. Local.

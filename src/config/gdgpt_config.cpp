@@ -47,6 +47,7 @@ class GdGptReader {
     const auto patterns = std::find_if(optimizer->members.begin(), optimizer->members.end(),
                                        [](const auto& member) { return member.first == "no_wd_kws"; });
     if (patterns == optimizer->members.end()) return;
+    out_.trainers_decay = !patterns->second.items.empty();
     put_at(own, "optimizer.no_wd_kws", patterns->second);
     optimizer->members.erase(patterns);
   }

@@ -40,6 +40,7 @@ const Table& table() {
     t.add(KeyGroup::training, keys::training_unused());
     t.add(KeyGroup::generation, keys::generation());
     t.add(KeyGroup::other, keys::other());
+    t.add(KeyGroup::other, keys::other_versions());
     return t;
   }();
   return built;
@@ -85,7 +86,19 @@ constexpr KeyAlias kAliases[] = {
     {"evaluation_strategy", "eval_strategy", false, {}},
     {"hf_auth_token", "hf_hub_token", false, {}},
     {"use_auth_token", "hf_hub_token", false, {}},
+    {"prompt_template", "template", false, {}},
+    {"dev_ratio", "val_size", false, {}},
+    {"lora_modules_to_save", "additional_target", false, {}},
+    {"modules_to_save", "additional_target", false, "PEFT's name"},
+    {"cache_path", "tokenized_path", false, {}},
+    {"image_dir", "media_dir", false, {}},
+    {"orpo_beta", "pref_beta", false, {}},
+    {"kto_beta", "pref_beta", false, {}},
+    {"simpo_beta", "pref_beta", false, {}},
+    {"kto_ftx", "pref_ftx", false, {}},
+    {"xpu_backend", "ddp_backend", false, {}},
     {"no_cuda", "use_cpu", false, {}},
+    {"cpu", "use_cpu", false, "accelerate's flag"},
     {"full_determinism", "reproducible", false, "dstrain's own name for it"},
     {"deepspeed_config", "deepspeed", false, "DeepSpeed's own flag"},
     {"prefetch_bucket_size", "stage3_prefetch_bucket_size", false, {}},
@@ -127,6 +140,7 @@ ValueType type_of(const Member& member) {
     ValueType operator()(std::vector<std::string> RunConfig::*) const { return ValueType::list; }
     ValueType operator()(std::optional<DeepSpeedSection> RunConfig::*) const { return ValueType::any; }
     ValueType operator()(std::optional<Fp16Options> RunConfig::*) const { return ValueType::any; }
+    ValueType operator()(std::optional<NamedArguments> RunConfig::*) const { return ValueType::any; }
   };
   return std::visit(Visitor{}, member);
 }

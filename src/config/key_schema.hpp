@@ -17,12 +17,12 @@
 namespace dstrain {
 
 /// Where a key's value lands in RunConfig; monostate for keys that land nowhere.
-using Member =
-    std::variant<std::monostate, bool RunConfig::*, int RunConfig::*, std::int64_t RunConfig::*, double RunConfig::*,
-                 std::string RunConfig::*, std::vector<std::string> RunConfig::*, std::optional<bool> RunConfig::*,
-                 std::optional<int> RunConfig::*, std::optional<std::int64_t> RunConfig::*,
-                 std::optional<double> RunConfig::*, std::optional<std::string> RunConfig::*,
-                 std::optional<DeepSpeedSection> RunConfig::*, std::optional<Fp16Options> RunConfig::*>;
+using Member = std::variant<std::monostate, bool RunConfig::*, int RunConfig::*, std::int64_t RunConfig::*,
+                            double RunConfig::*, std::string RunConfig::*, std::vector<std::string> RunConfig::*,
+                            std::optional<bool> RunConfig::*, std::optional<int> RunConfig::*,
+                            std::optional<std::int64_t> RunConfig::*, std::optional<double> RunConfig::*,
+                            std::optional<std::string> RunConfig::*, std::optional<DeepSpeedSection> RunConfig::*,
+                            std::optional<Fp16Options> RunConfig::*, std::optional<NamedArguments> RunConfig::*>;
 
 /// What a value of the key looks like. `any` takes mappings too.
 enum class ValueType { boolean, integer, number, text, list, any };
@@ -101,6 +101,7 @@ std::vector<KeySpec> training_output();
 std::vector<KeySpec> training_unused();
 std::vector<KeySpec> own();
 std::vector<KeySpec> other();
+std::vector<KeySpec> other_versions();
 // The other dialects.
 std::vector<KeySpec> deepspeed_engine();
 std::vector<KeySpec> deepspeed_zero();

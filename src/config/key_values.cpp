@@ -89,10 +89,13 @@ struct Printer {
       out += (out.size() > 1 ? ", " : "") + print(number);
     return out + "]";
   }
+  std::string print(const NamedArguments& values) const {
+    std::string out;
+    for (const auto& [name, one] : values) out += (out.empty() ? "" : ", ") + member(name, print(one));
+    return "{" + out + "}";
+  }
   std::string print(const DeepSpeedSection& value) const {
-    std::string params;
-    for (const auto& [name, one] : value.params) params += (params.empty() ? "" : ", ") + member(name, print(one));
-    return fmt::format("{{{}, {}}}", member("type", print(value.type)), member("params", "{" + params + "}"));
+    return fmt::format("{{{}, {}}}", member("type", print(value.type)), member("params", print(value.params)));
   }
   std::string print(const Fp16Options& value) const {
     return fmt::format("{{{}, {}, {}, {}, {}, {}, {}, {}}}", member("enabled", print(value.enabled)),
@@ -149,6 +152,23 @@ std::optional<DeepSpeedValue> read_parameter(const ConfigValue& value) {
   return to_text(value);
 }
 
+/// A mapping, or its text as transformers takes it on the command line.
+template <>
+std::optional<NamedArguments> read_as(const ConfigValue& value) {
+  if (value.kind == ConfigValue::Kind::scalar) {
+    const auto parsed = read_argument(value.text);
+    return parsed.is_map() ? read_as<NamedArguments>(parsed) : std::nullopt;
+  }
+  if (!value.is_map()) return std::nullopt;
+  NamedArguments arguments;
+  for (const auto& [name, member] : value.members) {
+    const auto read = read_parameter(member);
+    if (!read) return std::nullopt;
+    arguments.insert_or_assign(name, *read);
+  }
+  return arguments;
+}
+
 template <>
 std::optional<DeepSpeedSection> read_as(const ConfigValue& value) {
   const auto* type = value.find("type");
@@ -158,11 +178,10 @@ std::optional<DeepSpeedSection> read_as(const ConfigValue& value) {
   for (const auto& [name, member] : value.members) {
     if (name == "type") continue;
     if (name != "params" || !(member.is_map() || member.is_null())) return std::nullopt;
-    for (const auto& [parameter, given] : member.members) {
-      const auto read = read_parameter(given);
-      if (!read) return std::nullopt;
-      section.params.emplace(parameter, *read);
-    }
+    if (member.is_null()) continue;
+    auto params = read_as<NamedArguments>(member);
+    if (!params) return std::nullopt;
+    section.params = std::move(*params);
   }
   return section;
 }

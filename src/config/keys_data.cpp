@@ -3,16 +3,14 @@
 #include "config/key_schema.hpp"
 
 namespace dstrain::keys {
-namespace {
-constexpr std::string_view kEvaluationOnly = "only read during evaluation, which is not supported yet";
-}  // namespace
+namespace {}  // namespace
 
 std::vector<KeySpec> data() {
   using C = RunConfig;
   using enum ValueType;
   return {
       runs("template", &C::template_name,
-           "Chat template. Empty: the tokenizer's own chat_template where it is known, else `empty`"),
+           "Chat template. Empty: read out of the tokenizer's chat_template, else `empty`"),
       runs("dataset", &C::dataset, "Names in dataset_info.json, or synthetic"),
       runs("dataset_dir", &C::dataset_dir, "Folder with dataset_info.json").path(),
       runs("cutoff_len", &C::cutoff_len, "Token limit of one example"),
@@ -33,10 +31,13 @@ std::vector<KeySpec> data() {
               "not supported yet; rows are read once and kept as tokens"),
       noted("buffer_size", integer, "16384", "Shuffle buffer of streaming",
             "only read with streaming, which is refused"),
-      refused("mix_strategy", text, "concat", "How datasets are mixed", "only concat so far; mix the files beforehand"),
-      refused("interleave_probs", any, "null", "Shares of interleaved datasets", "only mix_strategy: concat so far"),
+      runs("mix_strategy", &C::mix_strategy,
+           "How datasets are mixed: one after the other, or interleaved until the first "
+           "has ended (under), until all have (over), each row once (once)")
+          .choices("concat|interleave_under|interleave_over|interleave_once"),
+      runs("interleave_probs", &C::interleave_probs, "Shares of interleaved datasets. Empty: in turns"),
       noted("overwrite_cache", boolean, "false", "Process data again", "no processed data is kept between runs"),
-      noted("eval_num_beams", integer, "null", "Beam search in evaluation", kEvaluationOnly),
+      noted("eval_num_beams", integer, "null", "Beam search in evaluation", "there is no beam search"),
       refused("ignore_pad_token_for_loss", boolean, "true", "Padding does not count in the loss",
               "rows are packed without padding, so none could count"),
       runs("eval_on_each_dataset", &C::eval_on_each_dataset, "One result for each of eval_dataset"),

@@ -9,7 +9,6 @@ constexpr std::string_view kFreezeOnly = "only read with finetuning_type: freeze
 constexpr std::string_view kNoLora = "not supported yet; use finetuning_type: full";
 constexpr std::string_view kPreferenceOnly = "only read by stage: dpo and kto, which are not supported yet";
 constexpr std::string_view kPpoOnly = "only read by stage: ppo, which is not supported yet";
-constexpr std::string_view kEvaluationOnly = "only read during evaluation, which is not supported yet";
 }  // namespace
 
 std::vector<KeySpec> finetuning() {
@@ -23,8 +22,8 @@ std::vector<KeySpec> finetuning() {
           .choices("full")
           .not_yet("lora|freeze|oft", "all weights are trained so far; say finetuning_type: full"),
       runs("disable_shuffling", &C::disable_shuffling, "Keep the order of the rows"),
-      noted("plot_loss", boolean, "false", "Draw training_loss.png at the end",
-            "no picture is drawn yet; trainer_log.jsonl holds the losses"),
+      runs("plot_loss", &C::plot_loss,
+           "Draw training_loss.png (and training_eval_loss.png, training_eval_accuracy.png) at the end"),
       noted("lora_rank", integer, "8", "LoRA", kLoraOnly),
       noted("lora_alpha", number, "null", "LoRA", kLoraOnly),
       noted("lora_dropout", number, "0.0", "LoRA", kLoraOnly),
@@ -66,11 +65,11 @@ std::vector<KeySpec> finetuning() {
       refused("reward_model_quantization_bit", integer, "null", "PPO",
               "leave it out; models are read in full precision"),
       noted("reward_model_type", text, "lora", "PPO", kPpoOnly),
-      noted("compute_accuracy", boolean, "false", "Token accuracy of the validation set", kEvaluationOnly),
-      refused("early_stopping_steps", integer, "null", "Stop when validation gets worse",
-              "not supported yet; choose num_train_epochs or max_steps"),
-      refused("include_effective_tokens_per_second", boolean, "false", "Tokens per second without padding",
-              "not supported yet; tokens_per_second in trainer_log.jsonl counts no padding"),
+      runs("compute_accuracy", &C::compute_accuracy, "Evaluations also give the token accuracy"),
+      runs("early_stopping_steps", &C::early_stopping_steps,
+           "Stop after so many evaluations in a row without a better metric_for_best_model"),
+      noted("include_effective_tokens_per_second", boolean, "false", "Tokens per second without padding",
+            "tokens_per_second in trainer_log.jsonl and train_results.json counts no padding"),
   };
 }
 

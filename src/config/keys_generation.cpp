@@ -17,7 +17,7 @@ std::vector<KeySpec> generation() {
            "Divides (or multiplies, where negative) the logits of tokens seen before"),
       runs("skip_special_tokens", &C::skip_special_tokens, "Leave special tokens out of the text"),
       refused("num_beams", integer, "1", "Beam search", "sample, or use do_sample: false"),
-      noted("max_length", integer, "1024", "Most tokens with the prompt", "max_new_tokens counts"),
+      runs("max_length", &C::max_length, "Most tokens with the prompt; read where max_new_tokens is 0 or less"),
       noted("length_penalty", number, "1.0", "Beam search", "there is no beam search"),
   };
 }

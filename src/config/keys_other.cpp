@@ -49,8 +49,7 @@ std::vector<KeySpec> other() {
       refused("use_eaft_loss", boolean, "false", "Loss weighted by entropy", kOtherLoss),
       noted("eaft_alpha", number, "1.0", "Loss weighted by entropy", "only read with use_eaft_loss, which is refused"),
       refused("split", text, "train", "Split of the dataset (2023)", "say it as \"split\" in dataset_info.json"),
-      refused("config_file", text, "null", "accelerate's YAML",
-              "not supported yet; give the same as keys here (zero_stage, bf16, gradient_accumulation_steps)"),
+      refused("config_file", text, "null", "accelerate's YAML", "give it as a flag: --config_file FILE"),
   };
 }
 

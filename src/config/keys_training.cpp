@@ -5,15 +5,17 @@
 namespace dstrain::keys {
 namespace {
 constexpr std::string_view kOldBatch = "use per_device_train_batch_size";
+constexpr std::string_view kOptimizers =
+    "adamw_torch|adamw_torch_fused|adamw_hf|adamw_apex_fused|adamw_torch_xla|adamw_torch_npu_fused|paged_adamw_32bit|"
+    "adamw_8bit|adamw_bnb_8bit|paged_adamw_8bit|adafactor|sgd|adagrad|rmsprop|rmsprop_bnb|rmsprop_bnb_32bit|lion_32bit|"
+    "paged_lion_32bit|lion_8bit|paged_lion_8bit";
 constexpr std::string_view kOtherOptimizers =
-    "adafactor|sgd|adagrad|rmsprop|lion_32bit|adamw_8bit|adamw_bnb_8bit|paged_adamw_8bit|paged_adamw_32bit|lion_8bit|"
-    "paged_lion_8bit|"
-    "paged_lion_32bit|ademamix|ademamix_8bit|galore_adamw|galore_adafactor|apollo_adamw|lomo|adalomo|grokadamw|"
-    "schedule_free_adamw|"
-    "schedule_free_sgd|schedule_free_radam|rmsprop_bnb|rmsprop_bnb_8bit|adamw_anyprecision|adamw_torch_4bit|adamw_"
-    "torch_8bit";
-constexpr std::string_view kOtherSchedules =
-    "cosine_with_restarts|polynomial|inverse_sqrt|reduce_lr_on_plateau|cosine_with_min_lr|warmup_stable_decay";
+    "ademamix|ademamix_8bit|paged_ademamix_32bit|paged_ademamix_8bit|galore_adamw|galore_adamw_8bit|galore_adafactor|"
+    "apollo_adamw|lomo|adalomo|grokadamw|stable_adamw|schedule_free_adamw|schedule_free_sgd|schedule_free_radam|"
+    "rmsprop_bnb_8bit|adamw_anyprecision|adamw_torch_4bit|adamw_torch_8bit";
+constexpr std::string_view kSchedules =
+    "linear|cosine|cosine_with_restarts|polynomial|constant|constant_with_warmup|inverse_sqrt|reduce_lr_on_plateau|"
+    "cosine_with_min_lr|cosine_warmup_with_min_lr|warmup_stable_decay";
 }  // namespace
 
 std::vector<KeySpec> training() {
@@ -25,7 +27,7 @@ std::vector<KeySpec> training() {
       runs("gradient_accumulation_steps", &C::gradient_accumulation_steps, "Micro-batches of each rank per update"),
       runs("learning_rate", &C::learning_rate, "Largest learning rate of the schedule"),
       runs("weight_decay", &C::weight_decay,
-           "Decoupled decay (AdamW); names with bias, layernorm or rmsnorm are left out"),
+           "Weight decay as the optimizer applies it; names with bias, layernorm or rmsnorm are left out"),
       runs("adam_beta1", &C::adam_beta1, "Decay of the first moment"),
       runs("adam_beta2", &C::adam_beta2, "Decay of the second moment"),
       runs("adam_epsilon", &C::adam_epsilon, "Added to the root of the second moment"),
@@ -33,24 +35,27 @@ std::vector<KeySpec> training() {
       runs("num_train_epochs", &C::num_train_epochs, "Passes over the data; fractions allowed"),
       runs("max_steps", &C::max_steps, "Updates; > 0 overrides num_train_epochs"),
       runs("lr_scheduler_type", &C::lr_scheduler_type, "How the learning rate changes")
-          .choices("linear|cosine|constant|constant_with_warmup")
-          .not_yet(kOtherSchedules, "use linear, cosine, constant or constant_with_warmup"),
-      refused("lr_scheduler_kwargs", any, "null", "Parameters of the schedule",
-              "no schedule that runs so far takes any")
-          .off("{}"),
+          .choices(kSchedules)
+          .not_yet("greedy", "use reduce_lr_on_plateau"),
+      runs("lr_scheduler_kwargs", &C::lr_scheduler_kwargs,
+           "Parameters of the schedule by name, a mapping or its JSON: num_cycles, min_lr, min_lr_rate, lr_end, power, "
+           "timescale, num_stable_steps, num_decay_steps, ..."),
       runs("warmup_ratio", &C::warmup_ratio,
            "Share of the updates with a rising learning rate; unused where warmup_steps > 0"),
       runs("warmup_steps", &C::warmup_steps,
            "Updates with a rising learning rate; a fraction below 1 is taken as warmup_ratio"),
-      runs("optim", &C::optim, "Optimizer; all the names that run mean the same AdamW")
-          .choices("adamw_torch|adamw_torch_fused|adamw_hf|adamw_apex_fused|adamw_torch_xla|adamw_torch_npu_fused")
+      runs("optim", &C::optim,
+           "Optimizer; fused, apex, hf and paged AdamW are the same AdamW, the other paged ones as without the word")
+          .choices(kOptimizers)
           .not_yet(kOtherOptimizers, "use adamw_torch"),
-      refused("optim_args", any, "null", "Parameters of the optimizer", "use adam_beta1, adam_beta2 and adam_epsilon"),
+      runs("optim_args", &C::optim_args,
+           "name=value,name=value: momentum, dampening, nesterov (sgd), lr_decay, eps (adagrad), momentum, alpha, eps, "
+           "centered (rmsprop)"),
       refused("optim_target_modules", any, "null", "Modules of GaLore and APOLLO", "leave it out; use AdamW with ZeRO"),
-      refused("adafactor", boolean, "false", "Old name of optim: adafactor", "only AdamW runs so far"),
+      refused("adafactor", boolean, "false", "Old name of optim: adafactor", "use optim: adafactor"),
       runs("bf16", &C::bf16, "bfloat16 with fp32 master weights"),
-      refused("fp16", boolean, "false", "float16 with loss scaling",
-              "not supported yet; use bf16: true, or neither for fp32"),
+      runs("fp16", &C::fp16,
+           "float16 with fp32 master weights and loss scaling (torch's rule, DeepSpeed's with its file)"),
       refused("bf16_full_eval", boolean, "false", "Evaluate in bfloat16", "not supported yet; leave it out"),
       refused("fp16_full_eval", boolean, "false", "Evaluate in float16", "not supported yet; leave it out"),
       noted("tf32", boolean, "null", "Shorter products on CUDA", "there are none on a CPU; fp32 stays fp32"),

@@ -4,9 +4,7 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kNoEvaluation = "not supported yet; leave it out and evaluate the saved model elsewhere";
-constexpr std::string_view kEvaluationOnly = "only read during evaluation, which is not supported yet";
-constexpr std::string_view kBestOnly = "only read with load_best_model_at_end, which is refused";
+constexpr std::string_view kAtOnce = "results are added up batch by batch; nothing is gathered at the end";
 constexpr std::string_view kNoUpload = "nothing is sent to a hub; upload output_dir yourself";
 }  // namespace
 
@@ -21,11 +19,12 @@ std::vector<KeySpec> training_output() {
       runs("logging_strategy", &C::logging_strategy, "When a line is logged").choices("no|steps|epoch"),
       runs("logging_steps", &C::logging_steps, "Updates between two lines; below 1: share of all updates"),
       runs("logging_first_step", &C::logging_first_step, "Also log the first update"),
-      runs("save_strategy", &C::save_strategy, "When a checkpoint is written; steps: also after the last update")
-          .choices("no|steps|epoch")
-          .not_yet("best", "evaluation does not exist yet; use steps or epoch"),
+      runs("save_strategy", &C::save_strategy,
+           "When a checkpoint is written; steps: also after the last update; best: after the best evaluation so far")
+          .choices("no|steps|epoch|best"),
       runs("save_steps", &C::save_steps, "Updates between two checkpoints; below 1: share of all updates"),
-      runs("save_total_limit", &C::save_total_limit, "Checkpoints kept; the oldest is removed. Empty: all"),
+      runs("save_total_limit", &C::save_total_limit,
+           "Checkpoints kept; the oldest is removed, the best one never. Empty: all"),
       runs("save_only_model", &C::save_only_model,
            "Checkpoints without optimizer state: smaller, but no run can resume from them"),
       runs("resume_from_checkpoint", &C::resume_from_checkpoint,
@@ -36,42 +35,46 @@ std::vector<KeySpec> training_output() {
       runs("include_num_input_tokens_seen", &C::include_num_input_tokens_seen, "Add token counts to trainer_log.jsonl"),
       runs("disable_tqdm", &C::disable_tqdm, "No progress bar. Empty: a bar on terminals only"),
       runs("report_to", &C::report_to, "Further loggers; trainer_log.jsonl is always written")
-          .choices("none|all|wandb|swanlab|mlflow|comet_ml|clearml|neptune|azure_ml|codecarbon|dagshub|dvclive|flyte|"
-                   "trackio")
-          .not_yet("tensorboard", "trainer_log.jsonl holds the same numbers; say report_to: none"),
-      refused("do_eval", boolean, "false", "Evaluate", kNoEvaluation),
+          .choices("none|all|tensorboard|wandb|swanlab|mlflow|comet_ml|clearml|neptune|azure_ml|codecarbon|dagshub|"
+                   "dvclive|flyte|trackio"),
+      runs("do_eval", &C::do_eval,
+           "Evaluate after training, or alone where do_train is false; on with any eval_strategy"),
       refused("do_predict", boolean, "false", "Write predictions",
               "not supported yet; `dstrain generate` answers prompts"),
       refused("predict_with_generate", boolean, "false", "Predictions by generating",
               "not supported yet; `dstrain generate` answers prompts"),
-      refused("eval_strategy", text, "\"no\"", "When to evaluate", kNoEvaluation).off("false"),
-      refused("eval_on_start", boolean, "false", "Evaluate before training", kNoEvaluation),
-      refused("load_best_model_at_end", boolean, "false", "Keep the checkpoint with the best validation",
-              kNoEvaluation),
-      noted("metric_for_best_model", text, "null", "What best means", kBestOnly),
-      noted("greater_is_better", boolean, "null", "What best means", kBestOnly),
-      noted("eval_steps", number, "null", "Updates between evaluations", kEvaluationOnly),
-      noted("eval_delay", number, "0", "Updates before the first evaluation", kEvaluationOnly),
-      noted("eval_accumulation_steps", integer, "null", "Evaluation", kEvaluationOnly),
+      runs("eval_strategy", &C::eval_strategy, "When to evaluate during training").choices("no|steps|epoch"),
+      runs("eval_on_start", &C::eval_on_start, "Evaluate before the first update too"),
+      runs("load_best_model_at_end", &C::load_best_model_at_end,
+           "The model that is written is that of the best checkpoint; needs the same eval_strategy and save_strategy"),
+      runs("metric_for_best_model", &C::metric_for_best_model,
+           "What best means: loss, accuracy or a result's full name. Empty: loss where a best model is asked for"),
+      runs("greater_is_better", &C::greater_is_better, "What best means. Empty: false for names that end in loss"),
+      runs("eval_steps", &C::eval_steps,
+           "Updates between evaluations; below 1: share of all updates. Empty: logging_steps"),
+      runs("eval_delay", &C::eval_delay, "Updates (or epochs, with eval_strategy: epoch) before the first evaluation"),
+      noted("eval_accumulation_steps", integer, "null", "Evaluation", kAtOnce),
       runs("per_device_eval_batch_size", &C::per_device_eval_batch_size, "Rows per evaluation batch of one rank"),
-      noted("prediction_loss_only", boolean, "false", "Evaluation gives the loss alone", kEvaluationOnly),
-      noted("include_inputs_for_metrics", boolean, "false", "Evaluation", kEvaluationOnly),
-      noted("include_for_metrics", list, "[]", "Evaluation", kEvaluationOnly),
-      noted("eval_do_concat_batches", boolean, "true", "Evaluation", kEvaluationOnly),
-      noted("batch_eval_metrics", boolean, "false", "Evaluation", kEvaluationOnly),
-      noted("eval_use_gather_object", boolean, "false", "Evaluation", kEvaluationOnly),
-      noted("generation_max_length", integer, "null", "Generation during evaluation", kEvaluationOnly),
+      noted("prediction_loss_only", boolean, "false", "Evaluation gives the loss alone",
+            "compute_accuracy says whether it gives more"),
+      noted("include_inputs_for_metrics", boolean, "false", "Evaluation", kAtOnce),
+      noted("include_for_metrics", list, "[]", "Evaluation", kAtOnce),
+      noted("eval_do_concat_batches", boolean, "true", "Evaluation", kAtOnce),
+      noted("batch_eval_metrics", boolean, "false", "Evaluation", kAtOnce),
+      noted("eval_use_gather_object", boolean, "false", "Evaluation", kAtOnce),
+      noted("generation_max_length", integer, "null", "Generation during evaluation",
+            "evaluation generates nothing; max_new_tokens is the key of predictions"),
       refused("generation_num_beams", integer, "null", "Beam search during evaluation", "there is no beam search")
           .off("1"),
-      noted("generation_config", any, "null", "Generation during evaluation", kEvaluationOnly),
+      noted("generation_config", any, "null", "Generation during evaluation",
+            "say it with the generation keys (do_sample, top_p, ...)"),
       refused("save_safetensors", boolean, "true", "Write safetensors", "other files are not written"),
       refused("save_on_each_node", boolean, "false", "Every node keeps its own copy",
               "not supported yet; output_dir must be visible to every rank"),
-      refused("include_tokens_per_second", boolean, "false", "Tokens per second in the result files",
-              "not supported yet; trainer_log.jsonl has tokens_per_second"),
+      noted("include_tokens_per_second", boolean, "false", "Tokens per second in the result files",
+            "train_results.json always has train_tokens_per_second"),
       noted("run_name", text, "null", "Name of the run in loggers", "there is no logger that takes one"),
-      noted("logging_dir", text, "null", "Folder of TensorBoard files",
-            "only read with report_to: tensorboard, which is refused"),
+      runs("logging_dir", &C::logging_dir, "Folder of TensorBoard's files. Empty: output_dir/runs/<date>_<host>"),
       noted("logging_nan_inf_filter", boolean, "true", "Hide nan and inf in the log",
             "a loss that is no finite number ends the run"),
       noted("log_level", text, "passive", "How much is said", "notes, warnings and errors are always said"),

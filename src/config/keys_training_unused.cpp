@@ -35,14 +35,14 @@ std::vector<KeySpec> training_unused() {
       noted("fp16_backend", text, "auto", "apex", kTorch),
       noted("debug", any, "\"\"", "Debugging aids of transformers", kTorch),
       noted("skip_memory_metrics", boolean, "true", "Memory of each phase", "`dstrain plan` prints it beforehand"),
-      noted("use_legacy_prediction_loop", boolean, "false", "Evaluation", "evaluation is not supported yet"),
+      noted("use_legacy_prediction_loop", boolean, "false", "Evaluation", "rows are evaluated in their order"),
       noted("mp_parameters", text, "\"\"", "SageMaker", kTorch),
       noted("torchdynamo", text, "null", "torch's compiler", kTorch),
       noted("torch_compile", boolean, "false", "torch's compiler", kTorch),
       noted("torch_compile_backend", text, "null", "torch's compiler", kTorch),
       noted("torch_compile_mode", text, "null", "torch's compiler", kTorch),
       noted("use_liger_kernel", boolean, "false", "Other kernels", "dstrain uses its own; the loss is the same"),
-      noted("sortish_sampler", boolean, "false", "Order during evaluation", "evaluation is not supported yet"),
+      noted("sortish_sampler", boolean, "false", "Order during evaluation", "rows are evaluated in their order"),
       noted("ray_scope", text, "last", "Hyperparameter search with Ray", "there is no Ray"),
   };
 }

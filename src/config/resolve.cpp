@@ -9,9 +9,9 @@
 
 #include "config/config_paths.hpp"
 #include "config/deepspeed_config.hpp"
-#include "config/dialects.hpp"
 #include "config/entries.hpp"
 #include "config/key_schema.hpp"
+#include "config/translate.hpp"
 #include "config/validate.hpp"
 #include "config/yaml_reader.hpp"
 #include "core/error.hpp"
@@ -30,16 +30,16 @@ class Resolver : public TrainerKeys {
       : arguments_(arguments), files_(files), options_(options) {}
 
   ResolvedConfig run() {
-    ConfigValue file;
-    if (arguments_.config_file) file = read_file(*arguments_.config_file);
-    Arguments arguments = arguments_;
-    auto base = translate(file, arguments);
-    for (const auto& entry : merge_entries(std::move(base), file, arguments, out_.notes, problems_)) {
+    auto input = translate_input(arguments_, files_, *this);
+    deepspeed_ = std::move(input.deepspeed);
+    partial_ = input.partial;
+    for (const auto& entry : merge_entries(std::move(input.base), input.file, input.arguments, out_.notes, problems_)) {
       given_.insert_or_assign(entry.name, entry.value);
       take(entry);
     }
     resolve_paths();
     if (!deepspeed_.is_null()) apply_deepspeed(deepspeed_, *this);
+    if (input.trainers_decay) keep_trainers_decay();
     settle();
     validate(out_, given_, partial_, problems_);
     finish();
@@ -60,99 +60,13 @@ class Resolver : public TrainerKeys {
   void problem(const Origin& origin, std::string text) override { problems_.push_back({origin, std::move(text)}); }
 
  private:
-  ConfigValue read_file(const std::string& name) {
-    const auto text = files_.read(name);
-    if (!text)
-      throw ConfigError("cannot read the configuration file", name,
-                        "is the path right, seen from the working directory?");
-    auto tree = read_yaml(*text, name);
-    if (!tree.is_map() && !tree.is_null()) {
-      throw ConfigError("is no configuration: its top level is not 'key: value' lines", name);
-    }
-    tree.origin.file = name;
-    return tree;
-  }
-
-  /// Other dialects, of the file or of the flags, become entries below everything the user says in the trainer's words.
-  std::vector<Entry> translate(ConfigValue& file, Arguments& arguments) {
-    std::vector<Entry> base;
-    const auto dialect = dialect_of(file);
-    if (dialect == Dialect::deepspeed) {
-      deepspeed_ = file;
-      note(fmt::format("{} is DeepSpeed's file; a run also needs the trainer's keys", file.origin.file));
-    } else if (dialect != Dialect::trainer) {
-      add(dialect == Dialect::accelerate ? translate_accelerate(file, *this) : translate_gdgpt(file, *this), base);
-    }
-    partial_ = dialect == Dialect::deepspeed || dialect == Dialect::accelerate;
-    if (dialect != Dialect::trainer) file = {};
-    translate_flags(file, arguments, base);
-    return base;
-  }
-
-  void add(Translation translation, std::vector<Entry>& base) {
-    for (auto& entry : translation.entries) base.push_back(std::move(entry));
-    if (!translation.deepspeed.is_null()) deepspeed_ = std::move(translation.deepspeed);
-  }
-
-  /// Takes out of the flags what is accelerate's, DeepSpeed-Chat's or a launcher's.
-  void translate_flags(const ConfigValue& file, Arguments& arguments, std::vector<Entry>& base) {
-    ConfigValue chat, accelerate;
-    chat.kind = accelerate.kind = ConfigValue::Kind::map;
-    std::vector<std::string> given;
-    for (const auto& [name, value] : file.members) given.push_back(name);
-    for (const auto& [name, value] : arguments.overrides) given.push_back(name);
-    const bool is_chat = std::any_of(given.begin(), given.end(), [](const auto& name) {
-      return name == "data_path" || name == "max_seq_len" || name == "num_warmup_steps" || name == "lora_dim";
-    });
-    std::string launchers;
-    const auto taken = [&](const auto& pair) {
-      const auto& [name, value] = pair;
-      if (name == "config_file") {
-        accelerate = read_accelerate(value);
-      } else if (name == "mixed_precision") {
-        put_at(accelerate, name, value);
-      } else if (is_chat && find_key(Dialect::deepspeed_chat, name) != nullptr) {
-        put_at(chat, name, value);
-      } else if (find_key(name) == nullptr && find_alias(name) == nullptr &&
-                 find_key(Dialect::launcher, name) != nullptr) {
-        launchers += (launchers.empty() ? "" : ", ") + name;
-      } else {
-        return false;
-      }
-      return true;
-    };
-    std::erase_if(arguments.overrides, taken);
-    if (!launchers.empty())
-      note(fmt::format("options of a launcher have no effect: {} (mpirun or srun place the ranks)", launchers));
-    if (!chat.members.empty()) add(translate_deepspeed_chat(chat, given, *this), base);
-    if (accelerate.members.empty()) return;
-    if (accelerate.find("distributed_type") == nullptr)
-      put_at(accelerate, "distributed_type", ConfigValue::scalar("NO"));
-    auto translation = translate_accelerate(accelerate, *this);
-    drop_what_the_trainer_says(given, translation);
-    add(std::move(translation), base);
-  }
-
-  ConfigValue read_accelerate(const ConfigValue& name) {
-    try {
-      const auto found = find_path(name.text, arguments_.config_file, files_);
-      return read_file(found.path);
-    } catch (const ConfigError& wrong) {
-      problem(name.origin, fmt::format("key 'config_file': {} ({})", wrong.what(), wrong.where()));
-      return {};
-    }
-  }
-
-  /// transformers sets its own precision and DeepSpeed file over accelerate's.
-  void drop_what_the_trainer_says(const std::vector<std::string>& given, Translation& translation) {
-    const auto says = [&](std::string_view key) { return std::find(given.begin(), given.end(), key) != given.end(); };
-    std::erase_if(translation.entries, [&](const Entry& entry) {
-      return (entry.name == "fp16" && says("bf16")) || (entry.name == "bf16" && says("fp16"));
-    });
-    if (says("deepspeed") && !translation.deepspeed.is_null()) {
-      note("accelerate's deepspeed_config is not used: `deepspeed` names a file");
-      translation.deepspeed = {};
-    }
+  /// The section brings decay of every tensor with it; where it says nothing else, the trainer's keys hold all of it.
+  void keep_trainers_decay() {
+    auto& section = out_.config.deepspeed_optimizer;
+    if (!section || !section->type.starts_with("Adam")) return;
+    if (section->number_or("adam_w_mode", 1) == 0 || section->number_or("bias_correction", 1) == 0) return;
+    section.reset();
+    out_.origins.erase("deepspeed_optimizer");
   }
 
   void take(const Entry& entry) {
@@ -175,6 +89,12 @@ class Resolver : public TrainerKeys {
       return problem(entry.value.origin,
                      fmt::format("unknown key '{}': it is one of DeepSpeed's file; put it there, or below `deepspeed:`",
                                  entry.name));
+    }
+    for (const auto dialect : {Dialect::gdgpt, Dialect::deepspeed_chat, Dialect::accelerate}) {
+      const auto* row = find_key(dialect, entry.name);
+      if (row == nullptr || row->action != KeyClass::runs) continue;
+      return problem(entry.value.origin, fmt::format("unknown key '{}': it is one of {}; here it is {}", entry.name,
+                                                     title_of(dialect), row->target));
     }
     const auto near = nearest_key(entry.name);
     problem(entry.value.origin,
@@ -297,6 +217,11 @@ class Resolver : public TrainerKeys {
     if (c.optim.starts_with("adamw_") && alias_of_adamw(c.optim)) {
       note(fmt::format("optim: {} is taken as adamw_torch", c.optim));
     }
+    if (c.optim.starts_with("paged_")) {
+      note(fmt::format("optim: {} is taken as {}: states are not paged here", c.optim,
+                       c.optim == "paged_adamw_32bit" ? "adamw_torch" : c.optim.substr(6)));
+    }
+    if (c.use_muon && c.deepspeed_optimizer) note("use_muon: true counts more than DeepSpeed's optimizer section");
     std::string elsewhere;
     for (const auto& logger : c.report_to) {
       if (logger != "none" && logger != "all" && logger != "tensorboard")

@@ -44,10 +44,15 @@ struct RunConfig {
   double val_size = 0.0;  ///< above 1: rows; below 1: share of the rows
   std::vector<std::string> eval_dataset;
   bool eval_on_each_dataset = false;
+  std::string mix_strategy = "concat";
+  std::vector<std::string> interleave_probs;
   std::int64_t synthetic_rows = 4096;  ///< rows of `dataset: synthetic`
 
   // training
   bool do_train = false;
+  bool do_eval = false;
+  bool do_predict = false;
+  bool predict_with_generate = false;
   std::string output_dir;
   bool overwrite_output_dir = false;
   int per_device_train_batch_size = 8;
@@ -62,11 +67,21 @@ struct RunConfig {
   double num_train_epochs = 3.0;
   std::int64_t max_steps = -1;
   std::string lr_scheduler_type = "linear";
+  std::optional<NamedArguments> lr_scheduler_kwargs;
   double warmup_ratio = 0.0;
   std::int64_t warmup_steps = 0;
   double logging_steps = 500;  ///< < 1: fraction of max_steps
   std::string logging_strategy = "steps";
   bool logging_first_step = false;
+  std::string eval_strategy = "no";
+  std::optional<double> eval_steps;  ///< < 1: fraction of max_steps; empty: logging_steps
+  double eval_delay = 0.0;           ///< updates (eval_strategy: steps) or epochs before the first evaluation
+  bool eval_on_start = false;
+  bool compute_accuracy = false;
+  bool load_best_model_at_end = false;
+  std::optional<std::string> metric_for_best_model;
+  std::optional<bool> greater_is_better;
+  std::optional<int> early_stopping_steps;
   std::string save_strategy = "steps";
   double save_steps = 500;  ///< < 1: fraction of max_steps
   std::optional<int> save_total_limit;
@@ -86,7 +101,10 @@ struct RunConfig {
   bool plot_loss = false;
   std::optional<bool> disable_tqdm;
   std::vector<std::string> report_to;
+  std::optional<std::string> logging_dir;
   std::string optim = "adamw_torch";
+  std::optional<std::string> optim_args;  ///< name=value,name=value
+  bool use_muon = false;                  ///< instead of optim
   std::optional<std::string> deepspeed;  ///< the file that was read; its values stand in the other members
 
   // sections of DeepSpeed's file without a trainer key
@@ -113,8 +131,14 @@ struct RunConfig {
   double top_p = 0.7;
   int top_k = 50;
   int max_new_tokens = 1024;
+  int max_length = 1024;  ///< prompt and answer together; only where max_new_tokens is 0 or less
   double repetition_penalty = 1.0;
   bool skip_special_tokens = true;
 };
+
+/// Whether a run trains: as do_train says; a file that names nothing to do at all trains too.
+inline bool runs_training(const RunConfig& c) { return c.do_train || !(c.do_eval || c.do_predict); }
+/// Whether a run evaluates, during training or after it.
+inline bool runs_evaluation(const RunConfig& c) { return c.do_eval || c.eval_strategy != "no"; }
 
 }  // namespace dstrain

@@ -53,7 +53,7 @@ void check_sizes(const RunConfig& c, Rules& rules) {
   at_least_1("stage3_prefetch_bucket_size", c.stage3_prefetch_bucket_size);
   at_least_1("synthetic_rows", c.synthetic_rows);
   at_least_1("ddp_timeout", c.ddp_timeout);
-  at_least_1("max_new_tokens", c.max_new_tokens);
+  at_least_1("max_length", c.max_length);
   rules.range("zero_stage", c.zero_stage, c.zero_stage >= 0 && c.zero_stage <= 3, "use 0, 1, 2 or 3");
   for (const auto& [key, value] : {std::pair{"tensor_parallel_size", c.tensor_parallel_size},
                                    std::pair{"pipeline_parallel_size", c.pipeline_parallel_size},
@@ -76,11 +76,36 @@ void check_optimizer(const RunConfig& c, Rules& rules) {
   rules.range("warmup_steps", c.warmup_steps, c.warmup_steps >= 0, "use 0 or more");
   rules.range("seed", c.seed, c.seed >= 0 && c.seed <= 0xFFFFFFFFLL, "use 0 to 4294967295");
   rules.range("data_seed", c.data_seed.value_or(0), c.data_seed.value_or(0) >= 0, "use 0 or more");
+  const double eval_steps = c.eval_steps.value_or(c.logging_steps);
   for (const auto& [key, strategy, steps] : {std::tuple{"logging_steps", &c.logging_strategy, c.logging_steps},
+                                             std::tuple{"eval_steps", &c.eval_strategy, eval_steps},
                                              std::tuple{"save_steps", &c.save_strategy, c.save_steps}}) {
     rules.range(key, steps, *strategy != "steps" || (steps > 0 && finite(steps)), "use more than 0");
     rules.range(key, steps, !(steps > 1) || steps == std::floor(steps), "above 1 it must be a whole number");
   }
+}
+
+/// What evaluating needs besides LLaMA-Factory's own checks: transformers' TrainingArguments.__post_init__.
+void check_evaluation(const RunConfig& c, Rules& rules) {
+  rules.range("eval_delay", c.eval_delay, c.eval_delay >= 0 && std::isfinite(c.eval_delay), "use 0 or more");
+  rules.range("early_stopping_steps", c.early_stopping_steps.value_or(1), c.early_stopping_steps.value_or(1) >= 1,
+              "use 1 or more");
+  const bool evaluates = c.eval_strategy != "no";
+  for (const auto& [key, asked] : {std::pair{"early_stopping_steps", c.early_stopping_steps.has_value()},
+                                   std::pair{"load_best_model_at_end", c.load_best_model_at_end},
+                                   std::pair{"save_strategy", c.save_strategy == "best"}}) {
+    rules.together(key, evaluates || !asked, fmt::format("{} needs an eval_strategy: steps or epoch", key));
+  }
+  rules.together("save_strategy", c.save_strategy != "best" || c.metric_for_best_model.has_value(),
+                 "`metric_for_best_model` must be provided when using 'best' save_strategy");
+  rules.together("do_predict", !c.do_predict || c.stage == "sft", "do_predict needs stage: sft");
+  if (!c.load_best_model_at_end || c.eval_strategy != "steps" || c.save_strategy != "steps") return;
+  const double eval_steps = c.eval_steps.value_or(c.logging_steps);
+  const double ratio = c.save_steps / eval_steps;
+  rules.together("load_best_model_at_end", std::abs(ratio - std::round(ratio)) < 1e-9 && ratio > 0.5,
+                 fmt::format("--load_best_model_at_end requires the saving steps to be a multiple of the evaluation "
+                             "steps, but found {}, which is not a multiple of {}",
+                             c.save_steps, eval_steps));
 }
 
 void check_generation(const RunConfig& c, Rules& rules) {
@@ -117,8 +142,10 @@ void validate(const ResolvedConfig& resolved, const GivenValues& given, bool par
   check_llamafactory(resolved, given, problems);
   check_sizes(resolved.config, rules);
   check_optimizer(resolved.config, rules);
+  check_evaluation(resolved.config, rules);
   check_generation(resolved.config, rules);
-  check_dstrain(resolved.config, !partial && !resolved.origins.contains("finetuning_type"), rules);
+  check_dstrain(resolved.config,
+                !partial && !given.contains("finetuning_type") && !resolved.origins.contains("finetuning_type"), rules);
 }
 
 std::vector<ConfigProblem> missing_keys(const ResolvedConfig& resolved, const GivenValues& given) {
@@ -126,7 +153,8 @@ std::vector<ConfigProblem> missing_keys(const ResolvedConfig& resolved, const Gi
   const SaidValues said(resolved, given);
   if (resolved.config.model_name_or_path.empty())
     missing.emplace_back(Origin{}, "Please provide `model_name_or_path`.");
-  if (said.on("do_train") && resolved.config.output_dir.empty()) {
+  const bool writes = said.on("do_train") || said.on("do_eval") || said.on("do_predict");
+  if (writes && resolved.config.output_dir.empty()) {
     missing.emplace_back(Origin{}, "the following arguments are required: --output_dir");
   }
   return missing;

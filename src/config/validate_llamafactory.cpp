@@ -126,7 +126,7 @@ class Checks {
   }
 
   void deepspeed() {
-    for (const char* key : {"pure_bf16", "pissa_init", "predict_with_generate"}) {
+    for (const char* key : {"pure_bf16", "pissa_init"}) {
       together(key, !zero3_ || !said_.on(key), fmt::format("`{}` is incompatible with DeepSpeed ZeRO-3.", key));
     }
     together("fp16", !(said_.on("fp16") && said_.on("bf16")), "At most one of fp16 and bf16 can be True, but not both");

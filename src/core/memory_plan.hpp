@@ -24,6 +24,7 @@ enum Phase : std::uint32_t {
   phase_backward = 1U << 2,
   phase_optimizer = 1U << 3,
   phase_save = 1U << 4,
+  phase_generate = 1U << 5,  ///< answers to prompts, outside of training steps
   phase_step = phase_forward | phase_backward | phase_optimizer,
   phase_always = 0xffffffffU
 };

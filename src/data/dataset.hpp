@@ -7,8 +7,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "data/dataset_digest.hpp"
+#include "data/dataset_mix.hpp"
 #include "data/encode.hpp"
 #include "data/row_source.hpp"
 #include "data/template.hpp"
@@ -24,11 +27,13 @@ struct DatasetOptions {
   std::vector<std::string> eval_dataset;
   bool eval_on_each_dataset = false;  ///< one source of rows for each of eval_dataset, not one for all
   double val_size = 0.0;              ///< rows (above 1) or share of the rows that are kept for validation
-  std::uint64_t seed = 42;            ///< of the split
+  std::uint64_t seed = 42;            ///< of the split, of num_samples and of interleaving
   std::filesystem::path dataset_dir = "data";
   std::string template_name = "default";  ///< empty: the tokenizer's chat_template, else `empty`
   TemplateOptions chat;
   std::optional<std::int64_t> max_samples;
+  MixStrategy mix_strategy = MixStrategy::concat;
+  std::vector<double> interleave_probs;  ///< of each dataset; empty: in turns
   EncodeOptions encode;
   int threads = 0;                                 ///< preprocessing_num_workers; 0: OpenMP's number
   std::optional<std::filesystem::path> cache_dir;  ///< none: tokenised anew, nothing is written
@@ -51,7 +56,7 @@ struct Dataset {
   Tokenizer tokenizer;
   int added_tokens = 0;  ///< tokens the template added to the vocabulary: the embedding may be too small for them
   bool from_cache = false;
-  std::string digest = {};  ///< of everything the training rows were made from
+  DataState state = {};  ///< of everything the training rows were made from
 };
 
 /// The names of the sources of rows that open_dataset will give for evaluation: known without reading any file.
@@ -71,6 +76,14 @@ struct RenderedRow {
   std::string label_text;
 };
 RenderedRow render_row(const RowView& row, const Tokenizer& tokenizer);
+
+/// The columns of a row as the compatible program hands them to its collator, by their names there.
+struct RowColumns {
+  std::vector<std::pair<std::string, std::vector<std::int32_t>>> lists;
+  std::optional<bool> kto_tag;
+};
+/// Packed rows are padded to info.padded_row_len: ids with `pad_id`, labels with -100, positions with 0.
+RowColumns row_columns(const RowView& row, const RowSourceInfo& info, std::optional<std::int32_t> pad_id);
 
 /// Position ids of a row: they start again with every packed sample.
 std::vector<std::int32_t> position_ids(const RowView& row);

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What the rows of a dataset mean: the alpaca and sharegpt forms.
+/// What the rows of a dataset mean: the alpaca, sharegpt and openai forms.
 #include <algorithm>
+#include <iterator>
 
 #include "core/error.hpp"
-#include "core/log.hpp"
 #include "data/row_values.hpp"
 
 namespace dstrain {
 namespace {
+
+/// The answer of a kto row: the place says whether it is wanted, the other place stays empty.
+void place_by_tag(bool desirable, Message answer, std::vector<Message>& response) {
+  response.assign(2, Message{Role::assistant, ""});
+  response[desirable ? 0 : 1] = std::move(answer);
+}
 
 /// Question and answer pairs of the `history` column, in front of the prompt.
 void append_history(const RowValues& row, const std::optional<std::string>& column, std::vector<Message>& prompt) {
@@ -23,39 +29,85 @@ void append_history(const RowValues& row, const std::optional<std::string>& colu
   }
 }
 
-Sample from_alpaca(const RowValues& row, const DatasetColumns& columns) {
+Sample from_alpaca(const RowValues& row, const DatasetDescription& description) {
+  const DatasetColumns& columns = description.columns;
   Sample sample;
   append_history(row, columns.history, sample.prompt);
   std::string question = row.text(columns.prompt);
   const std::string input = row.text(columns.query);
   if (!question.empty() && !input.empty()) question += '\n';
   sample.prompt.push_back({Role::user, question + input});
-  // Only a missing answer makes a row without one; an empty answer is an answer.
-  if (auto answer = row.text_if_any(columns.response)) sample.response.push_back({Role::assistant, std::move(*answer)});
+  const auto chosen = description.ranking ? row.text_if_any(columns.chosen) : std::nullopt;
+  const auto rejected = description.ranking ? row.text_if_any(columns.rejected) : std::nullopt;
+  if (const auto desirable = row.flag(columns.kto_tag)) {
+    place_by_tag(*desirable, {Role::assistant, row.text(columns.response)}, sample.response);
+  } else if (chosen && rejected) {
+    sample.response = {{Role::assistant, *chosen}, {Role::assistant, *rejected}};
+  } else if (auto answer = row.text_if_any(columns.response)) {
+    // Only a missing answer makes a row without one; an empty answer is an answer.
+    sample.response.push_back({Role::assistant, std::move(*answer)});
+  }
   sample.system = row.text(columns.system);
-  sample.tools = row.text(columns.tools);
+  sample.tools = row.json_text(columns.tools);
   return sample;
 }
 
-/// One message of the sharegpt form.
+/// One message of the sharegpt and openai forms.
 struct TaggedMessage {
   std::string role;
   std::string content;
 };
+
+TaggedMessage read_message(const json_read::element& entry, const DatasetTags& tags, const RowValues& row) {
+  const auto role = json_read::string_member(entry, tags.role_tag, row.where());
+  auto content = json_read::string_member(entry, tags.content_tag, row.where());
+  // Calls of tools come with `content: null` in OpenAI's form.
+  if (!content && json_read::member(entry, "tool_calls")) content = "";
+  if (!role || !content) {
+    throw ConfigError(fmt::format("a message has no \"{}\" or no \"{}\"", tags.role_tag, tags.content_tag), row.where(),
+                      "set role_tag and content_tag in the dataset's tags");
+  }
+  return {*role, *content};
+}
+
+/// The functions that an assistant's message calls, as a JSON list; none where it calls none.
+std::optional<std::string> called_functions(const json_read::element& entry, const RowValues& row) {
+  const auto calls = json_read::array_member(entry, "tool_calls", row.where());
+  if (!calls || calls->size() == 0) return std::nullopt;
+  std::string out;
+  for (const auto call : *calls) {
+    const auto function = json_read::member(call, "function");
+    if (!function) throw ConfigError("a tool call has no \"function\"", row.where());
+    out += (out.empty() ? "[" : ", ") + json_read::python_text(*function);
+  }
+  return out + "]";
+}
+
+/// OpenAI's form in the words of sharegpt: tool calls become one message of the function role, the answers of tools
+/// that follow each other one observation.
+void merge_tool_messages(const json_read::element& entry, TaggedMessage& message, const DatasetTags& tags,
+                         const RowValues& row, std::vector<TaggedMessage>& out) {
+  if (message.role == tags.assistant_tag || message.role == tags.function_tag) {
+    if (auto calls = called_functions(entry, row)) message = {tags.function_tag.value_or(""), std::move(*calls)};
+  }
+  if (message.role == tags.observation_tag && !out.empty() && out.back().role == tags.observation_tag) {
+    out.back().content += "\n</tool_response>\n<tool_response>\n" + message.content;
+    return;
+  }
+  out.push_back(std::move(message));
+}
 
 std::vector<TaggedMessage> read_messages(const RowValues& row, const DatasetDescription& description) {
   std::vector<TaggedMessage> messages;
   const auto list = row.list(description.columns.messages);
   if (!list) return messages;
   for (const auto entry : *list) {
-    const auto role = json_read::string_member(entry, description.tags.role_tag, row.where());
-    const auto content = json_read::string_member(entry, description.tags.content_tag, row.where());
-    if (!role || !content) {
-      throw ConfigError(
-          fmt::format("a message has no \"{}\" or no \"{}\"", description.tags.role_tag, description.tags.content_tag),
-          row.where(), "set role_tag and content_tag in the dataset's tags");
+    auto message = read_message(entry, description.tags, row);
+    if (description.formatting == DatasetFormatting::openai) {
+      merge_tool_messages(entry, message, description.tags, row, messages);
+    } else {
+      messages.push_back(std::move(message));
     }
-    messages.push_back({*role, *content});
   }
   return messages;
 }
@@ -68,69 +120,62 @@ std::optional<Role> role_of(const std::string& tag, bool even, const DatasetTags
   return std::nullopt;
 }
 
-Sample from_sharegpt(const RowValues& row, const DatasetDescription& description) {
+Sample skipped(std::string why, const RowValues& row) {
+  Sample sample;
+  sample.problem = fmt::format("{} ({})", why, row.where());
+  return sample;
+}
+
+/// Chosen and rejected answer of a ranking row; none where the columns are no messages.
+std::optional<std::pair<TaggedMessage, TaggedMessage>> read_pair(const RowValues& row,
+                                                                 const DatasetDescription& description) {
+  const auto chosen = row.object(description.columns.chosen);
+  const auto rejected = row.object(description.columns.rejected);
+  if (!description.ranking || !chosen || !rejected) return std::nullopt;
+  return std::pair{read_message(*chosen, description.tags, row), read_message(*rejected, description.tags, row)};
+}
+
+Sample from_messages(const RowValues& row, const DatasetDescription& description) {
   const DatasetTags& tags = description.tags;
   Sample sample;
   auto messages = read_messages(row, description);
   sample.system = row.text(description.columns.system);
-  sample.tools = row.text(description.columns.tools);
-  if (!messages.empty() && !tags.system_tag.empty() && messages.front().role == tags.system_tag) {
+  sample.tools = row.json_text(description.columns.tools);
+  if (!messages.empty() && tags.system_tag && messages.front().role == *tags.system_tag) {
     sample.system = messages.front().content;
     messages.erase(messages.begin());
   }
-  std::vector<Message> turns;
   for (std::size_t i = 0; i < messages.size(); ++i) {
     const auto role = role_of(messages[i].role, i % 2 == 0, tags);
-    if (!role) {
-      log::warning("Invalid role tag \"{}\" ({}); the sample is skipped.", messages[i].role, row.where());
-      return {};
+    if (!role) return skipped(fmt::format("Invalid role tag \"{}\"", messages[i].role), row);
+    sample.prompt.push_back({*role, std::move(messages[i].content)});
+  }
+  if (sample.prompt.empty() || (sample.prompt.size() % 2 == 1) != description.ranking) {
+    return skipped(fmt::format("Invalid message count {}", sample.prompt.size()), row);
+  }
+  if (const auto pair = read_pair(row, description)) {
+    for (const TaggedMessage* answer : {&pair->first, &pair->second}) {
+      const auto role = role_of(answer->role, false, tags);
+      if (!role) return skipped(fmt::format("Invalid role tag \"{}\"", answer->role), row);
+      sample.response.push_back({*role, answer->content});
     }
-    turns.push_back({*role, std::move(messages[i].content)});
+    return sample;
   }
-  if (turns.empty() || turns.size() % 2 != 0) {
-    log::warning("Invalid message count {} ({}); the sample is skipped.", turns.size(), row.where());
-    return {};
+  Message answer = std::move(sample.prompt.back());
+  sample.prompt.pop_back();
+  if (const auto desirable = row.flag(description.columns.kto_tag)) {
+    place_by_tag(*desirable, std::move(answer), sample.response);
+  } else {
+    sample.response.push_back(std::move(answer));
   }
-  sample.response.push_back(std::move(turns.back()));
-  turns.pop_back();
-  sample.prompt = std::move(turns);
   return sample;
 }
 
 }  // namespace
 
-std::string RowValues::text(const std::optional<std::string>& column) const {
-  if (auto found = text_if_any(column)) return std::move(*found);
-  if (column && object_ && json_read::member(*object_, *column)) {
-    throw ConfigError(fmt::format("column \"{}\" is not a string", *column), where());
-  }
-  return {};
-}
-
-std::optional<std::string> RowValues::text_if_any(const std::optional<std::string>& column) const {
-  if (!column) return std::nullopt;
-  if (texts_ != nullptr) {
-    const auto it =
-        std::find_if(texts_->begin(), texts_->end(), [&](const auto& entry) { return entry.first == *column; });
-    return it == texts_->end() ? std::nullopt : std::optional<std::string>(it->second);
-  }
-  const auto value = json_read::member(*object_, *column);
-  std::string_view out;
-  if (!value || value->get(out) != simdjson::SUCCESS) return std::nullopt;
-  return std::string(out);
-}
-
-std::optional<json_read::array> RowValues::list(const std::optional<std::string>& column) const {
-  if (!column || !object_) return std::nullopt;
-  const auto value = json_read::member(*object_, *column);
-  json_read::array out;
-  if (!value || value->get(out) != simdjson::SUCCESS) return std::nullopt;
-  return out;
-}
-
 Sample to_sample(const RowValues& row, const DatasetDescription& description) {
-  return description.formatting == DatasetFormatting::sharegpt ? from_sharegpt(row, description)
-                                                               : from_alpaca(row, description.columns);
+  return description.formatting == DatasetFormatting::alpaca ? from_alpaca(row, description)
+                                                             : from_messages(row, description);
 }
 
 }  // namespace dstrain

@@ -41,36 +41,69 @@ void read_source(const json_read::element& entry, const std::string& where, Data
   out.file_name = *file_name;
 }
 
+struct ColumnKey {
+  const char* key;
+  std::optional<std::string> DatasetColumns::*member;
+};
+constexpr ColumnKey column_keys[] = {{"prompt", &DatasetColumns::prompt},     {"query", &DatasetColumns::query},
+                                     {"response", &DatasetColumns::response}, {"history", &DatasetColumns::history},
+                                     {"messages", &DatasetColumns::messages}, {"system", &DatasetColumns::system},
+                                     {"tools", &DatasetColumns::tools},       {"chosen", &DatasetColumns::chosen},
+                                     {"rejected", &DatasetColumns::rejected}, {"kto_tag", &DatasetColumns::kto_tag}};
+
+struct TagKey {
+  const char* key;
+  std::optional<std::string> DatasetTags::*member;
+};
+constexpr TagKey role_keys[] = {{"user_tag", &DatasetTags::user_tag},
+                                {"assistant_tag", &DatasetTags::assistant_tag},
+                                {"observation_tag", &DatasetTags::observation_tag},
+                                {"function_tag", &DatasetTags::function_tag},
+                                {"system_tag", &DatasetTags::system_tag}};
+
 void read_columns(const json_read::element& entry, const std::string& where, DatasetDescription& out) {
   const auto columns = json_read::member(entry, "columns");
   if (!columns) return;
   // What `columns` does not name is absent, the usual names too.
-  out.columns = {std::nullopt, std::nullopt, std::nullopt, std::nullopt, std::nullopt, std::nullopt, std::nullopt};
-  const std::pair<const char*, std::optional<std::string>*> known[] = {
-      {"prompt", &out.columns.prompt},   {"query", &out.columns.query},       {"response", &out.columns.response},
-      {"history", &out.columns.history}, {"messages", &out.columns.messages}, {"system", &out.columns.system},
-      {"tools", &out.columns.tools}};
-  for (const auto& [key, member] : known) *member = json_read::string_member(*columns, key, where);
+  for (const auto& [key, member] : column_keys) out.columns.*member = json_read::string_member(*columns, key, where);
   for (const char* key : {"images", "videos", "audios"}) {
     if (json_read::member(*columns, key)) {
-      throw ConfigError(fmt::format("dataset {} has a column for {}; this version trains on text", out.name, key),
-                        where);
+      throw ConfigError(fmt::format("dataset {} has a column for {}; dstrain trains on text", out.name, key), where);
     }
   }
-  out.kto = json_read::member(*columns, "kto_tag").has_value();
 }
 
 void read_tags(const json_read::element& entry, const std::string& where, DatasetTags& tags) {
   const auto given = json_read::member(entry, "tags");
   if (!given) return;
-  const std::pair<const char*, std::string*> known[] = {{"role_tag", &tags.role_tag},
-                                                        {"content_tag", &tags.content_tag},
-                                                        {"user_tag", &tags.user_tag},
-                                                        {"assistant_tag", &tags.assistant_tag},
-                                                        {"observation_tag", &tags.observation_tag},
-                                                        {"function_tag", &tags.function_tag},
-                                                        {"system_tag", &tags.system_tag}};
-  for (const auto& [key, member] : known) *member = json_read::string_member(*given, key, where).value_or(*member);
+  tags.role_tag = json_read::string_member(*given, "role_tag", where).value_or(tags.role_tag);
+  tags.content_tag = json_read::string_member(*given, "content_tag", where).value_or(tags.content_tag);
+  for (const auto& [key, member] : role_keys) {
+    if (const auto value = json_read::string_member(*given, key, where)) tags.*member = *value;
+  }
+}
+
+DatasetFormatting formatting_of(const std::string& word, const std::string& where) {
+  if (word == "alpaca") return DatasetFormatting::alpaca;
+  if (word == "sharegpt") return DatasetFormatting::sharegpt;
+  if (word == "openai") return DatasetFormatting::openai;
+  throw ConfigError(fmt::format("Dataset converter {} not found.", word), where,
+                    "formatting is alpaca, sharegpt or openai");
+}
+
+/// Keys that choose a part of a hub's dataset; a local file has one part.
+void check_hub_parts(const json_read::element& entry, const std::string& where, const DatasetDescription& out) {
+  const auto split = json_read::string_member(entry, "split", where);
+  if (split && *split != "train") {
+    throw ConfigError(
+        fmt::format("dataset {}: split {} does not exist; a local file has only \"train\"", out.name, *split), where,
+        "leave split out, and give each part of the data a file and a name of its own");
+  }
+  for (const char* key : {"subset", "folder"}) {
+    if (json_read::member(entry, key)) {
+      log::info("note: dataset {}: {} has no effect, it chooses a part of a hub's dataset", out.name, key);
+    }
+  }
 }
 
 }  // namespace
@@ -89,20 +122,27 @@ DatasetDescription find_dataset(std::string_view info_text, const std::string& n
   DatasetDescription out;
   out.name = name;
   read_source(entry, where, out);
-  const std::string formatting = json_read::string_member(entry, "formatting", where).value_or("alpaca");
-  if (formatting == "sharegpt") {
-    out.formatting = DatasetFormatting::sharegpt;
-  } else if (formatting != "alpaca") {
-    throw ConfigError(fmt::format("Dataset converter {} not found.", formatting), where,
-                      "formatting is alpaca or sharegpt");
-  }
+  out.formatting = formatting_of(json_read::string_member(entry, "formatting", where).value_or("alpaca"), where);
   out.ranking = json_read::bool_member(entry, "ranking", where).value_or(false);
-  if (json_read::member(entry, "num_samples")) {
-    throw ConfigError(fmt::format("dataset {}: num_samples is not supported", name), where,
-                      "use max_samples: the first N rows");
+  out.num_samples = json_read::integer_member(entry, "num_samples", where);
+  if (out.num_samples && (*out.num_samples < 1 || *out.num_samples > 0xFFFFFFFFLL)) {
+    throw ConfigError(fmt::format("dataset {}: num_samples is {}; use 1 or more", out.name, *out.num_samples), where);
   }
+  check_hub_parts(entry, where, out);
   read_columns(entry, where, out);
   read_tags(entry, where, out.tags);
+  return out;
+}
+
+std::string describe(const DatasetDescription& d) {
+  std::string out = fmt::format("{} {} {} {} {} {}:{} {}:{}", d.name, d.file_name, static_cast<int>(d.formatting),
+                                d.ranking, d.num_samples.value_or(-1), d.tags.role_tag.size(), d.tags.role_tag,
+                                d.tags.content_tag.size(), d.tags.content_tag);
+  const auto add = [&](const std::optional<std::string>& text) {
+    out += text ? fmt::format(" ={}:{}", text->size(), *text) : " -";
+  };
+  for (const auto& [key, member] : column_keys) add(d.columns.*member);
+  for (const auto& [key, member] : role_keys) add(d.tags.*member);
   return out;
 }
 

@@ -19,28 +19,31 @@ struct DatasetColumns {
   std::optional<std::string> messages = "conversations";
   std::optional<std::string> system;
   std::optional<std::string> tools;
+  std::optional<std::string> chosen;
+  std::optional<std::string> rejected;
+  std::optional<std::string> kto_tag;
 };
 
-/// How messages of the sharegpt form are marked.
+/// How messages of the sharegpt and openai forms are marked; none: no message has that role.
 struct DatasetTags {
   std::string role_tag = "from";
   std::string content_tag = "value";
-  std::string user_tag = "human";
-  std::string assistant_tag = "gpt";
-  std::string observation_tag = "observation";
-  std::string function_tag = "function_call";
-  std::string system_tag = "system";
+  std::optional<std::string> user_tag = "human";
+  std::optional<std::string> assistant_tag = "gpt";
+  std::optional<std::string> observation_tag = "observation";
+  std::optional<std::string> function_tag = "function_call";
+  std::optional<std::string> system_tag = "system";
 };
 
-enum class DatasetFormatting : std::uint8_t { alpaca, sharegpt };
+enum class DatasetFormatting : std::uint8_t { alpaca, sharegpt, openai };
 
 /// One entry of dataset_info.json.
 struct DatasetDescription {
   std::string name;
   std::string file_name;  ///< file or folder, relative to dataset_dir
   DatasetFormatting formatting = DatasetFormatting::alpaca;
-  bool ranking = false;
-  bool kto = false;  ///< a kto_tag column
+  bool ranking = false;  ///< pairs of a chosen and a rejected answer
+  std::optional<std::int64_t> num_samples;
   DatasetColumns columns;
   DatasetTags tags;
 };
@@ -50,5 +53,8 @@ struct DatasetDescription {
 /// Local. @param where  the file's path, for errors
 /// @throws ConfigError  "Undefined dataset X in dataset_info.json.", a remote source, an unknown formatting, damage
 DatasetDescription find_dataset(std::string_view info_text, const std::string& name, const std::string& where);
+
+/// Every member as text: part of the digest of what rows are made from.
+std::string describe(const DatasetDescription& description);
 
 }  // namespace dstrain

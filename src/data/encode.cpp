@@ -25,7 +25,7 @@ void check_options(const EncodeOptions& options, const Template& chat) {
   require(!(options.train_on_prompt && options.mask_history), "train_on_prompt", "excludes mask_history");
   require(!(options.train_on_prompt && chat.efficient_eos()), "train_on_prompt",
           "Current template does not support `train_on_prompt`.");
-  require(!(options.stage == Stage::pt && (options.neat_packing || options.train_on_prompt || options.mask_history)),
+  require(options.stage == Stage::sft || !(options.neat_packing || options.train_on_prompt || options.mask_history),
           "stage", "neat_packing, train_on_prompt and mask_history belong to stage sft");
 }
 
@@ -76,19 +76,40 @@ void pack_group(std::vector<EncodedRow> samples, std::int64_t capacity, EncodedR
   }
 }
 
-EncodedRows encode_all_sft(std::span<const Sample> samples, const Tokenizer& tokenizer, const Template& chat,
-                           const EncodeOptions& options, int threads) {
-  const bool packing = options.packing || options.neat_packing;
-  // Packing keeps one place per row free, as the compatible program does.
-  const std::int64_t cutoff = options.cutoff_len - (packing ? 1 : 0);
+/// One sample of a chunk to its row; none where it is invalid.
+std::optional<EncodedRow> encode_one(std::span<const Sample> samples, std::size_t i, const Tokenizer& tokenizer,
+                                     const Template& chat, const EncodeOptions& options, bool& cut) {
+  const std::int64_t cutoff = effective_cutoff_len(options);
+  switch (options.stage) {
+    case Stage::rm:
+      return encode_pair(samples[i], tokenizer, chat, cutoff, cut);
+    case Stage::ppo:
+      return encode_prompt(samples[i], tokenizer, chat, cutoff, cut);
+    case Stage::kto: {
+      // The answer of the row before; the first row of a group gets that of the last one.
+      const auto group = static_cast<std::size_t>(options.preprocessing_batch_size);
+      const std::size_t begin = i / group * group;
+      const std::size_t other = i > begin ? i - 1 : std::min(begin + group, samples.size()) - 1;
+      return encode_feedback(samples[i], samples[other].response, tokenizer, chat, cutoff, cut);
+    }
+    default:
+      return encode_sft(samples[i], tokenizer, chat, options, cutoff, cut);
+  }
+}
+
+/// Every stage but pt: a row for each sample, or packed ones.
+EncodedRows encode_all(std::span<const Sample> samples, const Tokenizer& tokenizer, const Template& chat,
+                       const EncodeOptions& options, int threads, std::int64_t first) {
+  const bool packing = options.stage == Stage::sft && (options.packing || options.neat_packing);
   std::vector<std::optional<EncodedRow>> encoded(samples.size());
   std::vector<char> truncated(samples.size(), 0);
   for_each_in_parallel(samples.size(), threads, [&](std::size_t i) {
     bool cut = false;
     try {
-      encoded[i] = encode_sft(samples[i], tokenizer, chat, options, cutoff, cut);
+      encoded[i] = encode_one(samples, i, tokenizer, chat, options, cut);
     } catch (const ConfigError& e) {
-      throw ConfigError(e.what(), fmt::format("sample {} of the dataset", i + 1), e.hint());
+      throw ConfigError(e.what(), fmt::format("sample {} of the dataset", first + static_cast<std::int64_t>(i) + 1),
+                        e.hint());
     }
     truncated[i] = cut ? 1 : 0;
   });
@@ -105,7 +126,7 @@ EncodedRows encode_all_sft(std::span<const Sample> samples, const Tokenizer& tok
       }
     }
     if (packing) {
-      pack_group(std::move(valid), cutoff, out);
+      pack_group(std::move(valid), effective_cutoff_len(options), out);
     } else {
       std::move(valid.begin(), valid.end(), std::back_inserter(out.rows));
     }
@@ -130,7 +151,7 @@ void cut_blocks(const EncodedRow& stream, std::size_t length, std::optional<std:
 
 EncodedRows encode_all_pt(std::span<const Sample> samples, const Tokenizer& tokenizer, const Template& chat,
                           const EncodeOptions& options, int threads) {
-  const auto length = static_cast<std::size_t>(options.cutoff_len);
+  const auto length = static_cast<std::size_t>(effective_cutoff_len(options));
   const std::string end = end_of_document(tokenizer, chat);
   const std::string begin_text =
       !options.packing && tokenizer.add_bos_token() ? tokenizer.bos_token().value_or("") : "";
@@ -165,6 +186,11 @@ EncodedRows encode_all_pt(std::span<const Sample> samples, const Tokenizer& toke
 }
 
 }  // namespace
+
+std::int64_t effective_cutoff_len(const EncodeOptions& options) {
+  const bool packs = options.stage == Stage::sft && (options.packing || options.neat_packing);
+  return options.cutoff_len - (packs || options.packing_written ? 1 : 0);
+}
 
 std::pair<std::int64_t, std::int64_t> infer_seqlen(std::int64_t source, std::int64_t target, std::int64_t room) {
   std::int64_t max_target = 0;
@@ -224,10 +250,10 @@ std::optional<EncodedRow> encode_sft(const Sample& sample, const Tokenizer& toke
 }
 
 EncodedRows encode_samples(std::span<const Sample> samples, const Tokenizer& tokenizer, const Template& chat,
-                           const EncodeOptions& options, int threads) {
+                           const EncodeOptions& options, int threads, std::int64_t first) {
   check_options(options, chat);
   return options.stage == Stage::pt ? encode_all_pt(samples, tokenizer, chat, options, threads)
-                                    : encode_all_sft(samples, tokenizer, chat, options, threads);
+                                    : encode_all(samples, tokenizer, chat, options, threads, first);
 }
 
 std::vector<std::vector<std::int64_t>> greedy_knapsack(std::vector<std::int64_t> lengths, std::int64_t capacity) {

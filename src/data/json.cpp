@@ -28,6 +28,13 @@ element parse(simdjson::dom::parser& parser, std::string_view text, const std::s
   element root;
   const auto error = parser.parse(text.data(), text.size()).get(root);
   if (error == simdjson::SUCCESS) return root;
+  const auto [problem, at] = first_error(text);
+  throw ConfigError(problem, fmt::format("{}:{}", where, line_of(text, static_cast<std::size_t>(at))));
+}
+
+std::pair<std::string, std::int64_t> first_error(std::string_view text) {
+  simdjson::dom::parser parser;
+  const auto error = parser.parse(text.data(), text.size()).error();
   // simdjson does not say where; a second reader does.
   std::size_t offset = text.size();
   try {
@@ -37,8 +44,28 @@ element parse(simdjson::dom::parser& parser, std::string_view text, const std::s
   } catch (const nlohmann::json::exception&) {
     offset = 0;
   }
-  throw ConfigError(fmt::format("is not valid JSON: {}", simdjson::error_message(error)),
-                    fmt::format("{}:{}", where, line_of(text, offset)));
+  return {fmt::format("is not valid JSON: {}", simdjson::error_message(error)), static_cast<std::int64_t>(offset)};
+}
+
+std::string python_text(const element& value) {
+  const auto join = [](std::string& out, std::string_view next) {
+    out += (out.size() > 1 ? ", " : "") + std::string(next);
+  };
+  if (value.is_array()) {
+    std::string out = "[";
+    for (const auto item : array(value)) join(out, python_text(item));
+    return out + "]";
+  }
+  if (value.is_object()) {
+    std::string out = "{";
+    for (const auto field : object(value)) {
+      join(out, nlohmann::json(std::string(field.key)).dump() + ": " + python_text(field.value));
+    }
+    return out + "}";
+  }
+  if (value.is_string()) return nlohmann::json(std::string(std::string_view(value))).dump();
+  if (value.is_double()) return nlohmann::json(double(value)).dump();
+  return simdjson::to_string(value);
 }
 
 std::optional<std::string> string_member(const element& value, std::string_view key, const std::string& where) {

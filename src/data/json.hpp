@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/error.hpp"
 
@@ -20,6 +21,12 @@ using simdjson::dom::object;
 /// Parses one document that `parser` keeps alive.
 /// @throws ConfigError  with `where`:line of the first error
 element parse(simdjson::dom::parser& parser, std::string_view text, const std::string& where);
+
+/// What is wrong with a text that is no JSON, and at which byte.
+std::pair<std::string, std::int64_t> first_error(std::string_view text);
+
+/// The value as Python's json.dumps(value, ensure_ascii=False) writes it.
+std::string python_text(const element& value);
 
 /// Line (from 1) of byte `offset`.
 std::size_t line_of(std::string_view text, std::size_t offset);

@@ -6,11 +6,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "data/dataset_info.hpp"
-#include "data/dataset_reader.hpp"
 #include "data/json.hpp"
+#include "data/row_file.hpp"
 #include "data/sample.hpp"
 
 namespace dstrain {
@@ -28,18 +29,29 @@ class RowValues {
   [[nodiscard]] std::string text(const std::optional<std::string>& column) const;
   /// The same, but none where it is absent, null or no text.
   [[nodiscard]] std::optional<std::string> text_if_any(const std::optional<std::string>& column) const;
+  /// The column as text, or as JSON text where it is a list or an object; "" where it is absent or null.
+  [[nodiscard]] std::string json_text(const std::optional<std::string>& column) const;
+  /// true or false; none where the column is absent or something else. A csv says True or False, in any case.
+  [[nodiscard]] std::optional<bool> flag(const std::optional<std::string>& column) const;
   /// The column as a list; none where it is absent, null or no list.
   [[nodiscard]] std::optional<json_read::array> list(const std::optional<std::string>& column) const;
+  /// The column as an object; none where it is absent, null or no object.
+  [[nodiscard]] std::optional<json_read::element> object(const std::optional<std::string>& column) const;
   [[nodiscard]] std::string where() const { return where_(); }
 
  private:
+  [[nodiscard]] std::optional<json_read::element> value(const std::optional<std::string>& column) const;
+
   std::optional<json_read::element> object_;
   const Texts* texts_ = nullptr;
   Where where_;
 };
 
-/// Calls `take` for every row of a file; it returns false to stop. @throws ConfigError  as read_samples
-void for_each_row(const DatasetFile& file, const std::function<bool(const RowValues&)>& take);
+/// Takes a row of `file` apart (text and offset as a RowCursor gives them) and hands its values out.
+///
+/// Local. @param parser  kept by the caller, one per thread  @throws ConfigError  with file:line of what is damaged
+void read_row(const RowFile& file, std::int64_t offset, std::string_view text, simdjson::dom::parser& parser,
+              const std::function<void(const RowValues&)>& use);
 
 /// A row as its dataset's formatting says.
 Sample to_sample(const RowValues& row, const DatasetDescription& description);

@@ -18,9 +18,11 @@ struct Message {
 /// An empty prompt marks a row that was not understood: it keeps its place in its group and is dropped when encoded.
 struct Sample {
   std::vector<Message> prompt;
+  /// One answer; none (unsupervised); or two: chosen and rejected, and of a kto row one with content and one without.
   std::vector<Message> response;
   std::string system;
-  std::string tools;  ///< JSON, as the dataset gives it
+  std::string tools;         ///< JSON, as the dataset gives it
+  std::string problem = {};  ///< why the row was not understood, and where it stands; empty: it was
 };
 
 }  // namespace dstrain

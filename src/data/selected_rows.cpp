@@ -10,6 +10,13 @@
 #include "data/numpy_random.hpp"
 
 namespace dstrain {
+namespace {
+
+std::int64_t counted_labels(std::span<const std::int32_t> labels) {
+  return std::ssize(labels) - std::count(labels.begin(), labels.end(), ignore_label);
+}
+
+}  // namespace
 
 SelectedRows::SelectedRows(std::shared_ptr<const RowSource> base, std::vector<std::uint32_t> numbers)
     : base_(std::move(base)), numbers_(std::move(numbers)), info_(base_->info()) {
@@ -18,10 +25,10 @@ SelectedRows::SelectedRows(std::shared_ptr<const RowSource> base, std::vector<st
   std::vector<std::int32_t> scratch;
   for (const auto n : numbers_) {
     const RowView row = base_->row(n, scratch);
-    const std::int64_t tokens = std::ssize(row.input_ids);
-    info_.tokens += tokens;
-    info_.labels += std::ssize(row.labels) - std::count(row.labels.begin(), row.labels.end(), ignore_label);
-    info_.max_row_tokens = std::max(info_.max_row_tokens, tokens);
+    info_.tokens += base_->row_tokens(n);
+    info_.labels += counted_labels(row.labels) + counted_labels(row.second_labels);
+    info_.max_row_tokens =
+        std::max({info_.max_row_tokens, std::ssize(row.input_ids), std::ssize(row.second_input_ids)});
   }
 }
 

@@ -15,8 +15,9 @@ namespace dstrain {
 namespace {
 
 constexpr std::uintmax_t max_file_bytes = 256ULL << 20;
-constexpr std::array tokenizer_file_names{"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
-                                          "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"};
+constexpr std::array tokenizer_file_names{"tokenizer.json",    "tokenizer.model",         "vocab.json",
+                                          "merges.txt",        "tokenizer_config.json",   "special_tokens_map.json",
+                                          "added_tokens.json", "tokenization_chatglm.py", "chat_template.jinja"};
 
 std::string read_bounded(const std::filesystem::path& path) {
   const auto bytes = std::filesystem::file_size(path);
@@ -38,25 +39,55 @@ TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder) {
   for (const char* name : tokenizer_file_names) {
     if (std::filesystem::is_regular_file(folder / name)) files[name] = read_bounded(folder / name);
   }
-  if (!files.contains("tokenizer.json") && !files.contains("tokenizer.model")) {
-    throw IoError("holds no tokenizer: neither tokenizer.json nor tokenizer.model is there", folder.string(),
-                  "a tokenizer of another form (vocab.json + merges.txt) becomes tokenizer.json by "
-                  "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) in transformers");
+  if (std::filesystem::is_directory(folder)) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      const bool is_tiktoken = entry.is_regular_file() && entry.path().extension() == ".tiktoken";
+      if (is_tiktoken) files[entry.path().filename().string()] = read_bounded(entry.path());
+    }
+  }
+  const bool any = std::any_of(files.begin(), files.end(), [](const auto& file) {
+    return file.first == "tokenizer.json" || file.first == "tokenizer.model" || file.first.ends_with(".tiktoken");
+  });
+  if (!any && !(files.contains("vocab.json") && files.contains("merges.txt"))) {
+    throw IoError(
+        "holds no tokenizer: neither tokenizer.json, tokenizer.model, a .tiktoken file nor vocab.json with merges.txt "
+        "is there",
+        folder.string(),
+        "a tokenizer of another form becomes tokenizer.json by AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) "
+        "in "
+        "transformers");
   }
   return files;
 }
 
-Tokenizer::Tokenizer(std::shared_ptr<const TextModel> model, AddedTokens added, TokenizerSettings settings)
-    : model_(std::move(model)), added_(std::move(added)), settings_(std::move(settings)) {
-  for (auto& token : settings_.added) {
-    if (token.id >= 0) added_.add(token);
+Tokenizer::Tokenizer(std::shared_ptr<const TextModel> model, const std::vector<AddedToken>& added,
+                     TokenizerSettings settings)
+    : model_(std::move(model)), settings_(std::move(settings)) {
+  for (const auto& token : added) add(token);
+  for (const auto& token : settings_.added) {
+    if (token.id >= 0) add(token);
   }
   for (auto& token : settings_.added) {
     if (token.id >= 0) continue;
     const auto known = token_to_id(token.content);
     token.id = known ? *known : vocab_size();
-    added_.add(token);
+    add(token);
   }
+  const auto ids_of = [this](const std::vector<std::string>& tokens) {
+    std::vector<std::int32_t> ids;
+    for (const auto& token : tokens) {
+      if (const auto id = token_to_id(token)) ids.push_back(*id);
+    }
+    return ids;
+  };
+  const auto before = ids_of(settings_.prefix_tokens);
+  const auto behind = ids_of(settings_.suffix_tokens);
+  settings_.prefix_ids.insert(settings_.prefix_ids.begin(), before.begin(), before.end());
+  settings_.suffix_ids.insert(settings_.suffix_ids.end(), behind.begin(), behind.end());
+}
+
+void Tokenizer::add(const AddedToken& token) {
+  added_.add(token, token.normalized ? model_->normalize(token.content) : token.content);
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool add_special) const {
@@ -71,14 +102,21 @@ void Tokenizer::encode(std::string_view text, std::vector<std::int32_t>& ids, bo
     repaired = unicode::replace_invalid_utf8(text);
     text = repaired;
   }
-  const auto append_tokens = [&](const std::vector<std::string>& tokens) {
-    for (const auto& token : tokens) {
-      if (const auto id = token_to_id(token)) ids.push_back(*id);
-    }
-  };
-  if (add_special) append_tokens(settings_.prefix_tokens);
-  std::vector<AddedTokens::Part> raw_parts;
-  std::vector<AddedTokens::Part> parts;
+  const auto prepared = model_->prepared(text);
+  if (prepared) text = *prepared;
+  if (add_special) ids.insert(ids.end(), settings_.prefix_ids.begin(), settings_.prefix_ids.end());
+  const std::size_t first = ids.size();
+  encode_text(text, ids);
+  if (prepared && ids.size() > first + 1 && ids[first] == model_->lead_id()) {
+    const AddedToken* next = added_.find(ids[first + 1]);
+    if (next != nullptr && next->special) ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(first));
+  }
+  if (add_special) ids.insert(ids.end(), settings_.suffix_ids.begin(), settings_.suffix_ids.end());
+}
+
+void Tokenizer::encode_text(std::string_view text, std::vector<std::int32_t>& ids) const {
+  thread_local std::vector<AddedTokens::Part> raw_parts;
+  thread_local std::vector<AddedTokens::Part> parts;
   added_.split(text, /*normalized=*/false, settings_.split_special_tokens, raw_parts);
   for (const auto& raw : raw_parts) {
     if (raw.id >= 0) {
@@ -96,7 +134,6 @@ void Tokenizer::encode(std::string_view text, std::vector<std::int32_t>& ids, bo
       }
     }
   }
-  if (add_special) append_tokens(settings_.suffix_tokens);
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special) const {
@@ -106,7 +143,8 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_speci
     const AddedToken* added = added_.find(id);
     if (skip_special && added != nullptr && added->special) continue;
     std::string text = added != nullptr ? added->content : model_->token(id);
-    if (!text.empty()) tokens.push_back({id, std::move(text), added != nullptr});
+    if (text.empty()) continue;
+    tokens.push_back({id, std::move(text), added != nullptr});
   }
   return model_->join(std::move(tokens));
 }
@@ -134,7 +172,7 @@ bool Tokenizer::make_special(const std::string& content) {
   token.special = true;
   const auto id = token_to_id(content);
   token.id = id ? *id : vocab_size();
-  added_.add(token);
+  add(token);
   return !id;
 }
 

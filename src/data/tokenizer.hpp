@@ -21,11 +21,11 @@ class TextModel;
 /// A model folder's tokenizer files: name -> bytes. Rank 0 reads them; nothing else touches a disk.
 using TokenizerFiles = std::map<std::string, std::string>;
 
-/// Reads what a tokenizer needs from a model folder (tokenizer.json, tokenizer.model, tokenizer_config.json,
-/// special_tokens_map.json, added_tokens.json; those that are there).
+/// Reads what a tokenizer needs from a model folder (tokenizer.json, tokenizer.model, *.tiktoken, vocab.json,
+/// merges.txt, tokenizer_config.json, special_tokens_map.json, added_tokens.json, tokenization_chatglm.py; those that
+/// are there).
 ///
-/// Local. @throws IoError  the folder holds neither tokenizer.json nor tokenizer.model, or a file is larger than 256
-/// MiB
+/// Local. @throws IoError  the folder holds no tokenizer of a known form, or a file is larger than 256 MiB
 TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder);
 
 /// What the config keys of the same name say.
@@ -36,23 +36,28 @@ struct TokenizerOptions {
 
 /// What tokenizer_config.json and its neighbours say about special tokens.
 struct TokenizerSettings {
-  std::string tokenizer_class;
+  std::string tokenizer_class;  ///< or, where only `auto_map` names one, that
   std::optional<std::string> bos_token, eos_token, unk_token, pad_token;
   bool add_bos_token = false;
   bool add_eos_token = false;
   bool legacy = true;  ///< sentencepiece: every piece after an added token gets its own leading blank
   bool split_special_tokens = false;
+  std::optional<bool> add_prefix_space;
+  bool has_config = false;                                ///< tokenizer_config.json was there
   std::vector<AddedToken> added;                          ///< id -1: the vocabulary's, or a new one
-  std::vector<std::string> prefix_tokens, suffix_tokens;  ///< what encode(add_special) puts around a text
+  std::vector<std::int32_t> prefix_ids, suffix_ids;       ///< what encode(add_special) puts around a text ...
+  std::vector<std::string> prefix_tokens, suffix_tokens;  ///< ... further out; those that are not known are left out
 };
 
-/// Follows transformers' PreTrainedTokenizerFast (tokenizer.json) and PreTrainedTokenizer (tokenizer.model), 4.52.
+/// Follows transformers' PreTrainedTokenizerFast (tokenizer.json) and PreTrainedTokenizer (tokenizer.model), 4.52, and
+/// for remote code (ChatGLM, Baichuan, Qwen) the class that tokenizer_config.json names.
 ///
 /// encode and decode are const and may run in many threads; the other functions may not run beside them.
 class Tokenizer {
  public:
   /// `model` is shared by copies: copying a tokenizer is cheap.
-  Tokenizer(std::shared_ptr<const TextModel> model, AddedTokens added, TokenizerSettings settings);
+  /// @param added  the tokenizer file's own added tokens, each with its id; `settings.added` follow them
+  Tokenizer(std::shared_ptr<const TextModel> model, const std::vector<AddedToken>& added, TokenizerSettings settings);
 
   /// Token ids of `text`. Added tokens in it become their ids. Ill-formed UTF-8 is replaced by U+FFFD first.
   [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text, bool add_special = false) const;
@@ -86,6 +91,8 @@ class Tokenizer {
  private:
   [[nodiscard]] std::optional<std::int32_t> id_of(const std::optional<std::string>& token) const;
   bool make_special(const std::string& token);
+  void add(const AddedToken& token);
+  void encode_text(std::string_view text, std::vector<std::int32_t>& ids) const;
 
   std::shared_ptr<const TextModel> model_;
   AddedTokens added_;

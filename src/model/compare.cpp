@@ -67,7 +67,7 @@ void compare_gradient(const TensorLayout& tensor, const ReferenceFile& reference
 
 CompareTolerance CompareTolerance::of(DType dtype) noexcept {
   if (dtype == DType::f32) return {};
-  constexpr double roundings = 32.0 / 256.0;
+  const double roundings = dtype == DType::f16 ? 32.0 / 2048.0 : 32.0 / 256.0;
   return {.absolute = roundings, .relative = roundings, .gradient = roundings};
 }
 

@@ -41,15 +41,16 @@ struct Decoder::Impl {
   }
 
   [[nodiscard]] BlockActivations activations(std::int64_t layer) const {
-    const std::int64_t in = buffers->input_slots > 1 ? layer : 0;
-    const std::int64_t at = buffers->slots > 1 ? layer : 0;
+    const std::int64_t in = keeps && buffers->input_slots > 1 ? layer : 0;
+    const std::int64_t at = keeps && buffers->slots > 1 ? layer : 0;
     BlockActivations a{};
     a.input_TD = slot(buffers->block_inputs, in, sizes.D);
-    a.middle_TD = slot(buffers->middle, at, sizes.D);
+    // Without a backward pass the residual stream is one buffer, summed in place.
+    a.middle_TD = keeps ? slot(buffers->middle, at, sizes.D) : a.input_TD;
     a.qkv = slot(buffers->qkv, at, sizes.qkv_width());
     a.attention_TQ = slot(buffers->attention, at, sizes.Q);
     a.gate_up = slot(buffers->gate_up, at, 2 * sizes.F);
-    a.lse_NT = options.train ? slot(buffers->lse, at, sizes.heads).as<float>() : nullptr;
+    a.lse_NT = keeps ? slot(buffers->lse, at, sizes.heads).as<float>() : nullptr;
     a.rstd_input_T = slot(buffers->rstd_input, at, 1).as<float>();
     a.rstd_middle_T = slot(buffers->rstd_middle, at, 1).as<float>();
     return a;
@@ -68,7 +69,8 @@ struct Decoder::Impl {
             data(buffers->rstd_final).as<float>(),
             data(buffers->logits).as<float>(),
             narrow ? data(buffers->dlogits) : data(buffers->logits),
-            data(buffers->nll).as<float>()};
+            data(buffers->nll).as<float>(),
+            keeps || !options.predictions ? nullptr : data(buffers->predicted).as<std::int32_t>()};
   }
 
   [[nodiscard]] static BlockRows rows_of(const MicroBatch& batch) {
@@ -76,9 +78,11 @@ struct Decoder::Impl {
             batch.cu_seqlens.data(), batch.max_seqlen, batch.position_ids.data()};
   }
 
-  void begin(const MicroBatch& batch) {
+  /// @param for_backward  every layer's activations are kept
+  void begin(const MicroBatch& batch, bool for_backward) {
+    keeps = for_backward;
     if (batch.tokens == 0) return;
-    check_batch(batch, {options.max_tokens, rope.positions(), sizes.V});
+    check_batch(batch, {keeps ? options.max_tokens : forward_tokens(options), rope.positions(), sizes.V});
     rope.use(exec, batch.padded_len);
   }
 
@@ -87,7 +91,8 @@ struct Decoder::Impl {
   HeadWeights acquire_head(ParameterStore& store);
   void release_head(ParameterStore& store);
   void normalise(const HeadWeights& weights, const MicroBatch& batch);
-  ForwardResult head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward);
+  ForwardResult head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale);
+  MicroBatch scaled(const MicroBatch& batch, float loss_scale) const;
   void block_backward(ParameterStore& store, const MicroBatch& batch, std::int64_t layer);
 
   ModelSpec spec;
@@ -101,6 +106,7 @@ struct Decoder::Impl {
   std::vector<Block> blocks;
   Head head;
   const TensorLayout* embedding = nullptr;
+  bool keeps = true;  ///< the pass at work keeps its activations for a backward pass
 };
 
 void Decoder::Impl::embed(ParameterStore& store, const MicroBatch& batch) {
@@ -152,7 +158,19 @@ void Decoder::Impl::normalise(const HeadWeights& weights, const MicroBatch& batc
                  head_buffers());
 }
 
-ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward) {
+/// The batch with weights times the loss scale: they are the gradient of the loss with respect to each nll.
+MicroBatch Decoder::Impl::scaled(const MicroBatch& batch, float loss_scale) const {
+  if (loss_scale == 1.0F) return batch;
+  DSTRAIN_CHECK(options.dtype == DType::f16, "a loss scale of {} without f16", loss_scale);
+  auto* weights = data(buffers->scaled_weights).as<float>();
+  std::transform(batch.weights.begin(), batch.weights.end(), weights, [&](float w) { return w * loss_scale; });
+  MicroBatch with_scale = batch;
+  with_scale.weights = {weights, batch.weights.size()};
+  return with_scale;
+}
+
+ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward,
+                                       float loss_scale) {
   HeadWeights weights = acquire_head(store);
   if (for_backward) {
     store.prefetch(head.unit() - 1, exec.stream);  // backward starts with the last block
@@ -163,7 +181,7 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
   if (batch.tokens > 0) {
     const HeadBuffers b = head_buffers();
     normalise(weights, batch);
-    head.loss(exec, weights, batch, b, for_backward);
+    head.loss(exec, weights, for_backward ? scaled(batch, loss_scale) : batch, b, for_backward);
     if (for_backward) head.backward(exec, weights, batch.padded_tokens, data(buffers->dx), b);
     for (std::int64_t t = 0; t < batch.tokens; ++t) {
       const auto i = static_cast<std::size_t>(t);
@@ -205,7 +223,9 @@ Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const Decoder
   DSTRAIN_CHECK(buffers != nullptr && buffers->options.dtype == options.dtype &&
                     buffers->options.train == options.train &&
                     buffers->options.gradient_checkpointing == options.gradient_checkpointing &&
-                    buffers->options.max_tokens == options.max_tokens,
+                    buffers->options.max_tokens == options.max_tokens &&
+                    forward_tokens(buffers->options) == forward_tokens(options) &&
+                    buffers->options.predictions == options.predictions,
                 "the decoder's plan was made for other options");
   DSTRAIN_CHECK(max_threads() <= options.threads, "{} threads are at work, the plan is for {}", max_threads(),
                 options.threads);
@@ -214,18 +234,19 @@ Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const Decoder
 
 Decoder::~Decoder() = default;
 
-void Decoder::prepare(std::int64_t padded_tokens) {
-  for (const Product& p : decoder_products(impl_->sizes, impl_->options.dtype, padded_tokens, impl_->options.train)) {
+void Decoder::prepare(std::int64_t padded_tokens, bool for_backward) {
+  const bool train = for_backward && impl_->options.train;
+  for (const Product& p : decoder_products(impl_->sizes, impl_->options.dtype, padded_tokens, train)) {
     ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
   }
 }
 
-ForwardResult Decoder::forward(ParameterStore& store, const MicroBatch& batch, bool for_backward) {
+ForwardResult Decoder::forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale) {
   DSTRAIN_CHECK(!for_backward || impl_->options.train, "this decoder was planned without a backward pass");
-  impl_->begin(batch);
+  impl_->begin(batch, for_backward);
   impl_->embed(store, batch);
   impl_->run_blocks(store, batch);
-  return impl_->head_loss(store, batch, for_backward);
+  return impl_->head_loss(store, batch, for_backward, loss_scale);
 }
 
 void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {
@@ -243,12 +264,16 @@ void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {
 
 const float* Decoder::nll() const noexcept { return impl_->arena[impl_->buffers->nll].as<float>(); }
 
+const std::int32_t* Decoder::predicted() const noexcept {
+  return impl_->options.predictions ? impl_->arena[impl_->buffers->predicted].as<std::int32_t>() : nullptr;
+}
+
 void Decoder::logits(ParameterStore& store, const MicroBatch& batch, std::int64_t begin, std::int64_t count,
                      float* logits) {
   Impl& m = *impl_;
   DSTRAIN_CHECK(begin >= 0 && count >= 0 && begin + count <= batch.padded_tokens, "rows [{}, {}) of {}", begin,
                 begin + count, batch.padded_tokens);
-  m.begin(batch);
+  m.begin(batch, false);
   m.embed(store, batch);
   m.run_blocks(store, batch);
   const HeadWeights weights = m.acquire_head(store);

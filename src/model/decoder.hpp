@@ -13,11 +13,13 @@
 namespace dstrain {
 
 struct DecoderOptions {
-  DType dtype = DType::f32;            ///< of weights handed out by the store and of activations: f32 or bf16
-  bool train = true;                   ///< false: no room for a backward pass is planned
-  bool gradient_checkpointing = true;  ///< keep only block inputs, recompute the rest in backward
-  std::int64_t max_tokens = 0;         ///< largest T (a token class) that will be run
-  std::int64_t max_position = 0;       ///< positions that the RoPE tables hold
+  DType dtype = DType::f32;             ///< of weights handed out by the store and of activations: f32, bf16 or f16
+  bool train = true;                    ///< false: no room for a backward pass is planned
+  bool gradient_checkpointing = true;   ///< keep only block inputs, recompute the rest in backward
+  std::int64_t max_tokens = 0;          ///< largest T (a token class) that will be run
+  std::int64_t max_forward_tokens = 0;  ///< largest T of a pass without backward, where that is more; 0: max_tokens
+  bool predictions = false;             ///< passes without backward keep the likeliest token of every row
+  std::int64_t max_position = 0;        ///< positions that the RoPE tables hold
   int threads = 1;
 };
 
@@ -43,19 +45,25 @@ class Decoder {
   ~Decoder();
 
   /// Makes the JIT kernels of this token class, so that no step pays for it. Local.
-  void prepare(std::int64_t padded_tokens);
+  /// @param for_backward  those of the backward pass too, where one was planned
+  void prepare(std::int64_t padded_tokens, bool for_backward = true);
 
   /// Forward pass with the head and loss. With `for_backward` the head runs in one pass: its weight gradient goes to
   /// the store's gradient buffer and the gradient of the final hidden state is kept for backward(). A batch with tokens
-  /// == 0 makes the same calls to the store and computes nothing (a rank without a slot in an uneven round). Collective
-  /// where the store is.
-  ForwardResult forward(ParameterStore& store, const MicroBatch& batch, bool for_backward);
+  /// == 0 makes the same calls to the store and computes nothing (a rank without a slot in an uneven round). Without
+  /// `for_backward` no layer's activations are kept and T may be max_forward_tokens. Collective where the store is.
+  /// @param loss_scale  gradients are those of the loss times this number (f16); the loss is given without it
+  ForwardResult forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale = 1.0F);
 
   /// Backward pass of the batch of the last forward(for_backward = true). Collective where the store is.
   void backward(ParameterStore& store, const MicroBatch& batch);
 
   /// nll of each token of the last forward pass [T], 0 where there is no target.
   [[nodiscard]] const float* nll() const noexcept;
+
+  /// The likeliest token of each row with a target (else -1) of the last forward pass without backward [T]; null where
+  /// `predictions` is off.
+  [[nodiscard]] const std::int32_t* predicted() const noexcept;
 
   /// Logits (f32) of rows [begin, begin + count) of the batch, into logits[count, vocab_size]: runs a forward pass
   /// without loss. For compare and tests; generation has its own path (model/generator.hpp).

@@ -50,19 +50,21 @@ void plan_activations(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s
   const DecoderOptions& o = b.options;
   const std::int64_t T = o.max_tokens;
   const std::uint32_t both = o.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
+  // A pass without backward keeps one layer's activations, of more tokens perhaps.
   const auto add = [&](const char* name, std::int64_t slots, std::int64_t width, DType dtype) {
-    return plan.add(fmt::format("activations/{}", name), slots * T * width, dtype, both);
+    const std::int64_t rows = std::max(slots * T, forward_tokens(o));
+    return plan.add(fmt::format("activations/{}", name), rows * width, dtype, both);
   };
   b.input_slots = o.train ? s.layers : 1;
   b.slots = o.train && !o.gradient_checkpointing ? s.layers : 1;
   b.block_inputs = add("block_inputs", b.input_slots, s.D, o.dtype);
   // Without a backward pass the residual stream is one buffer, summed in place.
-  b.middle = o.train ? add("middle", b.slots, s.D, o.dtype) : b.block_inputs;
+  b.middle = o.train ? plan.add("activations/middle", b.slots * T * s.D, o.dtype, both) : b.block_inputs;
   b.rstd_input = add("rstd_input", b.slots, 1, DType::f32);
   b.rstd_middle = add("rstd_middle", b.slots, 1, DType::f32);
   b.qkv = add("qkv", b.slots, s.qkv_width(), o.dtype);
   b.attention = add("attention", b.slots, s.Q, o.dtype);
-  b.lse = add("lse", o.train ? b.slots : 0, s.heads, DType::f32);
+  b.lse = plan.add("activations/lse", o.train ? b.slots * T * s.heads : 0, DType::f32, both);
   b.gate_up = add("gate_up", b.slots, 2 * s.F, o.dtype);
   b.normed = add("normed", 1, s.D, o.dtype);
   b.delta = add("delta", 1, s.D, o.dtype);
@@ -73,12 +75,16 @@ void plan_activations(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s
 void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s) {
   const DecoderOptions& o = b.options;
   const std::int64_t T = o.max_tokens;
-  const std::int64_t rows = std::min(s.chunk_rows, T);
+  const std::int64_t Tf = forward_tokens(o);
+  const std::int64_t rows = std::min(s.chunk_rows, Tf);
   b.logits = plan.add("activations/logits_chunk", rows * s.V, DType::f32, phase_forward);
-  b.dlogits =
-      plan.add("activations/dlogits_chunk", o.train && o.dtype != DType::f32 ? rows * s.V : 0, o.dtype, phase_forward);
-  b.rstd_final = plan.add("activations/rstd_final", T, DType::f32, phase_forward);
-  b.nll = plan.add("activations/nll", T, DType::f32);
+  b.dlogits = plan.add("activations/dlogits_chunk",
+                       o.train && o.dtype != DType::f32 ? std::min(s.chunk_rows, T) * s.V : 0, o.dtype, phase_forward);
+  b.rstd_final = plan.add("activations/rstd_final", Tf, DType::f32, phase_forward);
+  b.nll = plan.add("activations/nll", Tf, DType::f32);
+  b.predicted = plan.add("activations/predicted", o.predictions ? Tf : 0, DType::i32);
+  b.scaled_weights =
+      plan.add("activations/scaled_weights", o.train && o.dtype == DType::f16 ? T : 0, DType::f32, phase_forward);
   b.dx = plan.add("gradients/residual", o.train ? T * s.D : 0, o.dtype, phase_forward | phase_backward);
   b.dattention = plan.add("gradients/attention", o.train ? T * s.Q : 0, o.dtype, phase_backward);
   b.dqkv = plan.add("gradients/qkv", o.train ? T * s.qkv_width() : 0, o.dtype, phase_backward);
@@ -112,8 +118,8 @@ std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions
   const DecoderSizes sizes(spec);
   std::int64_t bytes = 0;
   // Every class: a smaller one may be tiled otherwise and need more.
-  for (std::int64_t T = token_class(1); T <= options.max_tokens; T = token_class(T + 1)) {
-    for (const Product& p : decoder_products(sizes, options.dtype, T, options.train)) {
+  for (std::int64_t T = token_class(1); T <= forward_tokens(options); T = token_class(T + 1)) {
+    for (const Product& p : decoder_products(sizes, options.dtype, T, options.train && T <= options.max_tokens)) {
       bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
     }
     bytes = std::max(bytes, ops::attention_workspace_bytes(attention_shape(sizes, T), options.threads));
@@ -124,15 +130,18 @@ std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions
 
 std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec,
                                                    const DecoderOptions& options) {
-  if (options.dtype != DType::f32 && options.dtype != DType::bf16) {
-    throw ConfigError(fmt::format("activations cannot be kept in {}", name_of(options.dtype)), {}, "use f32 or bf16");
+  if (options.dtype != DType::f32 && options.dtype != DType::bf16 && options.dtype != DType::f16) {
+    throw ConfigError(fmt::format("activations cannot be kept in {}", name_of(options.dtype)), {},
+                      "use f32, bf16 or f16");
   }
   DSTRAIN_CHECK(options.max_tokens > 0 && options.max_tokens == token_class(options.max_tokens),
                 "max_tokens is {}, which is no token class", options.max_tokens);
+  DSTRAIN_CHECK(forward_tokens(options) == token_class(forward_tokens(options)),
+                "max_forward_tokens is {}, which is no token class", options.max_forward_tokens);
   const DecoderSizes sizes(spec);
   auto buffers = std::make_shared<DecoderBuffers>();
   buffers->options = options;
-  if (buffers->options.max_position <= 0) buffers->options.max_position = options.max_tokens;
+  if (buffers->options.max_position <= 0) buffers->options.max_position = forward_tokens(options);
   const std::int64_t table = buffers->options.max_position * (spec.rope.rotary_dim / 2);
   buffers->rope_cos = plan.add("activations/rope_cos", table, DType::f32);
   buffers->rope_sin = plan.add("activations/rope_sin", table, DType::f32);

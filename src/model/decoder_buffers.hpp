@@ -41,6 +41,11 @@ std::vector<Product> decoder_products(const DecoderSizes& sizes, DType dtype, st
 /// Kernel workspace for all token classes up to `max_tokens`. Local.
 std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions& options);
 
+/// T of the largest pass without backward.
+constexpr std::int64_t forward_tokens(const DecoderOptions& o) noexcept {
+  return o.max_forward_tokens > o.max_tokens ? o.max_forward_tokens : o.max_tokens;
+}
+
 /// Entries in order of use. `slots` is 1 where activations are recomputed or never needed again, else the number of
 /// layers.
 struct DecoderBuffers {
@@ -50,7 +55,8 @@ struct DecoderBuffers {
   BufferId rope_cos, rope_sin;
   BufferId block_inputs, middle, qkv, attention, lse, rstd_input, rstd_middle, gate_up;
   BufferId normed, delta, hidden;
-  BufferId logits, dlogits, nll, rstd_final;
+  BufferId logits, dlogits, nll, predicted, rstd_final;
+  BufferId scaled_weights;  ///< f32, f16 only: the weights times the loss scale
   BufferId dx, dattention, dqkv;
   BufferId workspace;
 };

@@ -64,7 +64,8 @@ struct Generator::Impl {
 
   void run(ParameterStore& store, std::span<const Piece> pieces, std::span<const Sequence> sequences, bool want_logits);
   void attend(const Block& block, std::int64_t layer, std::span<const Piece> pieces, const BlockActivations& a) const;
-  void head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T, Data residual);
+  void head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T, bool want_logits);
+  void head_logits(const HeadWeights& weights, std::span<const Piece> pieces, std::int64_t T);
   void read_prompt(ParameterStore& store, std::span<const Sequence> sequences, std::int64_t sequence);
   bool extend(Sequence& sequence, std::int64_t slot, const SamplingOptions& sampling, Generated& answer,
               const OnToken& on_token) const;
@@ -80,6 +81,7 @@ struct Generator::Impl {
   std::vector<Block> blocks;
   const TensorLayout* embedding = nullptr;
   std::vector<std::int32_t> ids, positions;
+  AnyRank any_rank;  ///< none: this rank goes its own way
 };
 
 /// Keeps the new keys and values, then every sequence looks at all of its own.
@@ -104,30 +106,37 @@ void Generator::Impl::attend(const Block& block, std::int64_t layer, std::span<c
   }
 }
 
-void Generator::Impl::head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T, Data residual) {
-  HeadWeights weights;
-  weights.norm = store.acquire(head.unit(), exec.stream);
-  weights.matrix = head.tied() ? store.acquire(0, exec.stream) : weights.norm;
+void Generator::Impl::head_logits(const HeadWeights& weights, std::span<const Piece> pieces, std::int64_t T) {
   HeadBuffers b{data(buffers->normed), data(buffers->delta), arena[buffers->rstd].as<float>(), nullptr, {}, nullptr};
-  head.normalise(exec, weights, T, residual, data(buffers->delta), b);
+  head.normalise(exec, weights, T, data(buffers->residual), data(buffers->delta), b);
   // Only the last row of a piece says what comes next. Single rows of sequences in order are one product.
   const bool one_product =
       std::all_of(pieces.begin(), pieces.end(), [&](const Piece& p) { return p.count == 1 && p.sequence == p.row; });
   if (one_product) {
     b.logits = logits(0);
     head.logits(exec, weights, 0, static_cast<std::int64_t>(pieces.size()), b);
-  } else {
-    for (const Piece& p : pieces) {
-      b.logits = logits(p.sequence);
-      head.logits(exec, weights, p.row + p.count - 1, 1, b);
-    }
+    return;
   }
+  for (const Piece& p : pieces) {
+    b.logits = logits(p.sequence);
+    head.logits(exec, weights, p.row + p.count - 1, 1, b);
+  }
+}
+
+void Generator::Impl::head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T,
+                                bool want_logits) {
+  HeadWeights weights;
+  weights.norm = store.acquire(head.unit(), exec.stream);
+  weights.matrix = head.tied() ? store.acquire(0, exec.stream) : weights.norm;
+  if (want_logits && !pieces.empty()) head_logits(weights, pieces, T);
   if (head.tied()) store.release(0, exec.stream);
   store.release(head.unit(), exec.stream);
 }
 
 void Generator::Impl::run(ParameterStore& store, std::span<const Piece> pieces, std::span<const Sequence> sequences,
                           bool want_logits) {
+  if (any_rank && !pieces.empty()) any_rank(true);
+  const bool visit_head = want_logits || any_rank;
   std::int64_t tokens = 0;
   std::int64_t longest = 0;
   for (const Piece& p : pieces) {
@@ -149,24 +158,26 @@ void Generator::Impl::run(ParameterStore& store, std::span<const Piece> pieces, 
   const BlockActivations a{
       residual, residual, data(buffers->qkv), data(buffers->attention), data(buffers->gate_up), nullptr, rstd, rstd};
   const BlockScratch s{data(buffers->normed), data(buffers->delta), data(buffers->hidden), {}, {}};
-  ops::fill_zero(exec, a.attention_TQ.at(tokens * sizes.Q), (T - tokens) * sizes.Q);
+  if (tokens > 0) ops::fill_zero(exec, a.attention_TQ.at(tokens * sizes.Q), (T - tokens) * sizes.Q);
   UnitWeights weights = store.acquire(0, exec.stream);
   store.prefetch(1, exec.stream);
-  ops::embedding_forward(exec, residual, weights.of(*embedding), ids.data(), T, sizes.D);
+  if (tokens > 0) ops::embedding_forward(exec, residual, weights.of(*embedding), ids.data(), T, sizes.D);
   store.release(0, exec.stream);
   for (std::int64_t layer = 0; layer < sizes.layers; ++layer) {
     const int unit = static_cast<int>(layer) + 1;
     weights = store.acquire(unit, exec.stream);
-    if (want_logits || layer + 1 < sizes.layers) store.prefetch(unit + 1, exec.stream);
-    const Block& block = blocks[static_cast<std::size_t>(layer)];
-    const BlockRows rows{.T = T, .tokens = tokens, .positions_T = positions.data()};
-    block.project(exec, weights, rows, rope, residual, layer == 0 ? Data{} : s.delta_TD, a, s);
-    attend(block, layer, pieces, a);
-    block.expand(exec, weights, T, a, s);
-    block.contract(exec, weights, T, a, s);
+    if (visit_head || layer + 1 < sizes.layers) store.prefetch(unit + 1, exec.stream);
+    if (tokens > 0) {
+      const Block& block = blocks[static_cast<std::size_t>(layer)];
+      const BlockRows rows{.T = T, .tokens = tokens, .positions_T = positions.data()};
+      block.project(exec, weights, rows, rope, residual, layer == 0 ? Data{} : s.delta_TD, a, s);
+      attend(block, layer, pieces, a);
+      block.expand(exec, weights, T, a, s);
+      block.contract(exec, weights, T, a, s);
+    }
     store.release(unit, exec.stream);
   }
-  if (want_logits) head_pass(store, pieces, T, residual);
+  if (visit_head) head_pass(store, pieces, T, want_logits);
 }
 
 void Generator::Impl::read_prompt(ParameterStore& store, std::span<const Sequence> sequences, std::int64_t sequence) {
@@ -208,6 +219,12 @@ Generator::Generator(const ModelSpec& spec, const ModelLayout& layout, const Gen
 }
 
 Generator::~Generator() = default;
+
+void Generator::keep_in_step(AnyRank any_rank) { impl_->any_rank = std::move(any_rank); }
+
+void Generator::help_others(ParameterStore& store) {
+  while (impl_->any_rank && impl_->any_rank(false)) impl_->run(store, {}, {}, false);
+}
 
 std::vector<Generated> Generator::generate(ParameterStore& store, std::span<const std::vector<std::int32_t>> prompts,
                                            const SamplingOptions& sampling, const OnToken& on_token) {

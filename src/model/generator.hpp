@@ -26,8 +26,10 @@ struct GeneratorOptions {
 struct GeneratorBuffers;
 
 /// Enters everything generation needs besides the weights. Pure arithmetic.
+/// @param phases  when the buffers are in use
 std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
-                                                       const GeneratorOptions& options);
+                                                       const GeneratorOptions& options,
+                                                       std::uint32_t phases = phase_always);
 
 /// The answer to one prompt.
 struct Generated {
@@ -37,6 +39,10 @@ struct Generated {
 
 /// Called with each token as it is chosen: the number of the prompt and the token.
 using OnToken = std::function<void(std::size_t prompt, std::int32_t id)>;
+
+/// Asked before each pass of a group whose ranks gather weights together: whether this rank has a pass to make; says
+/// whether any rank has. Collective.
+using AnyRank = std::function<bool(bool mine)>;
 
 /// Holds no weights; not thread-safe. Collective where the store is.
 class Generator {
@@ -52,6 +58,12 @@ class Generator {
   /// @throws ConfigError  an empty or too long prompt, a token outside the vocabulary, options out of range
   std::vector<Generated> generate(ParameterStore& store, std::span<const std::vector<std::int32_t>> prompts,
                                   const SamplingOptions& sampling, const OnToken& on_token = {});
+
+  /// From now on every pass is announced to `any_rank`, and every pass visits every unit: for a store whose acquire()
+  /// is collective. Each rank generates its own prompts, in as many calls as it likes, then calls help_others(). Local.
+  void keep_in_step(AnyRank any_rank);
+  /// Makes empty passes until no rank has one to make. Collective.
+  void help_others(ParameterStore& store);
 
  private:
   struct Impl;

@@ -35,7 +35,7 @@ std::int64_t workspace_bytes(const DecoderSizes& s, const GeneratorOptions& o) {
 }
 
 void check(const GeneratorOptions& o) {
-  DSTRAIN_CHECK(o.dtype == DType::f32 || o.dtype == DType::bf16, "generation in {}", name_of(o.dtype));
+  DSTRAIN_CHECK(o.dtype == DType::f32 || o.dtype == DType::bf16 || o.dtype == DType::f16, "generation in {}", name_of(o.dtype));
   DSTRAIN_CHECK(o.max_sequences >= 1 && o.max_sequences <= most_single_rows, "{} sequences at one time",
                 o.max_sequences);
   DSTRAIN_CHECK(o.max_length >= 1 && o.max_length <= (std::int64_t{1} << 30), "max_length is {}", o.max_length);
@@ -46,14 +46,14 @@ void check(const GeneratorOptions& o) {
 }  // namespace
 
 std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
-                                                       const GeneratorOptions& options) {
+                                                       const GeneratorOptions& options, std::uint32_t phases) {
   check(options);
   const DecoderSizes s(spec);
   auto b = std::make_shared<GeneratorBuffers>();
   b->options = options;
   const std::int64_t T = options.prompt_rows;
   const auto add = [&](const char* name, std::int64_t count, DType dtype) {
-    return plan.add(fmt::format("generation/{}", name), count, dtype);
+    return plan.add(fmt::format("generation/{}", name), count, dtype, phases);
   };
   b->cache = add("cache", s.layers * options.max_sequences * options.max_length * 2 * s.KV, options.dtype);
   b->rope_cos = add("rope_cos", options.max_length * (spec.rope.rotary_dim / 2), DType::f32);
@@ -67,7 +67,7 @@ std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const M
   b->gate_up = add("gate_up", T * 2 * s.F, options.dtype);
   b->rstd = add("rstd", T, DType::f32);
   b->logits = add("logits", options.max_sequences * s.V, DType::f32);
-  b->workspace = plan.add("workspace/generation", workspace_bytes(s, options), DType::u8);
+  b->workspace = plan.add("workspace/generation", workspace_bytes(s, options), DType::u8, phases);
   return b;
 }
 

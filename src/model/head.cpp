@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "kernels/ops/argmax.hpp"
 #include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/rms_norm.hpp"
 #include "model/families/family.hpp"
@@ -36,6 +37,9 @@ void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch,
   for (std::int64_t row = 0; row < T; row += sizes_.chunk_rows) {
     const std::int64_t rows = std::min(sizes_.chunk_rows, T - row);
     logits(exec, w, row, rows, b);
+    if (b.predicted_T != nullptr) {
+      ops::argmax(exec, b.predicted_T + row, b.logits, batch.targets.data() + row, rows, sizes_.V, sizes_.V);
+    }
     ops::cross_entropy(exec, with_gradient ? b.dlogits : Data{}, b.nll_T + row, b.logits, batch.targets.data() + row,
                        batch.weights.data() + row, rows, sizes_.V, sizes_.V);
     if (!with_gradient) continue;

@@ -15,6 +15,7 @@ struct HeadBuffers {
   float* logits;  ///< [chunk_rows, V]
   Data dlogits;   ///< [chunk_rows, V]; the logits themselves in f32
   float* nll_T;
+  std::int32_t* predicted_T = nullptr;  ///< the likeliest tokens; null: not asked for
 };
 
 /// Weights and open gradients of the head: its own unit's and, where tied, the embedding's matrix.
@@ -32,7 +33,8 @@ class Head {
   /// sum = residual + delta, normed = its norm.
   void normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, ConstData residual, ConstData delta,
                  const HeadBuffers& b) const;
-  /// nll of every row. With `with_gradient` also the weight gradients, and normed_TD becomes d(loss)/d(normed).
+  /// nll of every row, and the likeliest token where asked for. With `with_gradient` also the weight gradients, and
+  /// normed_TD becomes d(loss)/d(normed).
   void loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch, const HeadBuffers& b,
             bool with_gradient) const;
   /// dx_TD = gradient of the last residual sum, from normed_TD after loss().

@@ -10,8 +10,7 @@ namespace dstrain {
 
 namespace {
 
-constexpr std::int64_t tensor_alignment = 64;  // elements: a cache line and more in every dtype
-constexpr std::int64_t smallest_chunk = 256;
+constexpr std::int64_t grid = 256;  // elements: whole cache lines in every dtype, and a block of 8-bit states
 constexpr std::int64_t most_chunks = 1024;
 
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
@@ -41,7 +40,7 @@ void append_tensor(ModelLayout& layout, int unit, std::string name, std::vector<
   tensor.index = static_cast<std::int32_t>(layout.tensors.size());
   tensor.unit = unit;
   tensor.part = part;
-  tensor.offset = adjacent ? buffer.count : round_up(buffer.count, tensor_alignment);
+  tensor.offset = adjacent ? buffer.count : round_up(buffer.count, grid);
 
   buffer.count = tensor.offset + tensor.count;
   layout.parameters += tensor.count;
@@ -56,7 +55,7 @@ void finish_layout(ModelLayout& layout) {
     unit.name = u == 0 ? "embedding" : u == last ? "head" : fmt::format("block {}", u - 1);
     for (PartLayout& part : unit.parts) {
       if (part.count == 0) continue;
-      part.chunk = std::max(smallest_chunk, round_up((part.count + most_chunks - 1) / most_chunks, tensor_alignment));
+      part.chunk = round_up((part.count + most_chunks - 1) / most_chunks, grid);
       part.chunks = (part.count + part.chunk - 1) / part.chunk;
     }
   }

@@ -24,9 +24,9 @@ struct TensorLayout {
 };
 
 /// One flat buffer: tensors one after the other; q, k, v and gate, up adjacent without gap; other tensors start on
-/// multiples of 64 elements (gaps hold zeros). Cut into `chunks` chunks of `chunk` elements, a grid that does not
-/// depend on the number of ranks: chunk = max(256, ceil(count / 1024) rounded up to a multiple of 64). The buffer has
-/// chunks * chunk elements.
+/// multiples of 256 elements (gaps hold zeros). Cut into `chunks` chunks of `chunk` elements, a grid that does not
+/// depend on the number of ranks: chunk = ceil(count / 1024) rounded up to a multiple of 256, the block of 8-bit
+/// optimizer states. The buffer has chunks * chunk elements.
 struct PartLayout {
   std::int64_t count = 0;  ///< elements up to the end of the last tensor
   std::int64_t chunk = 0;

@@ -23,6 +23,7 @@ std::string phases_text(std::uint32_t phases) {
   add(phase_backward, "backward");
   add(phase_optimizer, "optimizer");
   add(phase_save, "save");
+  add(phase_generate, "generate");
   return text;
 }
 

@@ -2,7 +2,9 @@
 /// The Engine over plan, arena, ZeroStore and Decoder.
 #include "dstrain/engine.hpp"
 
+#include <charconv>
 #include <cmath>
+#include <optional>
 #include <span>
 
 #include "comm/communicator.hpp"
@@ -10,6 +12,7 @@
 #include "train/decay.hpp"
 #include "train/engine_plan.hpp"
 #include "train/engine_state.hpp"
+#include "train/loss_scale.hpp"
 #include "train/machine.hpp"
 
 namespace dstrain {
@@ -27,8 +30,10 @@ class EngineImpl final : public Engine {
         arena_(plan_.memory, registered_memory(comm)),
         store_(make_zero_store(layout_, plan_.zero_options, comm, arena_, plan_.zero, Device{})),
         decoder_(spec_, layout_, plan_.decoder_options, arena_, plan_.decoder, Device{}),
-        slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)) {
+        slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)),
+        loss_scale_(options.loss_scale) {
     for (const auto padded_tokens : options.token_classes) decoder_.prepare(padded_tokens);
+    for (const auto padded_tokens : options.eval_token_classes) decoder_.prepare(padded_tokens, false);
     rates_.reserve(layout_.tensors.size());
     contributors_.reserve(static_cast<std::size_t>(options.max_micro_steps));
     for (const auto& tensor : layout_.tensors) {
@@ -65,7 +70,8 @@ class EngineImpl final : public Engine {
                   batch.padded_tokens, plan_.decoder_options.max_tokens);
     batch_ = batch;
     store_->begin_micro_step(contributors, last);
-    const ForwardResult result = decoder_.forward(*store_, batch_, options_.train);
+    const ForwardResult result =
+        decoder_.forward(*store_, batch_, options_.train, static_cast<float>(loss_scale_.scale()));
     double* slot = slot_of(comm_.rank(), micro_step_);
     slot[0] = result.loss;
     slot[1] = result.nll_sum;
@@ -77,14 +83,21 @@ class EngineImpl final : public Engine {
 
   void backward() override { decoder_.backward(*store_, batch_); }
 
-  StepResult step(double learning_rate) override {
+  StepResult step(double learning_rate, const std::optional<std::array<double, 2>>& betas) override {
     StepResult result = sum_slots();
-    if (!std::isfinite(result.loss)) {
+    if (!std::isfinite(result.loss) && !loss_scale_.active()) {
       throw Error(
           fmt::format("the loss of step {} is {}", global_step_ + 1, result.loss), {},
           "lower learning_rate, or look at the data of this step; the weights before it are in the last checkpoint");
     }
-    result.grad_norm = store_->reduce_gradients();
+    result.loss_scale = loss_scale_.scale();
+    result.grad_norm = store_->reduce_gradients() / result.loss_scale;
+    result.skipped = loss_scale_.active() && !std::isfinite(result.grad_norm);
+    result.overflow = loss_scale_.update(result.skipped);
+    if (result.skipped) {
+      ++global_step_;
+      return result;
+    }
     if (!std::isfinite(result.grad_norm)) {
       throw Error(fmt::format("the gradient norm of step {} is {}", global_step_ + 1, result.grad_norm), {},
                   "lower learning_rate or set max_grad_norm; the weights before it are in the last checkpoint");
@@ -92,14 +105,11 @@ class EngineImpl final : public Engine {
     double clip = 1.0;
     if (options_.max_grad_norm > 0)
       clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
-    const AdamWParameters parameters{.lr = learning_rate,
-                                     .beta1 = options_.adam_beta1,
-                                     .beta2 = options_.adam_beta2,
-                                     .eps = options_.adam_epsilon,
-                                     .weight_decay = options_.weight_decay,
-                                     .step = global_step_ + 1,
-                                     .gradient_scale = clip};
+    StepParameters parameters{
+        .lr = learning_rate, .step = optimizer_steps_ + 1, .gradient_scale = clip / result.loss_scale};
+    if (betas) parameters.beta1 = (*betas)[0], parameters.beta2 = (*betas)[1];
     store_->optimizer_step(parameters, rates_);
+    ++optimizer_steps_;
     ++global_step_;
     return result;
   }
@@ -110,18 +120,47 @@ class EngineImpl final : public Engine {
     return loss;
   }
 
+  BatchEvaluation evaluate_batch(const MicroBatch& batch) override {
+    const ForwardResult result = decoder_.forward(*store_, batch, false);
+    const auto rows = static_cast<std::size_t>(batch.tokens);
+    BatchEvaluation out{.nll_sum = result.nll_sum, .targets = result.targets, .nll = {decoder_.nll(), rows}};
+    if (options_.eval_predictions) out.predicted = {decoder_.predicted(), rows};
+    return out;
+  }
+
+  std::vector<std::vector<std::int32_t>> generate(std::span<const std::vector<std::int32_t>> prompts,
+                                                  const SamplingOptions& sampling) override {
+    std::vector<std::vector<std::int32_t>> answers;
+    for (auto& answer : generator().generate(*store_, prompts, sampling)) answers.push_back(std::move(answer.ids));
+    return answers;
+  }
+
+  void generate_done() override {
+    generator().help_others(*store_);
+    generator_.reset();  // its tables share bytes with training
+  }
+
   [[nodiscard]] std::int64_t global_step() const noexcept override { return global_step_; }
+  [[nodiscard]] std::int64_t optimizer_steps() const noexcept override { return optimizer_steps_; }
 
   void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
-            bool save_only_model, int save_total_limit) override {
-    save_state(comm_, layout_, *store_, output_dir, global_step_, client_state, save_only_model, save_total_limit);
+            bool save_only_model, int save_total_limit, const std::filesystem::path& best) override {
+    auto state = client_state;
+    state[steps_key] = fmt::format("{}", optimizer_steps_);
+    if (loss_scale_.active()) state[scale_key] = loss_scale_.state();
+    save_state(comm_, layout_, *store_, output_dir, global_step_, state, save_only_model, save_total_limit, best);
   }
 
   std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) override {
     auto loaded = load_state(comm_, layout_, *store_, checkpoint, staging());
-    global_step_ = loaded.step;
+    on_all_ranks(comm_, "read the engine's state", [&] { take_state(loaded, checkpoint.string()); });
     store_->weights_changed();
     return std::move(loaded.client_state);
+  }
+
+  void load_weights(const std::filesystem::path& checkpoint) override {
+    load_state(comm_, layout_, *store_, checkpoint, staging(), true);
+    store_->weights_changed();
   }
 
   void export_weights(const std::filesystem::path& folder, DType dtype) override {
@@ -145,8 +184,44 @@ class EngineImpl final : public Engine {
   [[nodiscard]] double matrix_peak() const noexcept override { return matrix_peak_; }
 
  private:
+  static constexpr const char* steps_key = "optimizer_steps";
+  static constexpr const char* scale_key = "loss_scale";
+
+  /// Counters out of a checkpoint's texts; what stays is the caller's.
+  void take_state(LoadedState& loaded, const std::string& where) {
+    global_step_ = optimizer_steps_ = loaded.step;
+    auto& state = loaded.client_state;
+    if (const auto at = state.find(steps_key); at != state.end()) {
+      const char* end = at->second.data() + at->second.size();
+      const auto [stop, error] = std::from_chars(at->second.data(), end, optimizer_steps_);
+      if (error != std::errc{} || stop != end || optimizer_steps_ < 0 || optimizer_steps_ > loaded.step)
+        throw IoError(fmt::format("the checkpoint's optimizer_steps are '{}'", at->second), where);
+      state.erase(at);
+    }
+    if (const auto at = state.find(scale_key); at != state.end()) {
+      loss_scale_.restore(at->second, where);
+      state.erase(at);
+    }
+  }
+
   static std::function<void*(std::int64_t)> registered_memory(Communicator& comm) {
     return [&comm](std::int64_t bytes) { return comm.allocate_registered(bytes); };
+  }
+
+  Generator& generator() {
+    DSTRAIN_CHECK(plan_.generator != nullptr, "generation was not planned: max_prompts is 0");
+    if (!generator_) {
+      generator_.emplace(spec_, layout_, plan_.generator_options, arena_, plan_.generator, Device{});
+      if (options_.zero_stage == 3 && comm_.size() > 1)
+        generator_->keep_in_step([this](bool mine) { return any(mine); });
+    }
+    return *generator_;
+  }
+
+  bool any(bool mine) {
+    std::int32_t value = mine ? 1 : 0;
+    comm_.all_reduce(View(&value, 1, DType::i32), ReduceOp::max, Stream{}, "generation pass");
+    return value != 0;
   }
 
   /// Other ranks are given no folder: rank 0's decides. Collective.
@@ -192,12 +267,15 @@ class EngineImpl final : public Engine {
   Arena arena_;
   std::unique_ptr<ZeroStore> store_;
   Decoder decoder_;
+  std::optional<Generator> generator_;
   std::span<double> slots_;
   std::vector<TensorRates> rates_;  ///< by tensor
   std::vector<int> contributors_;
   MicroBatch batch_;
   int micro_step_ = 0;
   std::int64_t global_step_ = 0;
+  std::int64_t optimizer_steps_ = 0;
+  LossScale loss_scale_;
   double matrix_peak_ = 0.0;
 };
 

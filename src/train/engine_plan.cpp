@@ -14,6 +14,7 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                        .compute = options.dtype,
                        .train = options.train,
                        .optimizer = options.train && options.optimizer,
+                       .optim = options.optim,
                        .reproducible = options.reproducible,
                        .reduce_bucket_size = options.reduce_bucket_size,
                        .stage3_prefetch_bucket_size = options.stage3_prefetch_bucket_size};
@@ -21,10 +22,19 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                           .train = options.train,
                           .gradient_checkpointing = options.gradient_checkpointing,
                           .max_tokens = token_class(options.max_tokens),
+                          .max_forward_tokens = options.max_eval_tokens > 0 ? token_class(options.max_eval_tokens) : 0,
+                          .predictions = options.eval_predictions,
                           .max_position = options.max_position > 0 ? options.max_position : options.max_tokens,
                           .threads = options.threads};
   plan.zero = plan_zero(plan.memory, layout, plan.zero_options, ranks);
   plan.decoder = plan_decoder(plan.memory, spec, plan.decoder_options);
+  if (options.max_prompts > 0) {
+    plan.generator_options = {.dtype = options.dtype,
+                              .max_sequences = options.max_prompts,
+                              .max_length = options.max_answer_length,
+                              .threads = options.threads};
+    plan.generator = plan_generator(plan.memory, spec, plan.generator_options, phase_generate);
+  }
   plan.staging = plan.memory.add("staging/weights", staging_count, DType::f32, phase_load | phase_save);
   plan.matrix_probe = plan.memory.add("staging/matrix_probe", matrix_peak_bytes(options.dtype), DType::u8, phase_load);
   plan.client = plan.memory.add("data/micro_batches", options.client_bytes, DType::u8);

@@ -7,6 +7,7 @@
 #include "core/memory_plan.hpp"
 #include "dstrain/engine.hpp"
 #include "model/decoder.hpp"
+#include "model/generator.hpp"
 #include "zero/zero_store.hpp"
 
 namespace dstrain {
@@ -18,6 +19,8 @@ struct EnginePlan {
   DecoderOptions decoder_options;
   std::shared_ptr<const ZeroBuffers> zero;
   std::shared_ptr<const DecoderBuffers> decoder;
+  std::shared_ptr<const GeneratorBuffers> generator;  ///< null where nothing is generated
+  GeneratorOptions generator_options;
   BufferId staging;       ///< f32: pieces of weights on their way between files and owners
   BufferId matrix_probe;  ///< bytes for the measurement of the matrix peak
   BufferId client;        ///< bytes for the caller (micro-batches)

@@ -64,9 +64,35 @@ OwnedSlice inside_owned(const ZeroStore& store, OwnedSlice range) {
   DSTRAIN_CHECK(at != mine.end(), "a slice to write is not in owned()");
   const std::int64_t offset = range.begin - at->begin;
   range.master = at->master + offset;
-  if (at->exp_avg != nullptr) range.exp_avg = at->exp_avg + offset;
-  if (at->exp_avg_sq != nullptr) range.exp_avg_sq = at->exp_avg_sq + offset;
+  for (std::size_t i = 0; i < range.states.size(); ++i) {
+    StateSlice& state = range.states[i];
+    if (state.spec.name == nullptr) continue;
+    const auto bytes = static_cast<std::int64_t>(size_of(state.spec.dtype));
+    state.data = static_cast<char*>(at->states[i].data) + (state.begin - at->states[i].begin) * bytes;
+  }
   return range;
+}
+
+/// Whether the range that holds `state` is the one that writes it: what several ranks keep whole is written once.
+bool writes(const OwnedSlice& range, const StateSlice& state) {
+  const bool whole = state.spec.extent == StateExtent::row || state.spec.extent == StateExtent::column;
+  return !whole || range.begin == 0;
+}
+
+void read_states(CheckpointReader& reader, std::int32_t tensor, const OwnedSlice& slice, std::span<float> staging,
+                 const std::filesystem::path& checkpoint) {
+  for (const StateSlice& state : slice.states) {
+    if (state.spec.name == nullptr) continue;
+    const CheckpointKind kind = checkpoint_kind(state.spec.name);
+    if (!reader.has(kind, tensor)) {
+      throw IoError(fmt::format("the checkpoint holds no {} of {}", state.spec.name,
+                                reader.tensors()[static_cast<std::size_t>(tensor)].name),
+                    checkpoint.string(),
+                    "it was saved with save_only_model or with another optimizer; give its folder as "
+                    "model_name_or_path to start from its weights");
+    }
+    reader.read(kind, tensor, state.begin, state.count, state.data, staging);
+  }
 }
 
 }  // namespace
@@ -107,24 +133,28 @@ void stream_out_weights(Communicator& comm, const ModelLayout& layout, const Zer
 
 void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                 const std::filesystem::path& output_dir, std::int64_t step,
-                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit) {
+                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit,
+                const std::filesystem::path& best) {
   CheckpointContent content;
   content.tensors = tensor_list(layout);
   content.metadata = client_state;
   for (const auto& range : store.written_by(comm.rank())) {
     const auto slice = inside_owned(store, range);
     content[CheckpointKind::parameter].push_back({slice.tensor, slice.begin, slice.count, slice.master});
-    if (save_only_model || slice.exp_avg == nullptr) continue;
-    content[CheckpointKind::exp_avg].push_back({slice.tensor, slice.begin, slice.count, slice.exp_avg});
-    content[CheckpointKind::exp_avg_sq].push_back({slice.tensor, slice.begin, slice.count, slice.exp_avg_sq});
+    if (save_only_model) continue;
+    for (const StateSlice& state : slice.states) {
+      if (state.spec.name == nullptr || !writes(slice, state)) continue;
+      content[checkpoint_kind(state.spec.name)].push_back({slice.tensor, state.begin, state.count, state.data});
+    }
   }
   CheckpointOptions options;
   if (save_total_limit > 0) options.save_total_limit = save_total_limit;
+  options.best = best;
   write_checkpoint(comm, output_dir, step, content, options);
 }
 
 LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                       const std::filesystem::path& checkpoint, std::span<float> staging) {
+                       const std::filesystem::path& checkpoint, std::span<float> staging, bool weights_only) {
   auto reader = CheckpointReader::open(comm, checkpoint);
   on_all_ranks(comm, "read the checkpoint", [&] {
     std::vector<std::int32_t> index(layout.tensors.size());
@@ -139,13 +169,7 @@ LoadedState load_state(Communicator& comm, const ModelLayout& layout, const Zero
     for (const auto& slice : store.owned()) {
       const auto tensor = index[static_cast<std::size_t>(slice.tensor)];
       reader.read(CheckpointKind::parameter, tensor, slice.begin, slice.count, slice.master, staging);
-      if (slice.exp_avg == nullptr) continue;
-      if (!reader.has(CheckpointKind::exp_avg, tensor)) {
-        throw IoError("the checkpoint holds no optimizer state (save_only_model)", checkpoint.string(),
-                      "give its folder as model_name_or_path to start from its weights");
-      }
-      reader.read(CheckpointKind::exp_avg, tensor, slice.begin, slice.count, slice.exp_avg, staging);
-      reader.read(CheckpointKind::exp_avg_sq, tensor, slice.begin, slice.count, slice.exp_avg_sq, staging);
+      if (!weights_only) read_states(reader, tensor, slice, staging, checkpoint);
     }
   });
   return {reader.step(), reader.metadata()};

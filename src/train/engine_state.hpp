@@ -34,15 +34,18 @@ struct LoadedState {
 };
 
 /// Writes checkpoint-<step>/. Collective. @throws IoError (exit code 1) on all ranks; earlier checkpoints stay as they
-/// were
+/// were.
+/// @param best  a checkpoint that save_total_limit never removes
 void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                 const std::filesystem::path& output_dir, std::int64_t step,
-                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit);
+                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit,
+                const std::filesystem::path& best = {});
 
 /// Reads master weights and moments of the slices this rank owns. Collective.
 /// @throws IoError where the checkpoint is damaged, incomplete or of another model; RefusedError where it has no
 /// optimizer state
+/// @param weights_only  moments are neither read nor asked for
 LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                       const std::filesystem::path& checkpoint, std::span<float> staging);
+                       const std::filesystem::path& checkpoint, std::span<float> staging, bool weights_only = false);
 
 }  // namespace dstrain

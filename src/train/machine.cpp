@@ -19,6 +19,8 @@ constexpr std::int64_t probe_k = 768;
 void fill_ones(Data to, std::int64_t count) {
   if (to.dtype == DType::bf16) {
     std::fill_n(to.as<bfloat16>(), count, bfloat16(1.0F));
+  } else if (to.dtype == DType::f16) {
+    std::fill_n(to.as<float16>(), count, float16(1.0F));
   } else {
     std::fill_n(to.as<float>(), count, 1.0F);
   }

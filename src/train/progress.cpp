@@ -61,4 +61,16 @@ void Progress::log(const LogEntry& e) {
   std::fflush(stderr);
 }
 
+void Progress::evaluation(std::int64_t step, const Metrics& metrics) {
+  clear();
+  auto line = fmt::format("step {:>6}/{}", step, total_);
+  for (const auto& [name, value] : metrics) {
+    if (name.ends_with("_per_second")) continue;
+    line += name.ends_with("_runtime") ? fmt::format("  {} {:.2f} s", name, value)
+                                       : fmt::format("  {} {:.4f}", name, value);
+  }
+  std::fputs((line + "\n").c_str(), stderr);
+  std::fflush(stderr);
+}
+
 }  // namespace dstrain

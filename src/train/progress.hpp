@@ -21,6 +21,8 @@ class Progress {
   void step(std::int64_t step, double loss);
   /// A logging step: one line, above the bar.
   void log(const LogEntry& entry);
+  /// An evaluation: the same.
+  void evaluation(std::int64_t step, const Metrics& metrics);
 
  private:
   void draw(std::int64_t step, double loss);

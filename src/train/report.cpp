@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+
 #include "core/error.hpp"
 #include "core/memory_plan.hpp"
 #include "core/system_memory.hpp"
@@ -28,26 +30,12 @@ std::int64_t bytes_with(const ModelSpec& spec, EngineOptions options, int ranks)
   return bytes;
 }
 
-}  // namespace
+using Line = std::function<void(const char* name, const std::string& value)>;
 
-std::string start_report(const StartReport& r) {
+void add_training(const StartReport& r, const Line& line) {
   const auto& c = r.config;
-  const auto& spec = r.setup.spec;
   const int ranks = r.topology.world_size;
   const int slots = virtual_ranks(c, ranks) * c.gradient_accumulation_steps;
-  std::string text;
-  const auto line = [&text](const char* name, const std::string& value) {
-    text += fmt::format("  {:<12} {}\n", name, value);
-  };
-  line("ranks", fmt::format("{} on {} host{}, {} thread{} each{}", ranks, r.topology.node_count,
-                            r.topology.node_count == 1 ? "" : "s", r.options.threads, r.options.threads == 1 ? "" : "s",
-                            c.threads ? " (threads)" : " (cores / ranks of the node)"));
-  line("model", fmt::format("{}: {} {}, {} layers, {} parameters, {}", c.model_name_or_path, spec.model_type,
-                            r.setup.has_weights && !c.train_from_scratch ? "weights loaded" : "random weights",
-                            spec.num_hidden_layers, count_text(r.layout.parameters),
-                            c.bf16 ? "bf16 with fp32 master weights" : "fp32"));
-  line("stage", fmt::format("{}, ZeRO {}, gradient checkpointing {}{}", c.stage, c.zero_stage,
-                            r.options.gradient_checkpointing ? "on" : "off", c.reproducible ? ", reproducible" : ""));
   const auto& data = r.setup.feeder->info();
   line("dataset",
        fmt::format("{} rows, {} tokens, longest row {} (cutoff_len {}){}", data.rows, count_text(data.tokens),
@@ -56,8 +44,40 @@ std::string start_report(const StartReport& r) {
        fmt::format("{} rows = {} per rank x {} ranks{} x {} accumulation",
                    static_cast<std::int64_t>(c.per_device_train_batch_size) * slots, c.per_device_train_batch_size,
                    virtual_ranks(c, ranks), c.virtual_ranks ? " (virtual_ranks)" : "", c.gradient_accumulation_steps));
-  line("steps", fmt::format("{} in all, {} per epoch, {} of warm-up, {} schedule, learning rate {}", r.total_steps,
-                            r.steps_per_epoch, r.warmup_steps, c.lr_scheduler_type, c.learning_rate));
+  line("steps",
+       fmt::format("{} in all, {} per epoch, {} of warm-up, {} schedule, learning rate {}", r.total_steps,
+                   r.steps_per_epoch, r.warmup_steps,
+                   c.deepspeed_scheduler ? c.deepspeed_scheduler->type : c.lr_scheduler_type, c.learning_rate));
+}
+
+}  // namespace
+
+std::string start_report(const StartReport& r) {
+  const auto& c = r.config;
+  const auto& spec = r.setup.spec;
+  const int ranks = r.topology.world_size;
+  std::string text;
+  const Line line = [&text](const char* name, const std::string& value) {
+    text += fmt::format("  {:<12} {}\n", name, value);
+  };
+  line("ranks", fmt::format("{} on {} host{}, {} thread{} each{}", ranks, r.topology.node_count,
+                            r.topology.node_count == 1 ? "" : "s", r.options.threads, r.options.threads == 1 ? "" : "s",
+                            c.threads ? " (threads)" : " (cores / ranks of the node)"));
+  line("model", fmt::format("{}: {} {}, {} layers, {} parameters, {}", c.model_name_or_path, spec.model_type,
+                            r.setup.has_weights && !c.train_from_scratch ? "weights loaded" : "random weights",
+                            spec.num_hidden_layers, count_text(r.layout.parameters),
+                            c.fp16   ? "fp16 with fp32 master weights"
+                            : c.bf16 ? "bf16 with fp32 master weights"
+                                     : "fp32"));
+  line("stage", fmt::format("{}, ZeRO {}, gradient checkpointing {}{}", c.stage, c.zero_stage,
+                            r.options.gradient_checkpointing ? "on" : "off", c.reproducible ? ", reproducible" : ""));
+  for (const auto& source : r.setup.eval_sources) {
+    if (!source.feeder) continue;
+    const auto& info = source.feeder->info();
+    line("evaluation", fmt::format("{}{} rows, {} tokens, batches of {}", source.name.empty() ? "" : source.name + ": ",
+                                   info.rows, count_text(info.tokens), c.per_device_eval_batch_size));
+  }
+  if (r.setup.feeder) add_training(r, line);
   line("memory", fmt::format("{} planned + about {} runtime floor per rank", format_bytes(r.planned_bytes),
                              format_bytes(runtime_floor_bytes(ranks, r.topology.local_size))));
   line("matrix peak", fmt::format("{:.1f} GFLOP/s measured, all ranks (MFU is a share of it)", r.matrix_peak * 1e-9));

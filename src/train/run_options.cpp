@@ -6,6 +6,10 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "train/evaluation.hpp"
+#include "train/optimizer_options.hpp"
+#include "train/predictions.hpp"
+#include "train/run_setup.hpp"
 
 namespace dstrain {
 
@@ -34,32 +38,82 @@ FeederOptions eval_feeder_options(const RunConfig& config, int ranks) {
   FeederOptions options;
   options.plan.per_device_train_batch_size = config.per_device_eval_batch_size;
   options.plan.virtual_ranks = virtual_ranks(config, ranks);
+  // Every rank gets a batch in each round; which rows stand together does not depend on it.
+  options.plan.gradient_accumulation_steps = (ranks + options.plan.virtual_ranks - 1) / options.plan.virtual_ranks;
   options.plan.num_train_epochs = 1.0;
+  options.plan.dataloader_drop_last = config.dataloader_drop_last;
   options.plan.disable_shuffling = true;
   options.evaluation = true;
-  options.pad_to_multiple_of = config.do_train ? 8 : 1;
+  options.pad_to_multiple_of = runs_training(config) ? 8 : 1;
   return options;
 }
 
-EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int ranks, int threads) {
+namespace {
+
+std::int64_t even(std::int64_t n) { return (n + 1) / 2 * 2; }
+
+/// Sizes of the micro-batches and evaluation batches that will come, and the room for them.
+void add_batch_sizes(const RunConfig& config, const RunSetup& setup, int ranks, EngineOptions& options) {
+  std::int64_t longest_row = 1;
+  std::int64_t elements = 0;
+  const auto see = [&](const Feeder& feeder) {
+    longest_row = std::max({longest_row, feeder.info().max_row_tokens, std::int64_t{feeder.info().padded_row_len}});
+  };
+  options.train = setup.feeder != nullptr;
+  options.max_tokens = 1;
+  if (options.train) {
+    see(*setup.feeder);
+    options.max_tokens = setup.feeder->limits().padded_tokens;
+    options.token_classes = setup.feeder->limits().token_classes;
+    elements = even(setup.feeder->storage_count());
+  }
+  options.eval_predictions = evaluates_accuracy(config);
+  for (const auto& source : setup.eval_sources) {
+    if (source.feeder == nullptr) continue;
+    see(*source.feeder);
+    const MicroBatchLimits& limits = source.feeder->limits();
+    options.max_eval_tokens = std::max(options.max_eval_tokens, limits.padded_tokens);
+    options.eval_token_classes.insert(options.eval_token_classes.end(), limits.token_classes.begin(),
+                                      limits.token_classes.end());
+    elements += Evaluation::storage_count(*source.feeder, ranks, options.eval_predictions);
+  }
+  auto& classes = options.eval_token_classes;
+  std::sort(classes.begin(), classes.end());
+  classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
+  if (setup.prompt_count > 0) {
+    options.max_prompts = std::min<std::int64_t>(prediction_batch(config), setup.prompt_count);
+    options.max_answer_length = answer_length(config, setup.longest_prompt);
+  }
+  options.max_position = (longest_row + 7) / 8 * 8;  // HF pads rows to a multiple of 8
+  options.client_bytes = elements * static_cast<std::int64_t>(sizeof(std::int32_t));
+}
+
+}  // namespace
+
+bool evaluates_accuracy(const RunConfig& config) { return config.compute_accuracy && runs_evaluation(config); }
+
+int prediction_batch(const RunConfig& config) { return std::min(config.per_device_eval_batch_size, 64); }
+
+DType compute_dtype(const RunConfig& config) {
+  if (config.fp16) return DType::f16;
+  return config.bf16 ? DType::bf16 : DType::f32;
+}
+
+EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int ranks, int threads) {
   EngineOptions options;
+  add_batch_sizes(config, setup, ranks, options);
   options.zero_stage = config.zero_stage;
-  options.dtype = config.bf16 ? DType::bf16 : DType::f32;
+  options.dtype = compute_dtype(config);
   options.gradient_checkpointing = !config.disable_gradient_checkpointing;
   options.reproducible = config.reproducible;
-  options.max_tokens = feeder.limits().padded_tokens;
-  const std::int64_t longest_row = std::max<std::int64_t>(feeder.info().max_row_tokens, feeder.info().padded_row_len);
-  options.max_position = (longest_row + 7) / 8 * 8;  // HF pads rows to a multiple of 8
-  options.token_classes = feeder.limits().token_classes;
-  options.client_bytes = feeder.storage_count() * static_cast<std::int64_t>(sizeof(std::int32_t));
   options.max_micro_steps = micro_steps_per_rank(config, ranks);
   options.reduce_bucket_size = config.reduce_bucket_size;
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;
   options.threads = config.threads.value_or(threads);
   options.seed = static_cast<std::uint64_t>(config.seed);
-  options.adam_beta1 = config.adam_beta1;
-  options.adam_beta2 = config.adam_beta2;
-  options.adam_epsilon = config.adam_epsilon;
+  options.optim = optimizer_settings(config);
+  options.loss_scale = loss_scale_options(config);
+  if (decays_everything(config)) options.decays = [](const auto&, const auto&) { return true; };
   options.weight_decay = config.weight_decay;
   options.max_grad_norm = config.max_grad_norm;
   return options;
@@ -72,6 +126,9 @@ void check_run(const RunConfig& config, int ranks) {
   if (config.finetuning_type != "full") {
     problems.push_back(fmt::format("finetuning_type: {} is not supported yet; use full", config.finetuning_type));
   }
+  if (config.lr_scheduler_type == "reduce_lr_on_plateau" && !config.deepspeed_scheduler && config.eval_strategy == "no")
+    problems.emplace_back(
+        "lr_scheduler_type: reduce_lr_on_plateau requires an eval strategy; set eval_strategy: steps");
   if (virtual_ranks(config, ranks) < 1) problems.emplace_back("virtual_ranks must be at least 1");
   if (problems.empty()) return;
   std::string all = problems[0];

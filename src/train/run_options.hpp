@@ -10,6 +10,8 @@
 
 namespace dstrain {
 
+struct RunSetup;
+
 /// V: virtual_ranks, or the world size.
 int virtual_ranks(const RunConfig& config, int ranks);
 
@@ -23,9 +25,18 @@ FeederOptions feeder_options(const RunConfig& config, int ranks);
 /// virtual rank the last batches are filled up from the first rows (Feeder::counted_rows tells them apart).
 FeederOptions eval_feeder_options(const RunConfig& config, int ranks);
 
-/// @param feeder   knows the largest micro-batch of the run
+/// Whether evaluations give the accuracy too.
+bool evaluates_accuracy(const RunConfig& config);
+
+/// Prompts that a rank answers at the same time.
+int prediction_batch(const RunConfig& config);
+
+/// Of weights and activations: f16, bf16 or f32.
+DType compute_dtype(const RunConfig& config);
+
+/// @param setup    knows the largest micro-batch and the largest evaluation batch of the run
 /// @param threads  of each rank where the key `threads` is not set
-EngineOptions engine_options(const RunConfig& config, const Feeder& feeder, int ranks, int threads);
+EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int ranks, int threads);
 
 /// Checks what the schema cannot: what this build and this number of ranks can do. All problems at once.
 /// @throws ConfigError

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/run_setup.hpp"
 
+#include <algorithm>
 #include <cstdlib>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "core/error.hpp"
@@ -29,7 +32,7 @@ void check_ids(const RowSource& rows, std::int64_t vocab_size) {
   }
 }
 
-bool trains(const RunConfig& config) { return !config.dataset.empty(); }
+bool trains(const RunConfig& config) { return runs_training(config) && !config.dataset.empty(); }
 
 std::vector<std::string> eval_source_names(const RunConfig& config) {
   return dstrain::eval_source_names(dataset_options(config));
@@ -80,7 +83,7 @@ void open_rows(const RunConfig& config, RunSetup& setup, bool read_data) {
                                            static_cast<std::int32_t>(setup.spec.vocab_size), seed);
   };
   const auto seed = static_cast<std::uint64_t>(config.seed);
-  if (trains(config)) setup.row_source = synthetic(seed);
+  if (!config.dataset.empty()) setup.row_source = synthetic(seed);
   if (config.eval_dataset.empty() && config.val_size > 1e-6) {
     auto [train, validation] = split_source(std::move(setup.row_source), config.val_size, seed);
     setup.row_source = std::move(train);
@@ -123,6 +126,10 @@ RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) 
     return setup.spec.config_json;
   });
   if (comm.rank() != 0) setup.spec = parse_model_spec(spec_text, "config.json");
+  std::int64_t prompts[] = {setup.prompt_count, setup.longest_prompt};
+  comm.broadcast(View(std::span<std::int64_t>(prompts)), 0, {}, "prompts");
+  setup.prompt_count = prompts[0];
+  setup.longest_prompt = prompts[1];
   if (trains(config)) {
     setup.feeder = std::make_unique<Feeder>(comm, setup.row_source.get(), feeder_options(config, comm.size()));
   }
@@ -131,6 +138,7 @@ RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) 
   for (std::size_t i = 0; i < names.size(); ++i) {
     EvalSource& source = setup.eval_sources[i];
     source.name = names[i];
+    if (!runs_evaluation(config)) continue;
     source.feeder = std::make_unique<Feeder>(comm, source.rows.get(), eval_feeder_options(config, comm.size()));
   }
   return setup;

@@ -24,7 +24,7 @@ namespace dstrain {
 struct EvalSource {
   std::string name;                 ///< all ranks; empty: its loss is eval_loss, else eval_<name>_loss
   std::unique_ptr<RowSource> rows;  ///< rank 0
-  std::unique_ptr<Feeder> feeder;   ///< all ranks; its memory is not bound
+  std::unique_ptr<Feeder> feeder;   ///< all ranks; its memory is not bound; none where nothing is evaluated
 };
 
 /// Model and data of a run. Files are only known on rank 0.
@@ -32,6 +32,9 @@ struct RunSetup {
   ModelSpec spec;                         ///< all ranks
   std::unique_ptr<Feeder> feeder;         ///< all ranks; none where there is nothing to train on
   std::vector<EvalSource> eval_sources;   ///< all ranks
+  std::unique_ptr<RowSource> prompts;     ///< rank 0: what do_predict answers, rows of kind `prompt`
+  std::int64_t prompt_count = 0;          ///< all ranks
+  std::int64_t longest_prompt = 0;        ///< all ranks, in tokens
   std::filesystem::path model_folder;     ///< rank 0: where weights and tokenizer are; empty for a preset
   bool has_weights = false;               ///< rank 0
   HfFolder files;                         ///< rank 0: written again beside the trained model

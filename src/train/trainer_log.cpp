@@ -2,23 +2,31 @@
 #include "train/trainer_log.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <array>
 #include <cmath>
 #include <cstdlib>
+#include <ctime>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/error.hpp"
 #include "io/files/file.hpp"
+#include "train/result_files.hpp"
 
 namespace dstrain {
 
 namespace {
 
 using Json = nlohmann::ordered_json;
-using SortedJson = nlohmann::json;  // keys sorted, as HF's save_metrics writes
+using SortedJson = nlohmann::json;  // keys sorted, as transformers writes trainer_state.json
 
-void write_json(const std::filesystem::path& path, const SortedJson& json) {
-  write_file_atomically(path, json.dump(4));
+double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+/// transformers' rewrite_logs: "eval_loss" is "eval/loss", everything else stands under "train/".
+std::string tensorboard_tag(const std::string& key) {
+  return key.starts_with("eval_") ? "eval/" + key.substr(5) : "train/" + key;
 }
 
 }  // namespace
@@ -34,87 +42,127 @@ std::string format_duration(double seconds) {
 
 double round_decimals(double x, int digits) { return std::strtod(fmt::format("{:.{}f}", x, digits).c_str(), nullptr); }
 
+std::filesystem::path default_logging_dir(const std::filesystem::path& output_dir) {
+  std::array<char, 64> clock{};
+  std::array<char, 256> host{};
+  const std::time_t seconds = std::time(nullptr);
+  std::tm local{};
+  ::localtime_r(&seconds, &local);
+  static constexpr const char* months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  std::strftime(clock.data(), clock.size(), "%d_%H-%M-%S", &local);
+  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
+  return output_dir / "runs" / fmt::format("{}{}_{}", months[local.tm_mon], clock.data(), host.data());
+}
+
 TrainerLog::TrainerLog(std::filesystem::path output_dir, RunFacts facts, bool append)
     : output_dir_(std::move(output_dir)),
-      facts_(facts),
-      lines_(output_dir_ / "trainer_log.jsonl", append ? JsonlFile::Mode::append : JsonlFile::Mode::truncate) {}
+      facts_(std::move(facts)),
+      lines_(output_dir_ / "trainer_log.jsonl", append ? JsonlFile::Mode::append : JsonlFile::Mode::truncate) {
+  if (facts_.tensorboard_dir.empty()) return;
+  events_.emplace(facts_.tensorboard_dir, now());
+  if (!facts_.arguments.empty()) events_->add_text("args", "```yaml\n" + facts_.arguments + "\n```", now());
+}
 
-void TrainerLog::add(const LogEntry& entry) {
-  epoch_ = entry.epoch;
-  tokens_seen_ = entry.total_tokens;
-  const double loss = round_decimals(entry.loss, 4);
-  losses_.emplace_back(entry.step, loss);
+double TrainerLog::elapsed_s() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
 
-  Json state;
-  state["epoch"] = entry.epoch;
-  if (entry.grad_norm >= 0) state["grad_norm"] = entry.grad_norm;
-  state["learning_rate"] = entry.learning_rate;
-  state["loss"] = loss;
-  if (facts_.include_tokens) state["num_input_tokens_seen"] = entry.total_tokens;
-  state["step"] = entry.step;
+void TrainerLog::record(const SortedJson& state) {
   history_.push_back(state.dump());
+  if (!events_) return;
+  for (const auto& [key, value] : state.items()) {
+    if (key == "step" || !value.is_number()) continue;
+    events_->add_scalar(tensorboard_tag(key), value.get<double>(), state.at("step").get<std::int64_t>(), now());
+  }
+}
 
-  const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  const auto done = static_cast<double>(entry.step - first_step_);
-  const double remaining = done > 0 ? elapsed / done * static_cast<double>(facts_.max_steps - entry.step) : 0.0;
+Json TrainerLog::line_head(std::int64_t step, double /*epoch*/) const {
   Json line;
-  line["current_steps"] = entry.step;
+  line["current_steps"] = step;
   line["total_steps"] = facts_.max_steps;
-  line["loss"] = loss;
-  line["lr"] = entry.learning_rate;
-  if (entry.grad_norm >= 0) line["grad_norm"] = entry.grad_norm;
-  line["epoch"] = entry.epoch;
-  line["percentage"] =
-      round_decimals(static_cast<double>(entry.step) / static_cast<double>(facts_.max_steps) * 100.0, 2);
+  return line;
+}
+
+void TrainerLog::append_line(Json line, std::int64_t step, double epoch, bool at_the_end) {
+  const double elapsed = elapsed_s();
+  const auto done = static_cast<double>(step - first_step_);
+  const double left = at_the_end ? 0.0 : static_cast<double>(facts_.max_steps - step);
+  const auto steps = static_cast<double>(facts_.max_steps);
+  line["epoch"] = epoch;
+  line["percentage"] = facts_.max_steps > 0 ? round_decimals(static_cast<double>(step) / steps * 100.0, 2) : 100.0;
   line["elapsed_time"] = format_duration(elapsed);
-  line["remaining_time"] = format_duration(remaining);
-  line["tokens_per_second"] = round_decimals(entry.tokens_per_second, 2);
-  if (entry.mfu > 0) line["mfu"] = round_decimals(entry.mfu, 4);
-  line["memory_bytes"] = entry.memory_bytes;
+  line["remaining_time"] = format_duration(done > 0 ? elapsed / done * left : 0.0);
   if (facts_.include_tokens) {
-    line["throughput"] = round_decimals(entry.tokens_per_second, 2);
-    line["total_tokens"] = entry.total_tokens;
+    const auto tokens = static_cast<double>(totals_.input_tokens - first_tokens_);
+    line["throughput"] = round_decimals(tokens / std::max(elapsed, 1e-9), 2);
+    line["total_tokens"] = totals_.input_tokens;
   }
   lines_.append(line.dump());
 }
 
-void TrainerLog::finish(std::int64_t step, const RunSummary& summary) {
-  const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  Json line;
-  line["current_steps"] = step;
-  line["total_steps"] = facts_.max_steps;
-  line["epoch"] = summary.epoch;
-  line["percentage"] = round_decimals(static_cast<double>(step) / static_cast<double>(facts_.max_steps) * 100.0, 2);
-  line["elapsed_time"] = format_duration(elapsed);
-  line["remaining_time"] = format_duration(0);
-  lines_.append(line.dump());
+void TrainerLog::add(const LogEntry& entry) {
+  const double loss = round_decimals(entry.loss, 4);
+  SortedJson state;
+  state["epoch"] = entry.epoch;
+  if (entry.grad_norm >= 0) state["grad_norm"] = entry.grad_norm;
+  state["learning_rate"] = entry.learning_rate;
+  state["loss"] = loss;
+  if (facts_.include_tokens) state["num_input_tokens_seen"] = totals_.input_tokens;
+  state["step"] = entry.step;
+  record(state);
 
-  SortedJson results;
+  Json line = line_head(entry.step, entry.epoch);
+  line["loss"] = loss;
+  line["lr"] = entry.learning_rate;
+  if (entry.grad_norm >= 0) line["grad_norm"] = entry.grad_norm;
+  line["tokens_per_second"] = round_decimals(entry.tokens_per_second, 2);
+  if (entry.mfu > 0) line["mfu"] = round_decimals(entry.mfu, 4);
+  line["memory_bytes"] = entry.memory_bytes;
+  append_line(std::move(line), entry.step, entry.epoch);
+}
+
+void TrainerLog::add_evaluation(std::int64_t step, double epoch, const Metrics& metrics) {
+  SortedJson state;
+  for (const auto& [name, value] : metrics) state[name] = value;
+  state["epoch"] = epoch;
+  if (facts_.include_tokens) state["num_input_tokens_seen"] = totals_.input_tokens;
+  state["step"] = step;
+  record(state);
+
+  Json line = line_head(step, epoch);
+  for (const auto& [name, value] : metrics) {
+    if (name.ends_with("_loss") || name.ends_with("_accuracy")) line[name] = value;
+  }
+  append_line(std::move(line), step, epoch);
+}
+
+void TrainerLog::finish(std::int64_t step, const RunSummary& summary) {
+  append_line(line_head(step, summary.epoch), step, summary.epoch, true);
+  Metrics results;
   results["epoch"] = summary.epoch;
-  results["total_flos"] = summary.total_flos;
+  results["total_flos"] = totals_.flos;
   results["train_loss"] = summary.train_loss;
   results["train_runtime"] = round_decimals(summary.train_runtime_s, 4);
   results["train_samples_per_second"] = round_decimals(summary.train_samples_per_second, 3);
   results["train_steps_per_second"] = round_decimals(summary.train_steps_per_second, 3);
-  results["train_tokens_per_second"] = round_decimals(summary.tokens_per_second, 3);
-  write_json(output_dir_ / "train_results.json", results);
-  write_json(output_dir_ / "all_results.json", results);
-
   SortedJson last = results;
-  last.erase("train_tokens_per_second");
   last["step"] = step;
-  history_.push_back(last.dump());
-  total_flos_ = summary.total_flos;
+  record(last);
+  results["train_tokens_per_second"] = round_decimals(summary.tokens_per_second, 3);
+  if (facts_.include_tokens) results["num_input_tokens_seen"] = static_cast<double>(totals_.input_tokens);
+  save_results(output_dir_, "train", results);
   write_file_atomically(output_dir_ / "trainer_state.json", state_json(step, summary.epoch));
 }
 
 std::string TrainerLog::state_json(std::int64_t step, double epoch) const {
   SortedJson state;
-  state["best_global_step"] = nullptr;
-  state["best_metric"] = nullptr;
-  state["best_model_checkpoint"] = nullptr;
+  const bool has_best = best_.global_step >= 0;
+  state["best_global_step"] = has_best ? SortedJson(best_.global_step) : SortedJson(nullptr);
+  state["best_metric"] = best_.metric ? SortedJson(*best_.metric) : SortedJson(nullptr);
+  state["best_model_checkpoint"] = best_.checkpoint.empty() ? SortedJson(nullptr) : SortedJson(best_.checkpoint);
   state["epoch"] = epoch;
-  state["eval_steps"] = facts_.logging_steps;
+  state["eval_steps"] = facts_.eval_steps;
   state["global_step"] = step;
   state["is_hyper_param_search"] = false;
   state["is_local_process_zero"] = true;
@@ -123,18 +171,23 @@ std::string TrainerLog::state_json(std::int64_t step, double epoch) const {
   for (const auto& entry : history_) history.push_back(SortedJson::parse(entry));
   state["logging_steps"] = facts_.logging_steps;
   state["max_steps"] = facts_.max_steps;
-  state["num_input_tokens_seen"] = facts_.include_tokens ? tokens_seen_ : 0;
+  state["num_input_tokens_seen"] = facts_.include_tokens ? totals_.input_tokens : 0;
   state["num_train_epochs"] = static_cast<std::int64_t>(std::ceil(facts_.num_train_epochs));
   state["save_steps"] = facts_.save_steps;
-  const bool done = step >= facts_.max_steps;
-  state["stateful_callbacks"]["TrainerControl"] = {{"args",
-                                                    {{"should_epoch_stop", false},
-                                                     {"should_evaluate", false},
-                                                     {"should_log", false},
-                                                     {"should_save", true},
-                                                     {"should_training_stop", done}}},
-                                                   {"attributes", SortedJson::object()}};
-  state["total_flos"] = total_flos_;
+  auto& callbacks = state["stateful_callbacks"] = SortedJson::object();
+  if (facts_.early_stopping_patience) {
+    callbacks["EarlyStoppingCallback"] = {
+        {"args", {{"early_stopping_patience", *facts_.early_stopping_patience}, {"early_stopping_threshold", 0.0}}},
+        {"attributes", {{"early_stopping_patience_counter", best_.evaluations_without_progress}}}};
+  }
+  callbacks["TrainerControl"] = {{"args",
+                                  {{"should_epoch_stop", false},
+                                   {"should_evaluate", false},
+                                   {"should_log", false},
+                                   {"should_save", true},
+                                   {"should_training_stop", step >= facts_.max_steps}}},
+                                 {"attributes", SortedJson::object()}};
+  state["total_flos"] = totals_.flos;
   state["train_batch_size"] = facts_.train_batch_size;
   state["trial_name"] = nullptr;
   state["trial_params"] = nullptr;
@@ -144,17 +197,39 @@ std::string TrainerLog::state_json(std::int64_t step, double epoch) const {
 void TrainerLog::restore(const std::string& state_json, std::int64_t step) {
   const auto state = SortedJson::parse(state_json);
   history_.clear();
-  losses_.clear();
   for (const auto& entry : state.at("log_history")) {
-    const auto at = entry.value("step", std::int64_t{0});
-    if (at > step) continue;
-    history_.push_back(entry.dump());
-    if (entry.contains("loss")) losses_.emplace_back(at, entry["loss"].get<double>());
+    if (entry.value("step", std::int64_t{0}) <= step) history_.push_back(entry.dump());
   }
-  tokens_seen_ = state.value("num_input_tokens_seen", std::int64_t{0});
+  first_tokens_ = totals_.input_tokens;
   first_step_ = step;
 }
 
-std::vector<std::pair<std::int64_t, double>> TrainerLog::losses() const { return losses_; }
+std::vector<LoggedValue> TrainerLog::values_of(const std::string& key) const {
+  std::vector<LoggedValue> values;
+  for (const auto& text : history_) {
+    const auto entry = SortedJson::parse(text);
+    if (entry.contains(key) && entry[key].is_number())
+      values.push_back({entry.value("step", 0.0), entry[key].get<double>()});
+  }
+  return values;
+}
+
+BestState parse_best_state(const std::string& state_json, const std::string& where) {
+  BestState best;
+  if (state_json.empty()) return best;
+  try {
+    const auto state = SortedJson::parse(state_json);
+    const auto given = [&](const char* key) { return state.contains(key) && !state.at(key).is_null(); };
+    if (given("best_metric")) best.metric = state.at("best_metric").get<double>();
+    if (given("best_global_step")) best.global_step = state.at("best_global_step").get<std::int64_t>();
+    if (given("best_model_checkpoint")) best.checkpoint = state.at("best_model_checkpoint").get<std::string>();
+    const SortedJson::json_pointer counter(
+        "/stateful_callbacks/EarlyStoppingCallback/attributes/early_stopping_patience_counter");
+    if (state.contains(counter)) best.evaluations_without_progress = state.at(counter).get<int>();
+  } catch (const SortedJson::exception& error) {
+    throw IoError(fmt::format("the checkpoint's trainer state is damaged: {}", error.what()), where);
+  }
+  return best;
+}
 
 }  // namespace dstrain

@@ -35,19 +35,24 @@ std::int64_t global_batch(const RunConfig& config, int ranks) {
 std::map<std::string, std::string> TrainerState::to_map() const {
   return {{"epoch", fmt::format("{}", epoch)},
           {"tokens_seen", fmt::format("{}", tokens_seen)},
+          {"total_flos", fmt::format("{}", total_flos)},
           {"global_batch", fmt::format("{}", global_batch)},
           {"seed", fmt::format("{}", seed)},
-          {"trainer_state", trainer_state_json}};
+          {"trainer_state", trainer_state_json},
+          {"schedule", schedule}};
 }
 
 TrainerState TrainerState::parse(const std::map<std::string, std::string>& entries, const std::string& where) {
   TrainerState state;
   state.epoch = number_of<double>(entries, "epoch", where);
   state.tokens_seen = number_of<std::int64_t>(entries, "tokens_seen", where);
+  if (entries.contains("total_flos")) state.total_flos = number_of<double>(entries, "total_flos", where);
   state.global_batch = number_of<std::int64_t>(entries, "global_batch", where);
   state.seed = number_of<std::int64_t>(entries, "seed", where);
   const auto at = entries.find("trainer_state");
   state.trainer_state_json = at == entries.end() ? std::string() : at->second;
+  const auto schedule = entries.find("schedule");
+  if (schedule != entries.end()) state.schedule = schedule->second;
   return state;
 }
 

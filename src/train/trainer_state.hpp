@@ -15,10 +15,12 @@ std::int64_t global_batch(const RunConfig& config, int ranks);
 
 struct TrainerState {
   double epoch = 0.0;
-  std::int64_t tokens_seen = 0;
+  std::int64_t tokens_seen = 0;  ///< as transformers counts input tokens: padding included
+  double total_flos = 0.0;
   std::int64_t global_batch = 0;
   std::int64_t seed = 0;           ///< of the order of samples
   std::string trainer_state_json;  ///< rank 0
+  std::string schedule;            ///< Schedule::state()
 
   [[nodiscard]] std::map<std::string, std::string> to_map() const;
   /// @throws IoError  an entry is missing or no number; `where` names the checkpoint

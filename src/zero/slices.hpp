@@ -8,6 +8,14 @@
 
 namespace dstrain {
 
+/// The states of a range of a tensor, pointers null. Local, pure.
+std::array<StateSlice, most_states> states_of(const TensorUpdate& update, const TensorLayout& tensor,
+                                              const OwnedSlice& slice);
+
+/// The rows that hold the optimizer states of any rank: sizes are those of the rank that keeps most. Local, pure.
+/// @param buffers  units and updates are set
+std::vector<StateRow> state_rows(const ModelLayout& layout, const ZeroBuffers& buffers);
+
 /// The ranges of tensors whose state `rank` keeps, by unit and offset, pointers null. Local, pure.
 std::vector<OwnedSlice> kept_slices(const ModelLayout& layout, const ZeroBuffers& buffers, int rank);
 

@@ -61,6 +61,23 @@ struct UnitGroup {
   int last = 0;
 };
 
+/// All slices of one optimizer state on a rank, one behind the other, each from a new cache line.
+struct StateRow {
+  const char* name = nullptr;
+  DType dtype = DType::f32;
+  std::int64_t count = 0;  ///< of the rank that has most
+  BufferId buffer;
+};
+
+/// What Adafactor and Muon work in.
+struct OptimizerScratch {
+  BufferId sums;       ///< f64: Adafactor's sums of one unit
+  BufferId factors;    ///< f32: Adafactor's factors of one matrix
+  BufferId matrix;     ///< f32: Muon's gathered matrix
+  BufferId iterates;   ///< bf16: the matrices of the Newton-Schulz iteration
+  BufferId workspace;  ///< of its products
+};
+
 /// The plan of one rank. Buffers that a scheme does not need are invalid.
 struct ZeroBuffers {
   ZeroOptions options;
@@ -72,15 +89,17 @@ struct ZeroBuffers {
   std::vector<UnitGroup>
       groups;  ///< all units, cut so that a group of several has at most group_limit trainable elements
 
-  BufferId weights;  ///< compute dtype: the full row, or the row of slices at stage 3
-  BufferId master;   ///< f32, only with master_copy: full row at stage 0, else the row of slices
-  BufferId exp_avg;  ///< f32: as master, trainable parts
-  BufferId exp_avg_sq;
+  BufferId weights;    ///< compute dtype: the full row, or the row of slices at stage 3
+  BufferId master;     ///< f32, only with master_copy: full row at stage 0, else the row of slices
   BufferId gradient;   ///< f32: full row where gradients are accumulated locally and at stage 0, else the row of slices
   BufferId bucket;     ///< reduce_each: unit gradients of the running micro step
   BufferId held_open;  ///< reduce_each: gradient of unit 0 where the head writes into it first
   BufferId chunk_sums;  ///< f64: every rank's chunk sums
   std::vector<GatherRegion> regions;
+
+  std::vector<TensorUpdate> updates;  ///< by tensor; empty without an optimizer
+  std::vector<StateRow> state_rows;
+  OptimizerScratch scratch;
 };
 
 /// True where the head has no matrix of its own, so that it uses unit 0 beside its own unit. Local, pure.

@@ -19,8 +19,6 @@ ZeroMemory::ZeroMemory(std::shared_ptr<const ZeroBuffers> buffers, const Arena& 
       rank_(rank),
       weights_(view(buffers_->weights)),
       master_(view(buffers_->master)),
-      exp_avg_(view(buffers_->exp_avg)),
-      exp_avg_sq_(view(buffers_->exp_avg_sq)),
       gradient_(view(buffers_->gradient)) {}
 
 View ZeroMemory::full_weights(int unit, int kind) const {
@@ -45,12 +43,6 @@ float* ZeroMemory::master(int unit, int kind) const {
   return master_.as<float>() + (buffers_->scheme.sharded_state ? part.shard_at : part.full_at);
 }
 
-float* ZeroMemory::moment(View row, int unit) const {
-  if (row.data == nullptr) return nullptr;
-  const UnitPlace& place = this->unit(unit);
-  return row.as<float>() + (buffers_->scheme.sharded_state ? place.gradient_shard_at : place.gradient_full_at);
-}
-
 bool ZeroMemory::full_gradient_row() const noexcept {
   return !buffers_->scheme.reduce_each || !buffers_->scheme.sharded_state;
 }
@@ -73,9 +65,12 @@ float* ZeroMemory::kept_gradient(int unit) const {
 }
 
 void ZeroMemory::zero_state(const Exec& exec) const {
-  for (const View& v : {weights_, master_, exp_avg_, exp_avg_sq_}) {
+  const auto zero = [&](const View& v) {
     if (v.count > 0) ops::fill_zero(exec, {v.data, v.dtype}, v.count);
-  }
+  };
+  zero(weights_);
+  zero(master_);
+  for (const StateRow& row : buffers_->state_rows) zero(view(row.buffer));
 }
 
 }  // namespace dstrain

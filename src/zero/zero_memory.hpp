@@ -37,9 +37,6 @@ class ZeroMemory {
   [[nodiscard]] Data kept_weights(int unit, int kind) const;
   /// f32 masters of kept_range(); the weights themselves without master_copy.
   [[nodiscard]] float* master(int unit, int kind) const;
-  /// Moments of kept_range() of the trainable part; null without an optimizer.
-  [[nodiscard]] float* exp_avg(int unit) const { return moment(exp_avg_, unit); }
-  [[nodiscard]] float* exp_avg_sq(int unit) const { return moment(exp_avg_sq_, unit); }
 
   /// The unit's full gradient row (local accumulation, stage 0).
   [[nodiscard]] View full_gradient(int unit) const;
@@ -51,11 +48,10 @@ class ZeroMemory {
   /// The view of a planned buffer, an empty one where the scheme does not need it.
   [[nodiscard]] View view(BufferId id) const { return id.valid() ? arena_[id] : View(); }
 
-  /// Zeroes weights, masters and moments, so that gaps and padding hold zeros for ever.
+  /// Zeroes weights, masters and optimizer states, so that gaps and padding hold zeros for ever.
   void zero_state(const Exec& exec) const;
 
  private:
-  [[nodiscard]] float* moment(View row, int unit) const;
   [[nodiscard]] bool full_gradient_row() const noexcept;
 
   std::shared_ptr<const ZeroBuffers> buffers_;
@@ -63,8 +59,6 @@ class ZeroMemory {
   int rank_;
   View weights_;
   View master_;
-  View exp_avg_;
-  View exp_avg_sq_;
   View gradient_;
 };
 

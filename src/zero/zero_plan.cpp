@@ -4,7 +4,8 @@
 #include <string>
 
 #include "core/error.hpp"
-#include "zero/zero_buffers.hpp"
+#include "zero/slice_optimizer.hpp"
+#include "zero/slices.hpp"
 
 namespace dstrain {
 
@@ -28,8 +29,9 @@ void check(const ZeroOptions& options, int ranks) {
   if (options.stage < 0 || options.stage > 3) {
     throw ConfigError(fmt::format("zero stage {} does not exist", options.stage), "zero_stage", "use 0, 1, 2 or 3");
   }
-  if (options.compute != DType::f32 && options.compute != DType::bf16) {
-    throw ConfigError(fmt::format("weights cannot be computed in {}", name_of(options.compute)), {}, "use f32 or bf16");
+  if (options.compute != DType::f32 && options.compute != DType::bf16 && options.compute != DType::f16) {
+    throw ConfigError(fmt::format("weights cannot be computed in {}", name_of(options.compute)), {},
+                      "use f32, bf16 or f16");
   }
   if (options.reduce_bucket_size < 1) {
     throw ConfigError(fmt::format("reduce_bucket_size is {}", options.reduce_bucket_size), "reduce_bucket_size",
@@ -77,7 +79,7 @@ std::int64_t gathered_count(const UnitPlace& unit) {
 /// have one each where the head uses both at once.
 void plan_regions(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
   const int last = static_cast<int>(z.units.size()) - 1;
-  const std::uint32_t phases = z.options.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
+  const std::uint32_t phases = (z.options.train ? phase_forward | phase_backward : phase_forward) | phase_generate;
   const auto add_regions = [&](int regions, std::int64_t count, const auto& units) {
     for (const int u : units) {
       z.units[static_cast<std::size_t>(u)].first_region = static_cast<int>(z.regions.size());
@@ -170,10 +172,12 @@ void plan_gradients(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
   z.chunk_sums = plan.add("gradients/chunk_sums", z.rows.chunks * z.ranks, DType::f64, phase_optimizer, kind);
 }
 
-void plan_moments(MemoryPlan& plan, ZeroBuffers& z) {
-  const std::int64_t count = z.scheme.sharded_state ? z.rows.gradient_shard : z.rows.gradient_full;
-  z.exp_avg = plan.add("optimizer/exp_avg", count, DType::f32);
-  z.exp_avg_sq = plan.add("optimizer/exp_avg_sq", count, DType::f32);
+void plan_states(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout) {
+  for (const TensorLayout& tensor : layout.tensors) {
+    z.updates.push_back(tensor.part == PartKind::trainable ? update_of(z.options.optim, tensor) : TensorUpdate{});
+  }
+  z.state_rows = state_rows(layout, z);
+  for (StateRow& row : z.state_rows) row.buffer = plan.add(fmt::format("optimizer/{}", row.name), row.count, row.dtype);
 }
 
 }  // namespace
@@ -198,7 +202,10 @@ std::shared_ptr<const ZeroBuffers> plan_zero(MemoryPlan& plan, const ModelLayout
   const bool tied = head_uses_first_unit(layout);
   plan_weights(plan, *z, tied);
   if (options.train) plan_gradients(plan, *z, tied);
-  if (options.train && options.optimizer) plan_moments(plan, *z);
+  if (options.train && options.optimizer) {
+    plan_states(plan, *z, layout);
+    plan_optimizer_scratch(plan, *z, layout);
+  }
   return z;
 }
 

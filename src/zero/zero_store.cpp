@@ -10,6 +10,7 @@
 #include "zero/gathered_units.hpp"
 #include "zero/gradient_norm.hpp"
 #include "zero/gradients.hpp"
+#include "zero/slice_optimizer.hpp"
 #include "zero/slices.hpp"
 
 namespace dstrain {
@@ -34,6 +35,8 @@ class ShardedStore final : public ZeroStore {
     }
     owned_ = slices_in_memory(layout, memory_, compute_);
     gather_.reserve(layout.units.size() * part_kinds);
+    if (buffers_->options.train && buffers_->options.optimizer)
+      optimizer_ = make_slice_optimizer({layout, memory_, comm_, exec_, owned_, compute_});
   }
 
   UnitWeights acquire(int unit, const Stream& stream) override {
@@ -99,23 +102,14 @@ class ShardedStore final : public ZeroStore {
     return gradient_norm(memory_, comm_, exec_);
   }
 
-  void optimizer_step(const AdamWParameters& p, const std::vector<TensorRates>& rates) override {
+  void optimizer_step(const StepParameters& p, const std::vector<TensorRates>& rates) override {
     check_training();
-    DSTRAIN_CHECK(buffers_->options.optimizer, "this store was planned without an optimizer");
+    DSTRAIN_CHECK(optimizer_ != nullptr, "this store was planned without an optimizer");
     DSTRAIN_CHECK(!in_micro_step_, "the optimizer runs before the gradients were reduced");
     DSTRAIN_CHECK(rates.size() == layout_.tensors.size(), "rates of {} tensors for {} tensors", rates.size(),
                   layout_.tensors.size());
     forget_gathered();
-    for (std::size_t i = 0; i < owned_.size(); ++i) {
-      const OwnedSlice& slice = owned_[i];
-      if (slice.exp_avg == nullptr) continue;  // frozen
-      AdamWParameters update = p;
-      const TensorRates& own = rates[static_cast<std::size_t>(slice.tensor)];
-      update.lr = p.lr * own.lr_factor;
-      update.weight_decay = own.weight_decay;
-      const Data copy = buffers_->scheme.master_copy ? compute_[i] : Data{};
-      ops::adamw(exec_, slice.master, slice.exp_avg, slice.exp_avg_sq, slice.gradient, copy, slice.count, update);
-    }
+    optimizer_->step(p, rates);
     ++version_;
     gather_weights(1);
   }
@@ -184,6 +178,7 @@ class ShardedStore final : public ZeroStore {
   std::vector<OwnedSlice> owned_;
   std::vector<Data> compute_;  ///< the weights of each owned slice in the compute dtype
   std::vector<AllGatherPart> gather_;
+  std::unique_ptr<SliceOptimizer> optimizer_;  ///< null without training or without an optimizer
   std::uint64_t version_ = 0;
   bool in_micro_step_ = false;
 };

@@ -3,23 +3,27 @@
 /// Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models", arXiv:1910.02054.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "comm/communicator.hpp"
 #include "core/memory_plan.hpp"
-#include "kernels/ops/optimizer.hpp"
+#include "kernels/ops/optimizer_settings.hpp"
 #include "model/parameter_store.hpp"
+#include "zero/optimizer_states.hpp"
 
 namespace dstrain {
 
 struct ZeroOptions {
   int stage = 0;               ///< 0 none, 1 optimizer states, 2 + gradients, 3 + parameters
-  DType compute = DType::f32;  ///< of the weights that acquire() hands out; master weights and moments are f32
+  DType compute = DType::f32;  ///< of the weights that acquire() hands out; master weights are f32
   bool train = true;           ///< false: weights only (generate, compare without gradients)
-  bool optimizer = true;       ///< false: gradients but no moments (compare)
+  bool optimizer = true;       ///< false: gradients but no states of an optimizer (compare)
+  OptimizerSettings optim = {};
   bool reproducible =
       false;  ///< reduce every micro step, add in slot order: the same bits for any number of ranks and stage
   std::int64_t reduce_bucket_size = 500'000'000;  ///< elements: gradients of consecutive units reduced in one call
@@ -32,15 +36,31 @@ struct ZeroBuffers;
 std::shared_ptr<const ZeroBuffers> plan_zero(MemoryPlan& plan, const ModelLayout& layout, const ZeroOptions& options,
                                              int ranks);
 
+/// Elements [begin, begin + count) of one optimizer state of a tensor.
+struct StateSlice {
+  StateSpec spec;  ///< without a name: no state
+  std::int64_t begin = 0;
+  std::int64_t count = 0;
+  void* data = nullptr;
+};
+
 /// A flat range [begin, begin + count) of tensor `tensor` whose f32 state lies on this rank.
 struct OwnedSlice {
   std::int32_t tensor = 0;  ///< index into ModelLayout::tensors
   std::int64_t begin = 0;
   std::int64_t count = 0;
   float* master = nullptr;
-  float* exp_avg = nullptr;  ///< null where there is no optimizer
-  float* exp_avg_sq = nullptr;
   float* gradient = nullptr;  ///< where the reduced gradient stands after reduce_gradients()
+  std::array<StateSlice, most_states> states{};
+
+  /// The f32 state of that name, null where there is none. Local.
+  [[nodiscard]] float* state(std::string_view name) const noexcept {
+    for (const StateSlice& s : states) {
+      if (s.spec.name != nullptr && name == s.spec.name && s.spec.dtype == DType::f32)
+        return static_cast<float*>(s.data);
+    }
+    return nullptr;
+  }
 };
 
 /// What the update of one tensor takes from the rates of a step.
@@ -49,7 +69,7 @@ struct TensorRates {
   double weight_decay = 0.0;  ///< 0 for tensors that do not decay
 };
 
-/// ParameterStore of every stage, and the sharded AdamW behind it.
+/// ParameterStore of every stage, and the sharded optimizer behind it.
 ///
 /// One step: begin_step(); per micro step begin_micro_step(), forward and backward through the ParameterStore calls;
 /// then reduce_gradients(), optimizer_step(). All collective.
@@ -62,11 +82,11 @@ class ZeroStore : public ParameterStore {
   /// Ends the step's reductions and returns the global L2 norm of the summed gradient (before clipping), the same on
   /// all ranks: sums of squares of the chunks added in chunk order. Collective.
   virtual double reduce_gradients() = 0;
-  /// AdamW on the owned slices, each tensor with its own rates. Then makes the new weights readable (stages 1, 2 gather
-  /// them). Collective.
-  /// @param p      gradient_scale = clip factor; its weight_decay is not read
+  /// Updates the owned slices, each tensor with its own rates. Then makes the new weights readable (stages 1, 2 gather
+  /// them). Adafactor leaves its updates where the gradients were. Collective.
+  /// @param p      gradient_scale = clip factor over loss scale
   /// @param rates  one per tensor of the layout
-  virtual void optimizer_step(const AdamWParameters& p, const std::vector<TensorRates>& rates) = 0;
+  virtual void optimizer_step(const StepParameters& p, const std::vector<TensorRates>& rates) = 0;
 
   /// The ranges whose state this rank keeps, by unit and offset: together over ranks every element once (stage 0: every
   /// rank keeps everything). Local.

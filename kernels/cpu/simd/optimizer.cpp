@@ -115,7 +115,9 @@ DSTRAIN_FLATTEN void momentum(const UpdatePointers& p, std::int64_t count, const
   const UpdateScalars a = scalars;
   for_lanes(count, [&](std::int64_t i, auto part) {
     const VecF g = load(p.gradient + i, part) * a.gradient_scale;
-    store(p.state[0] + i, load(p.state[0] + i, part) * a.momentum + g, part);
+    const VecF buffer = load(p.state[0] + i, part) * a.momentum + g;
+    store(p.state[0] + i, buffer, part);
+    store(p.master + i, a.nesterov ? fma(broadcast(a.momentum), buffer, g) : buffer, part);
   });
 }
 

@@ -332,7 +332,7 @@ Value Scope::get(const std::string& name) const {
 }
 
 void Scope::step() {
-  if (++outermost().steps_ > 2'000'000) fail("runs for too long");
+  if (++outermost().steps_ > 500'000) fail("runs for too long");
 }
 
 Statement parse_template(const std::vector<Token>& tokens) { return Parser(tokens).run(); }

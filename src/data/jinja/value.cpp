@@ -141,7 +141,7 @@ bool Value::equals(const Value& other, int depth) const {
 
 void fail(const std::string& problem) {
   throw ConfigError("the tokenizer's chat template " + problem, "template",
-                    "name the template: `template: ...`; docs/chat-templates.md lists where they come from");
+                    "name the template: `template: ...`; docs/chat-templates.md says what is known");
 }
 
 std::vector<std::string> characters(std::string_view text) {

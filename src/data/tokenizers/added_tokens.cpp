@@ -39,44 +39,7 @@ std::size_t skip_space_right(std::string_view text, std::size_t end) {
 
 }  // namespace
 
-void AddedTokens::Trie::insert(std::string_view content, std::int32_t token) {
-  std::size_t node = 0;
-  starts[static_cast<unsigned char>(content.front())] = true;
-  for (const char c : content) {
-    const auto byte = static_cast<unsigned char>(c);
-    auto& children = nodes[node].children;
-    const auto it =
-        std::find_if(children.begin(), children.end(), [&](const auto& child) { return child.first == byte; });
-    if (it != children.end()) {
-      node = static_cast<std::size_t>(it->second);
-      continue;
-    }
-    children.emplace_back(byte, static_cast<std::int32_t>(nodes.size()));
-    node = nodes.size();
-    nodes.emplace_back();
-  }
-  nodes[node].token = token;
-}
-
-std::int32_t AddedTokens::Trie::longest(std::string_view text, std::size_t begin, std::size_t& end) const {
-  std::size_t node = 0;
-  std::int32_t found = -1;
-  for (std::size_t i = begin; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const auto& children = nodes[node].children;
-    const auto it =
-        std::find_if(children.begin(), children.end(), [&](const auto& child) { return child.first == byte; });
-    if (it == children.end()) break;
-    node = static_cast<std::size_t>(it->second);
-    if (nodes[node].token >= 0) {
-      found = nodes[node].token;
-      end = i + 1;
-    }
-  }
-  return found;
-}
-
-void AddedTokens::add(AddedToken token) {
+void AddedTokens::add(AddedToken token, std::string_view searched) {
   if (token.content.empty()) return;
   if (const auto it = by_content_.find(token.content); it != by_content_.end()) {
     // A change of `normalized` would leave the old trie entry behind: the search compares the flag.
@@ -89,17 +52,17 @@ void AddedTokens::add(AddedToken token) {
   const std::size_t index = by_content_.at(token.content);
   by_id_[token.id] = index;
   max_id_ = std::max(max_id_, token.id);
-  tries_[token.normalized ? 1 : 0].insert(token.content, static_cast<std::int32_t>(index));
+  if (!searched.empty()) tries_[token.normalized ? 1 : 0].insert(searched, static_cast<std::int32_t>(index));
 }
 
 void AddedTokens::split(std::string_view text, bool normalized, bool skip_special, std::vector<Part>& parts) const {
   parts.clear();
-  const Trie& trie = tries_[normalized ? 1 : 0];
+  // of two contents that normalise alike, the trie keeps the first
+  const ByteTrie& trie = tries_[normalized ? 1 : 0];
   std::size_t done = 0;
   for (std::size_t pos = 0; pos < text.size();) {
     std::size_t end = pos;
-    std::int32_t index = -1;
-    if (trie.starts[static_cast<unsigned char>(text[pos])]) index = trie.longest(text, pos, end);
+    const std::int32_t index = trie.longest(text, pos, end);
     if (index < 0) {
       ++pos;
       continue;
@@ -109,13 +72,14 @@ void AddedTokens::split(std::string_view text, bool normalized, bool skip_specia
     const bool taken = token.normalized == normalized && !(skip_special && token.special) &&
                        !(token.single_word && word_touches(text, pos, end));
     if (taken) {
-      const std::size_t begin = token.lstrip ? skip_space_left(text, pos, done) : std::max(pos, done);
+      // rstrip may already have taken blanks that this token itself consists of: it counts all the same.
+      const std::size_t begin = token.lstrip ? skip_space_left(text, pos, std::min(done, pos)) : pos;
       if (token.rstrip) end = skip_space_right(text, end);
       if (begin > done) parts.push_back({done, begin, -1});
       parts.push_back({begin, end, token.id});
       done = end;
     }
-    pos = std::max(match_end, taken ? done : match_end);
+    pos = match_end;
   }
   if (done < text.size()) parts.push_back({done, text.size(), -1});
 }

@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "data/tokenizers/byte_trie.hpp"
+
 namespace dstrain {
 
 /// One added token with the flags of Hugging Face's `AddedToken`.
@@ -33,7 +35,8 @@ class AddedTokens {
   };
 
   /// Adds a token, or replaces the one with the same content. Empty contents are ignored.
-  void add(AddedToken token);
+  /// @param searched  what is looked for: the content, normalised where the token's flag says so
+  void add(AddedToken token, std::string_view searched);
 
   /// Cuts `text` at the tokens whose `normalized` flag is the given one. Empty parts are left out.
   /// @param skip_special  special tokens are ordinary text (`split_special_tokens`)
@@ -46,23 +49,10 @@ class AddedTokens {
   [[nodiscard]] const std::vector<AddedToken>& tokens() const noexcept { return tokens_; }
 
  private:
-  /// A byte trie; node 0 is the root.
-  struct Trie {
-    struct Node {
-      std::vector<std::pair<unsigned char, std::int32_t>> children;
-      std::int32_t token = -1;  ///< index into tokens_
-    };
-    std::vector<Node> nodes{1};
-    std::array<bool, 256> starts{};
-    void insert(std::string_view content, std::int32_t token);
-    /// Longest entry at `begin`; returns its token or -1 and sets `end`.
-    std::int32_t longest(std::string_view text, std::size_t begin, std::size_t& end) const;
-  };
-
   std::vector<AddedToken> tokens_;
   std::unordered_map<std::string, std::size_t> by_content_;
   std::unordered_map<std::int32_t, std::size_t> by_id_;
-  std::array<Trie, 2> tries_;  ///< [normalized]
+  std::array<ByteTrie, 2> tries_;  ///< [normalized]; values are indices into tokens_
   std::int32_t max_id_ = -1;
 };
 

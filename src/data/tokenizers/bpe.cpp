@@ -2,13 +2,13 @@
 #include "data/tokenizers/bpe.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <functional>
-#include <optional>
 #include <queue>
+#include <span>
 
 #include "core/error.hpp"
+#include "data/tokenizers/byte_level.hpp"
 #include "data/tokenizers/piece_cache.hpp"
 #include "data/tokenizers/unicode.hpp"
 
@@ -16,63 +16,78 @@ namespace dstrain {
 namespace {
 
 constexpr std::size_t short_piece = 48;  // symbols; up to here scanning beats a heap
+constexpr std::uint64_t max_split_work = 4'000'000'000;
 
-struct ByteAlphabet {
-  std::array<char32_t, 256> character{};
-  std::array<int, 324> byte{};  // the alphabet ends at U+0143
+using Ids = std::unordered_map<std::string_view, std::int32_t>;
 
-  ByteAlphabet() {
-    byte.fill(-1);
-    char32_t next = 0x100;
-    for (int b = 0; b < 256; ++b) {
-      const bool itself = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-      const char32_t c = itself ? static_cast<char32_t>(b) : next++;
-      character[static_cast<std::size_t>(b)] = c;
-      byte[c] = b;
-    }
-  }
-};
-
-const ByteAlphabet& alphabet() {
-  static const ByteAlphabet instance;
-  return instance;
+Ids ids_of(const Vocabulary::Entries& vocab) {
+  Ids ids;
+  ids.reserve(vocab.size());
+  for (const auto& [token, id] : vocab) ids.emplace(token, id);
+  return ids;
 }
 
-/// A token of the byte-level alphabet as raw bytes; none where a character does not belong to the alphabet.
-std::optional<std::string> raw_bytes(std::string_view token) {
-  std::string raw;
-  for (std::size_t pos = 0; pos < token.size();) {
-    const int byte = byte_level_byte(unicode::next_code_point(token, pos));
-    if (byte < 0) return std::nullopt;
-    raw += static_cast<char>(byte);
-  }
-  return raw;
+std::int32_t find_in(const Ids& ids, std::string_view token) {
+  const auto it = ids.find(token);
+  return it == ids.end() ? -1 : it->second;
 }
 
-std::uint64_t next_identity() {
-  static std::atomic<std::uint64_t> counter{0};
-  return ++counter;
+bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+
+std::uint64_t pair_key(std::int32_t left, std::int32_t right) noexcept {
+  return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32) | static_cast<std::uint32_t>(right);
 }
+std::size_t spread(std::uint64_t key) noexcept { return static_cast<std::size_t>((key * 0x9E3779B97F4A7C15ULL) >> 20); }
 
 }  // namespace
 
-char32_t byte_level_character(unsigned char byte) noexcept { return alphabet().character[byte]; }
+std::vector<BpeDefinition::Merge> merges_by_name(const Vocabulary::Entries& vocab,
+                                                 const std::vector<std::pair<std::string, std::string>>& merges,
+                                                 std::string_view prefix, const std::string& where) {
+  const Ids ids = ids_of(vocab);
+  std::vector<BpeDefinition::Merge> out;
+  out.reserve(merges.size());
+  std::string joined;
+  for (const auto& [left, right] : merges) {
+    const bool has_prefix = !prefix.empty() && right.starts_with(prefix);
+    joined = left;
+    joined += std::string_view(right).substr(has_prefix ? prefix.size() : 0);
+    const BpeDefinition::Merge merge{find_in(ids, left), find_in(ids, right), find_in(ids, joined),
+                                     static_cast<std::uint32_t>(out.size())};
+    if (merge.left < 0 || merge.right < 0 || merge.result < 0) {
+      throw ConfigError(fmt::format("merge {} (\"{}\" + \"{}\") names a token that is not in the vocabulary",
+                                    out.size(), left, right),
+                        where);
+    }
+    out.push_back(merge);
+  }
+  return out;
+}
 
-int byte_level_byte(char32_t character) noexcept {
-  return character < alphabet().byte.size() ? alphabet().byte[character] : -1;
+std::vector<BpeDefinition::Merge> merges_by_token(const Vocabulary::Entries& tokens,
+                                                  const std::vector<std::uint32_t>& ranks, const std::string& where) {
+  const Ids ids = ids_of(tokens);
+  std::vector<BpeDefinition::Merge> out;
+  std::uint64_t work = 0;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::string_view token = tokens[i].first;
+    work += static_cast<std::uint64_t>(token.size()) * token.size();
+    if (work > max_split_work) throw ConfigError("its tokens are too long to be a vocabulary", where);
+    for (std::size_t cut = 1; cut < token.size(); ++cut) {
+      if (continues_character(token[cut])) continue;
+      const std::int32_t left = find_in(ids, token.substr(0, cut));
+      if (left < 0) continue;
+      const std::int32_t right = find_in(ids, token.substr(cut));
+      if (right >= 0) out.push_back({left, right, tokens[i].second, ranks[i]});
+    }
+  }
+  return out;
 }
 
 void BpeModel::MergeTable::reserve(std::size_t count) {
   slots_.assign(std::bit_ceil(std::max<std::size_t>(16, 2 * count)), Slot{});
   mask_ = slots_.size() - 1;
 }
-
-namespace {
-std::uint64_t pair_key(std::int32_t left, std::int32_t right) noexcept {
-  return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32) | static_cast<std::uint32_t>(right);
-}
-std::size_t spread(std::uint64_t key) noexcept { return static_cast<std::size_t>((key * 0x9E3779B97F4A7C15ULL) >> 20); }
-}  // namespace
 
 void BpeModel::MergeTable::insert(std::int32_t left, std::int32_t right, Merge merge) {
   const std::uint64_t key = pair_key(left, right);
@@ -90,39 +105,27 @@ BpeModel::Merge BpeModel::MergeTable::find(std::int32_t left, std::int32_t right
 }
 
 BpeModel::BpeModel(BpeDefinition definition, const std::string& where)
-    : fuse_unk_(definition.fuse_unk),
+    : WordModel(Vocabulary(definition.vocab, where)),
+      prefix_(definition.continuing_subword_prefix),
+      suffix_(definition.end_of_word_suffix),
+      fuse_unk_(definition.fuse_unk),
       byte_fallback_(definition.byte_fallback),
       ignore_merges_(definition.ignore_merges),
       byte_level_(definition.byte_level),
-      identity_(next_identity()) {
-  read_vocab(definition, where);
-  read_merges(definition, where);
+      identity_(PieceCache::next_identity()) {
+  merges_.reserve(definition.merges.size());
+  for (const auto& m : definition.merges) merges_.insert(m.left, m.right, {m.rank, m.result});
+  read_symbols(definition);
   read_cuts(definition);
   if (!definition.unk_token.empty()) {
-    unk_id_ = find(definition.unk_token);
+    unk_id_ = vocabulary().find(definition.unk_token);
     if (unk_id_ < 0) {
       throw ConfigError(fmt::format("the unknown token \"{}\" is not in the vocabulary", definition.unk_token), where);
     }
   }
 }
 
-void BpeModel::read_vocab(const BpeDefinition& definition, const std::string& where) {
-  std::int32_t highest = -1;
-  for (const auto& [token, id] : definition.vocab) {
-    if (id < 0 || id >= max_vocabulary) {
-      throw ConfigError(fmt::format("token \"{}\" has the id {}; ids lie in [0, {})", token, id, max_vocabulary),
-                        where);
-    }
-    highest = std::max(highest, id);
-  }
-  tokens_.resize(static_cast<std::size_t>(highest + 1));
-  for (const auto& [token, id] : definition.vocab) tokens_[static_cast<std::size_t>(id)] = token;
-  ids_.reserve(definition.vocab.size());
-  for (const auto& entry : definition.vocab) {
-    const auto& token = tokens_[static_cast<std::size_t>(entry.second)];
-    if (token != entry.first) throw ConfigError(fmt::format("two tokens have the id {}", entry.second), where);
-    ids_.emplace(token, entry.second);
-  }
+void BpeModel::read_symbols(const BpeDefinition& definition) {
   for (int b = 0; b < 256; ++b) {
     std::string name;
     if (byte_level_) {
@@ -130,52 +133,29 @@ void BpeModel::read_vocab(const BpeDefinition& definition, const std::string& wh
     } else {
       name = fmt::format("<0x{:02X}>", b);
     }
-    byte_ids_[static_cast<std::size_t>(b)] = find(name);
+    byte_ids_[static_cast<std::size_t>(b)] = vocabulary().find(name);
+  }
+  for (const std::int32_t id : definition.whole) {
+    if (!vocabulary().token(id).empty()) whole_.insert(vocabulary().token(id), id);
   }
   if (!ignore_merges_ || !byte_level_) return;
-  raw_tokens_.resize(tokens_.size());
-  for (std::size_t id = 0; id < tokens_.size(); ++id) {
-    const auto raw = raw_bytes(tokens_[id]);
-    if (!raw || raw->empty()) continue;
-    raw_tokens_[id] = *raw;
-    raw_ids_.emplace(raw_tokens_[id], static_cast<std::int32_t>(id));
+  raw_tokens_.resize(static_cast<std::size_t>(vocabulary().size()));
+  for (std::size_t id = 0; id < raw_tokens_.size(); ++id) {
+    raw_tokens_[id] = byte_level_bytes(vocabulary().token(static_cast<std::int32_t>(id))).value_or("");
+    if (!raw_tokens_[id].empty()) raw_ids_.emplace(raw_tokens_[id], static_cast<std::int32_t>(id));
   }
-}
-
-void BpeModel::read_merges(const BpeDefinition& definition, const std::string& where) {
-  merges_.reserve(definition.merges.size());
-  std::string joined;
-  for (std::size_t rank = 0; rank < definition.merges.size(); ++rank) {
-    const auto& [left, right] = definition.merges[rank];
-    joined = left + right;
-    const std::int32_t a = find(left);
-    const std::int32_t b = find(right);
-    const std::int32_t both = find(joined);
-    if (a < 0 || b < 0 || both < 0) {
-      throw ConfigError(
-          fmt::format("merge {} (\"{}\" + \"{}\") names a token that is not in the vocabulary", rank, left, right),
-          where);
-    }
-    merges_.insert(a, b, {static_cast<std::uint32_t>(rank), both});
-  }
-}
-
-std::int32_t BpeModel::find(std::string_view token) const {
-  const auto it = ids_.find(token);
-  return it == ids_.end() ? -1 : it->second;
-}
-
-std::string_view BpeModel::token(std::int32_t id) const {
-  return id >= 0 && id < size() ? std::string_view(tokens_[static_cast<std::size_t>(id)]) : std::string_view();
 }
 
 void BpeModel::read_cuts(const BpeDefinition& definition) {
   // A mark that is no token could fuse with unknown neighbours; a piece that is looked up whole must stay whole; a
-  // merge of byte tokens joins characters that its text does not show.
-  bool possible = !byte_level_ && !ignore_merges_ && find(WordCuts::mark) >= 0;
-  for (const auto& [left, right] : definition.merges) {
-    cuts_.forbid_inside(left + right);
-    possible = possible && !(left.starts_with("<0x") || right.starts_with("<0x"));
+  // merge of byte tokens joins characters that its text does not show; prefix and suffix depend on the piece's ends.
+  bool possible =
+      !byte_level_ && !ignore_merges_ && prefix_.empty() && suffix_.empty() && vocabulary().find(WordCuts::mark) >= 0;
+  for (const std::int32_t id : definition.whole) cuts_.forbid_inside(vocabulary().token(id));
+  for (const auto& merge : definition.merges) {
+    cuts_.forbid_inside(vocabulary().token(merge.result));
+    possible = possible && !vocabulary().token(merge.left).starts_with("<0x") &&
+               !vocabulary().token(merge.right).starts_with("<0x");
   }
   if (possible) cuts_.enable();
 }
@@ -199,15 +179,21 @@ void BpeModel::encode_part(std::string_view piece, std::vector<std::int32_t>& id
 
 void BpeModel::encode_uncached(std::string_view piece, std::vector<std::int32_t>& ids) const {
   if (ignore_merges_) {
-    const auto& whole = byte_level_ ? raw_ids_ : ids_;
-    if (const auto it = whole.find(piece); it != whole.end()) {
-      ids.push_back(it->second);
-      return;
+    std::int32_t whole = -1;
+    if (byte_level_) {
+      if (const auto it = raw_ids_.find(piece); it != raw_ids_.end()) whole = it->second;
+    } else {
+      whole = vocabulary().find(piece);
     }
+    if (whole >= 0) return ids.push_back(whole);
   }
   thread_local std::vector<std::int32_t> symbols;
   symbols.clear();
-  initial_symbols(piece, symbols);
+  if (byte_level_) {
+    byte_symbols(piece, symbols);
+  } else {
+    character_symbols(piece, symbols);
+  }
   if (symbols.size() <= short_piece) {
     merge_short(symbols);
   } else {
@@ -216,37 +202,67 @@ void BpeModel::encode_uncached(std::string_view piece, std::vector<std::int32_t>
   ids.insert(ids.end(), symbols.begin(), symbols.end());
 }
 
-void BpeModel::initial_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const {
-  bool unknown_pending = false;
-  for (std::size_t pos = 0; pos < piece.size();) {
-    const std::size_t begin = pos;
-    std::int32_t id = -1;
-    if (byte_level_) {
-      id = byte_ids_[static_cast<unsigned char>(piece[pos++])];
-    } else {
-      unicode::next_code_point(piece, pos);
-      id = find(piece.substr(begin, pos - begin));
-    }
+void BpeModel::byte_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const {
+  Unknown unknown;
+  for (const char c : piece) {
+    const std::int32_t id = byte_ids_[static_cast<unsigned char>(c)];
     if (id < 0) {
-      append_unknown(piece.substr(begin, pos - begin), unknown_pending, ids);
+      append_unknown({}, unknown, ids);
     } else {
+      flush_unknown(unknown, ids);
       ids.push_back(id);
-      unknown_pending = false;
     }
   }
+  flush_unknown(unknown, ids);
 }
 
-void BpeModel::append_unknown(std::string_view character, bool& pending, std::vector<std::int32_t>& ids) const {
+std::int32_t BpeModel::symbol_of(std::string_view character, bool first, bool last, std::string& scratch) const {
+  const bool prefixed = !first && !prefix_.empty();
+  const bool suffixed = last && !suffix_.empty();
+  if (!prefixed && !suffixed) return vocabulary().find(character);
+  scratch = prefixed ? prefix_ : "";
+  scratch += character;
+  if (suffixed) scratch += suffix_;
+  return vocabulary().find(scratch);
+}
+
+void BpeModel::character_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const {
+  Unknown unknown;
+  std::string scratch;
+  for (std::size_t pos = 0; pos < piece.size();) {
+    const std::size_t begin = pos;
+    std::int32_t id = whole_.empty() ? -1 : whole_.longest(piece, begin, pos);
+    if (id < 0) {
+      unicode::next_code_point(piece, pos);
+      id = symbol_of(piece.substr(begin, pos - begin), begin == 0, pos == piece.size(), scratch);
+    }
+    if (id < 0) {
+      append_unknown(piece.substr(begin, pos - begin), unknown, ids);
+    } else {
+      flush_unknown(unknown, ids);
+      ids.push_back(id);
+    }
+  }
+  flush_unknown(unknown, ids);
+}
+
+// A pending unknown token waits for the next known symbol or the end; bytes in between overtake it. That is how the
+// compatible program orders them where only some characters have all their bytes in the vocabulary.
+void BpeModel::append_unknown(std::string_view character, Unknown& unknown, std::vector<std::int32_t>& ids) const {
   const auto id_of = [&](char c) { return byte_ids_[static_cast<unsigned char>(c)]; };
-  if (byte_fallback_ && std::all_of(character.begin(), character.end(), [&](char c) { return id_of(c) >= 0; })) {
+  if (byte_fallback_ && !byte_level_ &&
+      std::all_of(character.begin(), character.end(), [&](char c) { return id_of(c) >= 0; })) {
     for (const char c : character) ids.push_back(id_of(c));
-    pending = false;
     return;
   }
   if (unk_id_ < 0) return;  // the compatible program drops such characters
-  if (pending && fuse_unk_) return;
-  ids.push_back(unk_id_);
-  pending = true;
+  if (!fuse_unk_) flush_unknown(unknown, ids);
+  unknown.pending = true;
+}
+
+void BpeModel::flush_unknown(Unknown& unknown, std::vector<std::int32_t>& ids) const {
+  if (unknown.pending) ids.push_back(unk_id_);
+  unknown.pending = false;
 }
 
 void BpeModel::merge_short(std::vector<std::int32_t>& ids) const {

@@ -10,40 +10,55 @@
 #include <utility>
 #include <vector>
 
+#include "data/tokenizers/byte_trie.hpp"
 #include "data/tokenizers/word_cuts.hpp"
+#include "data/tokenizers/word_model.hpp"
 
 namespace dstrain {
 
-/// The `model` section of a tokenizer.json of type BPE, as read.
+/// How a text becomes symbols, and what they merge to.
 struct BpeDefinition {
-  std::vector<std::pair<std::string, std::int32_t>> vocab;
-  std::vector<std::pair<std::string, std::string>> merges;  ///< lowest rank first
-  std::string unk_token;                                    ///< empty: none
+  /// Two neighbours and what they become.
+  struct Merge {
+    std::int32_t left, right, result;
+    std::uint32_t rank;  ///< lower first; equal ones leftmost first
+  };
+
+  Vocabulary::Entries vocab;
+  std::vector<Merge> merges;
+  bool byte_level = false;                ///< tokens are written in the byte-level alphabet; pieces come as raw bytes
+  std::string unk_token;                  ///< empty: none
+  std::string continuing_subword_prefix;  ///< in front of every symbol but the first of a piece, when looked up
+  std::string end_of_word_suffix;         ///< behind the last one
+  std::vector<std::int32_t> whole;        ///< user-defined tokens: found before anything else, never merged
   bool fuse_unk = false;
   bool byte_fallback = false;
   bool ignore_merges = false;
-  bool byte_level = false;  ///< tokens are written in the byte-level alphabet; pieces come as raw bytes
 };
 
-/// Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword Units", ACL 2016, in the variant
-/// of Hugging Face's tokenizers: lowest rank first, leftmost among equals. Immutable; shared by threads.
-class BpeModel {
+/// Merges by name, lowest rank first, as tokenizer.json and merges.txt list them: what two tokens become is the two
+/// written together (the second without `prefix`).
+/// @throws ConfigError  a merge names something that is not in the vocabulary
+std::vector<BpeDefinition::Merge> merges_by_name(const Vocabulary::Entries& vocab,
+                                                 const std::vector<std::pair<std::string, std::string>>& merges,
+                                                 std::string_view prefix, const std::string& where);
+
+/// Every way to make a token out of two others, ranked by the token: how sentencepiece and tiktoken define merging.
+/// @param ranks  per entry of `tokens`; equal ranks merge leftmost first
+/// @throws ConfigError  the tokens are so long that looking for their parts would take minutes
+std::vector<BpeDefinition::Merge> merges_by_token(const Vocabulary::Entries& tokens,
+                                                  const std::vector<std::uint32_t>& ranks, const std::string& where);
+
+/// Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword Units", ACL 2016, in the variants
+/// of Hugging Face's tokenizers, sentencepiece and tiktoken: lowest rank first, leftmost among equals.
+/// A piece of n symbols takes O(n log n) at most.
+class BpeModel final : public WordModel {
  public:
   /// @param where  the file, for errors
-  /// @throws ConfigError  a merge or the unknown token names something that is not in the vocabulary, or an id is out
-  /// of bounds
+  /// @throws ConfigError  the unknown token is not in the vocabulary, or an id is out of bounds
   BpeModel(BpeDefinition definition, const std::string& where);
-  BpeModel(BpeModel&&) = default;  // not copied: the maps point into tokens_
 
-  /// Appends the ids of one piece. The result depends on the piece alone.
-  void encode(std::string_view piece, std::vector<std::int32_t>& ids) const;
-
-  /// Id of a token as the file writes it; -1 where there is none.
-  [[nodiscard]] std::int32_t find(std::string_view token) const;
-  /// The token as the file writes it; empty for an id that is not used.
-  [[nodiscard]] std::string_view token(std::int32_t id) const;
-  /// Highest id + 1.
-  [[nodiscard]] std::int32_t size() const noexcept { return static_cast<std::int32_t>(tokens_.size()); }
+  void encode(std::string_view piece, std::vector<std::int32_t>& ids) const override;
 
  private:
   /// What two neighbours become: rank decides the order, `id` is the token of both together.
@@ -69,23 +84,30 @@ class BpeModel {
     std::size_t mask_ = 0;
   };
 
-  void read_vocab(const BpeDefinition& definition, const std::string& where);
-  void read_merges(const BpeDefinition& definition, const std::string& where);
+  /// A run of unknown characters that has not become a token yet.
+  struct Unknown {
+    bool pending = false;
+  };
+
+  void read_symbols(const BpeDefinition& definition);
   void read_cuts(const BpeDefinition& definition);
   void encode_part(std::string_view part, std::vector<std::int32_t>& ids) const;
   void encode_uncached(std::string_view piece, std::vector<std::int32_t>& ids) const;
-  void initial_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const;
-  void append_unknown(std::string_view character, bool& pending, std::vector<std::int32_t>& ids) const;
+  void byte_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const;
+  void character_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const;
+  [[nodiscard]] std::int32_t symbol_of(std::string_view character, bool first, bool last, std::string& scratch) const;
+  void append_unknown(std::string_view character, Unknown& unknown, std::vector<std::int32_t>& ids) const;
+  void flush_unknown(Unknown& unknown, std::vector<std::int32_t>& ids) const;
   void merge_short(std::vector<std::int32_t>& ids) const;
   void merge_long(std::vector<std::int32_t>& ids) const;
 
-  std::vector<std::string> tokens_;
-  std::unordered_map<std::string_view, std::int32_t> ids_;  ///< keys point into tokens_
-  std::vector<std::string> raw_tokens_;                     ///< byte level and ignore_merges: tokens as raw bytes
+  std::vector<std::string> raw_tokens_;  ///< byte level and ignore_merges: tokens as raw bytes
   std::unordered_map<std::string_view, std::int32_t> raw_ids_;
   std::array<std::int32_t, 256> byte_ids_{};  ///< byte level: the byte's own token; byte_fallback: <0xNN>; -1: none
+  ByteTrie whole_;
   MergeTable merges_;
   WordCuts cuts_;
+  std::string prefix_, suffix_;
   std::int32_t unk_id_ = -1;
   bool fuse_unk_ = false;
   bool byte_fallback_ = false;
@@ -93,13 +115,5 @@ class BpeModel {
   bool byte_level_ = false;
   std::uint64_t identity_;  ///< tells the caches of two models apart
 };
-
-/// Upper bound of ids in a vocabulary: what a file claims beyond it is damage, not a tokenizer.
-inline constexpr std::int32_t max_vocabulary = 1 << 24;
-
-/// The byte-level alphabet (GPT-2): the character that stands for `byte`.
-char32_t byte_level_character(unsigned char byte) noexcept;
-/// The byte a character of the alphabet stands for; -1 where it is none.
-int byte_level_byte(char32_t character) noexcept;
 
 }  // namespace dstrain

@@ -2,12 +2,16 @@
 #include "data/tokenizers/load.hpp"
 
 #include <algorithm>
+#include <initializer_list>
+#include <string_view>
 #include <utility>
 
 #include "core/error.hpp"
 #include "data/json.hpp"
-#include "data/tokenizers/bpe.hpp"
+#include "data/tokenizers/patterns.hpp"
+#include "data/tokenizers/sentencepiece_proto.hpp"
 #include "data/tokenizers/text_model.hpp"
+#include "data/tokenizers/word_model.hpp"
 
 namespace dstrain {
 namespace {
@@ -85,36 +89,75 @@ void read_added_tokens_decoder(const json_read::element& root, const std::string
   }
 }
 
+bool is_class(const TokenizerSettings& settings, std::initializer_list<std::string_view> names) {
+  std::string_view name = settings.tokenizer_class;
+  if (name.ends_with("Fast")) name.remove_suffix(4);
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Classes that put bos and eos around a text by add_bos_token and add_eos_token, whatever the tokenizer file says.
+bool follows_flags(const TokenizerSettings& settings) {
+  return is_class(settings, {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"});
+}
+
+/// ... and the classes of remote code that do so on a sentencepiece model.
+bool follows_flags_slow(const TokenizerSettings& settings) {
+  return follows_flags(settings) || is_class(settings, {"BaichuanTokenizer", "InternLMTokenizer", "InternLM2Tokenizer",
+                                                        "OrionTokenizer", "AquilaTokenizer"});
+}
+
+/// "auto_map": {"AutoTokenizer": ["tokenization_chatglm.ChatGLMTokenizer", null]}: the class's own name.
+std::string class_of_auto_map(const json_read::element& root) {
+  const auto map = json_read::member(root, "auto_map");
+  const auto value = map && map->is_object() ? json_read::member(*map, "AutoTokenizer") : std::nullopt;
+  std::string_view name;
+  if (value && value->is_array()) {
+    for (const auto item : json_read::array(*value)) {
+      if (name.empty() && item.is_string()) name = std::string_view(item);
+    }
+  } else if (value && value->is_string()) {
+    name = std::string_view(*value);
+  }
+  return std::string(name.substr(name.rfind('.') == std::string_view::npos ? 0 : name.rfind('.') + 1));
+}
+
 void read_config(std::string_view text, TokenizerSettings& settings) {
   const std::string where = "tokenizer_config.json";
   simdjson::dom::parser parser;
   const auto root = json_read::parse(parser, text, where);
   if (!root.is_object()) throw ConfigError("is not an object", where);
+  settings.has_config = true;
   settings.tokenizer_class = json_read::string_member(root, "tokenizer_class", where).value_or("");
+  const std::string remote = class_of_auto_map(root);
+  if (settings.tokenizer_class.empty() || remote.starts_with("ChatGLM")) {
+    if (!remote.empty()) settings.tokenizer_class = remote;
+  }
   read_added_tokens_decoder(root, where, settings);
   read_special_tokens(root, where, settings);
-  const bool is_llama = settings.tokenizer_class.starts_with("LlamaTokenizer") ||
-                        settings.tokenizer_class.starts_with("CodeLlamaTokenizer") ||
-                        settings.tokenizer_class.starts_with("GemmaTokenizer");
-  settings.add_bos_token = json_read::bool_member(root, "add_bos_token", where).value_or(is_llama);
+  settings.add_bos_token = json_read::bool_member(root, "add_bos_token", where).value_or(follows_flags_slow(settings));
   settings.add_eos_token = json_read::bool_member(root, "add_eos_token", where).value_or(false);
   settings.legacy = json_read::bool_member(root, "legacy", where).value_or(true);
   settings.split_special_tokens = json_read::bool_member(root, "split_special_tokens", where).value_or(false);
+  settings.add_prefix_space = json_read::bool_member(root, "add_prefix_space", where);
 }
 
 /// Tokens that a tokenizer class of remote code defines behind the sentencepiece model's ids. They are never looked for
 /// in a text, only named by templates.
-std::vector<std::string> class_tokens(std::string_view tokenizer_class) {
-  if (tokenizer_class == "ChatGLMTokenizer") return {"[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"};
-  return {};
+std::vector<std::string> class_tokens(const TokenizerFiles& files, const TokenizerSettings& settings) {
+  if (!is_class(settings, {"ChatGLMTokenizer"})) return {};
+  std::vector<std::string> tokens = {"[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"};
+  // ChatGLM3's class has the name of ChatGLM2's and four tokens more; its own text or configuration shows which it is.
+  const auto names_roles = [&](const char* file) {
+    const auto* text = file_of(files, file);
+    return text != nullptr && text->find("<|user|>") != std::string::npos;
+  };
+  if (names_roles("tokenization_chatglm.py") || names_roles("tokenizer_config.json")) {
+    tokens.insert(tokens.end(), {"<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"});
+  }
+  return tokens;
 }
 
-/// Llama's fast class builds the tokens around a text from add_bos_token and add_eos_token, whatever the file says.
-void follow_class(TokenizerSettings& settings) {
-  const bool by_flags = settings.tokenizer_class.starts_with("LlamaTokenizer") ||
-                        settings.tokenizer_class.starts_with("CodeLlamaTokenizer") ||
-                        settings.tokenizer_class.starts_with("GemmaTokenizer");
-  if (!by_flags) return;
+void surround_by_flags(TokenizerSettings& settings) {
   settings.prefix_tokens.clear();
   settings.suffix_tokens.clear();
   if (settings.add_bos_token && settings.bos_token) settings.prefix_tokens = {*settings.bos_token};
@@ -122,22 +165,82 @@ void follow_class(TokenizerSettings& settings) {
 }
 
 Tokenizer load_fast(const std::string& text, TokenizerSettings settings) {
-  TokenizerJson file = read_tokenizer_json(text);
+  std::optional<bool> add_prefix_space;
+  if (settings.has_config) add_prefix_space = settings.add_prefix_space.value_or(false);
+  TokenizerJson file = read_tokenizer_json(text, add_prefix_space);
   // The file's own flags of a token win over those of tokenizer_config.json.
-  std::erase_if(settings.added, [&](const AddedToken& token) { return file.added.find(token.content) != nullptr; });
-  settings.prefix_tokens = std::move(file.prefix_tokens);
-  settings.suffix_tokens = std::move(file.suffix_tokens);
-  follow_class(settings);
-  return {std::move(file.model), std::move(file.added), std::move(settings)};
+  std::erase_if(settings.added, [&](const AddedToken& token) {
+    return std::any_of(file.added.begin(), file.added.end(),
+                       [&](const auto& own) { return own.content == token.content; });
+  });
+  if (follows_flags(settings)) {
+    surround_by_flags(settings);
+  } else {
+    settings.prefix_ids = std::move(file.prefix_ids);
+    settings.suffix_ids = std::move(file.suffix_ids);
+  }
+  return {std::move(file.model), file.added, std::move(settings)};
 }
 
-Tokenizer load_slow(const std::string& bytes, TokenizerSettings settings) {
-  fill_from_sentencepiece(bytes, settings);
+/// bos, eos, unk and pad of the model, where the configuration does not name them.
+void fill_from_model(const SentencePieceTokens& tokens, TokenizerSettings& settings) {
+  // The remote code of this class has no bos; its pad is the unknown token.
+  const bool chatglm = is_class(settings, {"ChatGLMTokenizer"});
+  const auto fill = [](std::optional<std::string>& token, const std::optional<std::string>& own) {
+    if (!token) token = own;
+  };
+  fill(settings.eos_token, tokens.eos);
+  fill(settings.unk_token, tokens.unk);
+  if (chatglm) {
+    fill(settings.pad_token, tokens.unk);
+    return;
+  }
+  fill(settings.bos_token, tokens.bos);
+  fill(settings.pad_token, tokens.pad);
+  // Without a class around it the model is the bare library: to it "<s>" in a text is text.
+  if (!settings.has_config) return;
+  for (const auto& token : {settings.bos_token, settings.eos_token, settings.unk_token}) {
+    if (token) add_once(settings.added, {.content = *token, .special = true});
+  }
+}
+
+Tokenizer load_sentencepiece(const TokenizerFiles& files, const std::string& bytes, TokenizerSettings settings) {
+  fill_from_model(sentencepiece_tokens(bytes), settings);
   for (auto& token : settings.added) token.normalized = false;  // the slow classes look in the raw text only
-  if (settings.add_bos_token && settings.bos_token) settings.prefix_tokens = {*settings.bos_token};
-  if (settings.add_eos_token && settings.eos_token) settings.suffix_tokens = {*settings.eos_token};
-  auto model = read_sentencepiece(bytes, settings.legacy, class_tokens(settings.tokenizer_class));
-  return {std::move(model), AddedTokens(), std::move(settings)};
+  surround_by_flags(settings);
+  if (is_class(settings, {"ChatGLMTokenizer"})) settings.prefix_tokens = {"[gMASK]", "sop"};
+  SentencePieceFamily family;
+  family.extra_tokens = class_tokens(files, settings);
+  // `legacy` is Llama's; classes of remote code never knew it.
+  family.legacy = settings.legacy || !(settings.tokenizer_class.empty() || is_class(settings, {"LlamaTokenizer"}));
+  family.add_prefix_space = settings.add_prefix_space.value_or(true);
+  return {read_sentencepiece(bytes, std::move(family)), {}, std::move(settings)};
+}
+
+Tokenizer load_vocab_and_merges(const std::string& vocab, const std::string& merges, TokenizerSettings settings) {
+  const bool qwen2 = is_class(settings, {"Qwen2Tokenizer"});
+  ByteLevelFamily family{qwen2 ? patterns::qwen : patterns::gpt2, qwen2, settings.add_prefix_space.value_or(false)};
+  auto model = read_vocab_and_merges(vocab, merges, family);
+  // The defaults of the two classes' arguments.
+  constexpr const char* end_of_text = "<|endoftext|>";
+  if (qwen2 || is_class(settings, {"GPT2Tokenizer"}) || model->find(end_of_text)) {
+    const bool had_config = settings.has_config;
+    if (!settings.eos_token) settings.eos_token = end_of_text;
+    if (!settings.unk_token && !(qwen2 && had_config)) settings.unk_token = end_of_text;
+    if (qwen2 && !settings.pad_token) settings.pad_token = end_of_text;
+    if (!qwen2 && !settings.bos_token) settings.bos_token = end_of_text;
+    for (const auto& token : {settings.eos_token, settings.pad_token, settings.bos_token}) {
+      if (token) add_once(settings.added, {.content = *token, .special = true});
+    }
+  }
+  if (!qwen2 && settings.add_bos_token) surround_by_flags(settings);
+  return {std::move(model), {}, std::move(settings)};
+}
+
+const std::pair<const std::string, std::string>* tiktoken_file(const TokenizerFiles& files) {
+  const auto it =
+      std::find_if(files.begin(), files.end(), [](const auto& file) { return file.first.ends_with(".tiktoken"); });
+  return it == files.end() ? nullptr : &*it;
 }
 
 }  // namespace
@@ -173,11 +276,24 @@ TokenizerSettings read_tokenizer_settings(const TokenizerFiles& files) {
 Tokenizer load_tokenizer(const TokenizerFiles& files, const TokenizerOptions& options) {
   TokenizerSettings settings = read_tokenizer_settings(files);
   settings.split_special_tokens = settings.split_special_tokens || options.split_special_tokens;
-  const auto* fast = file_of(files, "tokenizer.json");
-  const auto* slow = file_of(files, "tokenizer.model");
-  if (fast != nullptr && (options.use_fast_tokenizer || slow == nullptr)) return load_fast(*fast, std::move(settings));
-  if (slow != nullptr) return load_slow(*slow, std::move(settings));
-  throw ConfigError("the model folder holds no tokenizer: neither tokenizer.json nor tokenizer.model is there");
+  const auto* json = file_of(files, "tokenizer.json");
+  const auto* model = file_of(files, "tokenizer.model");
+  const auto* tiktoken = tiktoken_file(files);
+  const bool slow = model != nullptr || tiktoken != nullptr;
+  if (json != nullptr && (options.use_fast_tokenizer || !slow)) return load_fast(*json, std::move(settings));
+  if (model != nullptr) {
+    // Llama 3 and GLM-4 keep a tiktoken file under sentencepiece's name.
+    if (looks_like_sentencepiece(*model)) return load_sentencepiece(files, *model, std::move(settings));
+    return load_tiktoken("tokenizer.model", *model, std::move(settings));
+  }
+  if (tiktoken != nullptr) return load_tiktoken(tiktoken->first, tiktoken->second, std::move(settings));
+  const auto* vocab = file_of(files, "vocab.json");
+  const auto* merges = file_of(files, "merges.txt");
+  if (vocab != nullptr && merges != nullptr) return load_vocab_and_merges(*vocab, *merges, std::move(settings));
+  throw ConfigError(
+      "the model folder holds no tokenizer: neither tokenizer.json, tokenizer.model, a .tiktoken file nor vocab.json "
+      "with "
+      "merges.txt is there");
 }
 
 }  // namespace dstrain

@@ -2,7 +2,9 @@
 /// A small direct-mapped cache of encoded pieces: words repeat, merging them again costs most of the time.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -18,6 +20,12 @@ class PieceCache {
   static constexpr std::size_t max_ids = 8;
 
   static bool fits(std::string_view piece) noexcept { return !piece.empty() && piece.size() <= max_bytes; }
+
+  /// A number that no model had before.
+  static std::uint64_t next_identity() {
+    static std::atomic<std::uint64_t> counter{0};
+    return ++counter;
+  }
 
   /// The calling thread's cache, emptied where another model (`identity`) filled it.
   static PieceCache& of_this_thread(std::uint64_t identity) {

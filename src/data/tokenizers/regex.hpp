@@ -4,25 +4,23 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
-// PCRE2's own incomplete types, so that its header stays in the .cpp.
+// PCRE2's own incomplete type, so that its header stays in the .cpp.
 struct pcre2_real_code_8;
-struct pcre2_real_match_data_8;
 
 namespace dstrain {
 
 /// A compiled pattern. Shared by threads; each of them matches through its own RegexMatches.
 ///
-/// The language is the one of Hugging Face tokenizer files (Oniguruma's, Unicode on): \s, \p{L}, look-ahead, (?i:...).
+/// The language is the one of Hugging Face tokenizer files (Oniguruma's Ruby syntax): see to_pcre2().
 class Regex {
  public:
   /// @param where  file and key, for errors
-  /// @throws ConfigError  the pattern does not compile
+  /// @throws ConfigError  the pattern does not compile, or is longer than 64 KiB
   Regex(std::string_view pattern, const std::string& where);
-  /// A pattern that matches exactly `text`.
-  static Regex literal(std::string_view text, const std::string& where);
 
   [[nodiscard]] const pcre2_real_code_8* code() const noexcept { return code_.get(); }
   [[nodiscard]] bool compiled_to_machine_code() const noexcept { return jit_; }
@@ -32,13 +30,11 @@ class Regex {
   bool jit_ = false;
 };
 
-/// Walks over the non-empty matches of a pattern in `text` (well-formed UTF-8), left to right.
+/// Walks over the matches of a pattern in `text` (well-formed UTF-8), left to right. Empty matches count, except
+/// directly behind the match before (as in Oniguruma's find_iter).
 class RegexMatches {
  public:
-  RegexMatches(const Regex& regex, std::string_view text);
-  RegexMatches(const RegexMatches&) = delete;
-  RegexMatches& operator=(const RegexMatches&) = delete;
-  ~RegexMatches();
+  RegexMatches(const Regex& regex, std::string_view text) : regex_(regex), text_(text) {}
 
   /// The next match [begin, end); false where there is none.
   /// @throws Error  the matcher ran out of its bounds (stack, steps)
@@ -48,7 +44,7 @@ class RegexMatches {
   const Regex& regex_;
   std::string_view text_;
   std::size_t position_ = 0;
-  pcre2_real_match_data_8* data_;
+  std::optional<std::size_t> last_end_;
 };
 
 }  // namespace dstrain

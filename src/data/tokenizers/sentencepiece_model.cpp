@@ -1,71 +1,127 @@
 // SPDX-License-Identifier: Apache-2.0
-/// tokenizer.model files, through the sentencepiece library.
-#include <sentencepiece_processor.h>
-
+/// tokenizer.model files of sentencepiece.
 #include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "core/error.hpp"
+#include "data/tokenizers/bpe.hpp"
 #include "data/tokenizers/load.hpp"
+#include "data/tokenizers/normalizers.hpp"
+#include "data/tokenizers/sentencepiece_normalizer.hpp"
+#include "data/tokenizers/sentencepiece_proto.hpp"
 #include "data/tokenizers/text_model.hpp"
+#include "data/tokenizers/unicode.hpp"
+#include "data/tokenizers/unigram.hpp"
 
 namespace dstrain {
 namespace {
 
 constexpr const char* file_name = "tokenizer.model";
+constexpr std::string_view mark = "\xE2\x96\x81";
+using Type = SentencePieceProto::Type;
 
-void load(sentencepiece::SentencePieceProcessor& processor, const std::string& bytes) {
-  const auto status = processor.LoadFromSerializedProto(bytes);
-  if (!status.ok() || processor.GetPieceSize() <= 0) {
-    // Llama 3 ships a list of base64 lines under the same name.
-    throw ConfigError(fmt::format("is not a sentencepiece model: {}", status.ToString()), file_name,
-                      "a tiktoken file of this name is read through the tokenizer.json beside it");
-  }
+Vocabulary::Entries entries_of(const SentencePieceProto& proto) {
+  Vocabulary::Entries entries;
+  entries.reserve(proto.pieces.size());
+  for (const auto& piece : proto.pieces) entries.emplace_back(piece.text, static_cast<std::int32_t>(entries.size()));
+  return entries;
 }
 
-/// Follows transformers' slow LlamaTokenizer: with `legacy` every stretch between added tokens gets the leading blank
-/// that the model's normaliser adds; without it only the start of the text does.
+/// Higher scores first; equal scores have equal ranks, so that the leftmost of them merges first.
+std::unique_ptr<const WordModel> make_bpe(const SentencePieceProto& proto) {
+  std::set<float, std::greater<>> scores;
+  for (const auto& piece : proto.pieces) scores.insert(piece.score);
+  std::unordered_map<float, std::uint32_t> rank_of;
+  for (const float score : scores) rank_of.emplace(score, static_cast<std::uint32_t>(rank_of.size()));
+  BpeDefinition bpe;
+  Vocabulary::Entries mergeable;
+  std::vector<std::uint32_t> ranks;
+  bpe.vocab = entries_of(proto);
+  for (std::size_t id = 0; id < proto.pieces.size(); ++id) {
+    const auto& piece = proto.pieces[id];
+    if (piece.type == Type::user_defined) bpe.whole.push_back(static_cast<std::int32_t>(id));
+    if (piece.type != Type::normal || proto.algorithm == SentencePieceProto::Algorithm::character) continue;
+    mergeable.push_back(bpe.vocab[id]);
+    ranks.push_back(rank_of.at(piece.score));
+  }
+  bpe.merges = merges_by_token(mergeable, ranks, file_name);
+  bpe.unk_token = proto.pieces[static_cast<std::size_t>(proto.unk_id)].text;
+  bpe.fuse_unk = true;
+  bpe.byte_fallback = proto.byte_fallback;
+  return std::make_unique<BpeModel>(std::move(bpe), file_name);
+}
+
+std::unique_ptr<const WordModel> make_unigram(const SentencePieceProto& proto) {
+  UnigramDefinition unigram;
+  for (const auto& piece : proto.pieces) {
+    unigram.pieces.emplace_back(piece.text, static_cast<double>(piece.score));
+    unigram.counts_for_unknown.push_back(piece.type == Type::normal);
+    unigram.searched.push_back(piece.type == Type::normal || piece.type == Type::user_defined);
+    unigram.user_defined.push_back(piece.type == Type::user_defined);
+  }
+  unigram.unk_id = proto.unk_id;
+  unigram.byte_fallback = proto.byte_fallback;
+  unigram.single_precision = true;
+  return std::make_unique<UnigramModel>(std::move(unigram), file_name);
+}
+
+std::unique_ptr<const WordModel> make_model(const SentencePieceProto& proto) {
+  switch (proto.algorithm) {
+    case SentencePieceProto::Algorithm::bpe:
+    case SentencePieceProto::Algorithm::character:  // nothing merges
+      return make_bpe(proto);
+    case SentencePieceProto::Algorithm::unigram:
+      return make_unigram(proto);
+    case SentencePieceProto::Algorithm::word:
+      throw ConfigError("model_type WORD is not supported", file_name, "BPE, Unigram and CHAR models are");
+  }
+  throw ConfigError("model_type is not known", file_name);
+}
+
+/// Encodes as the sentencepiece library does (0.2), and as the classes around it: see SentencePieceFamily.
 class SentencePieceModel final : public TextModel {
  public:
-  SentencePieceModel(std::string_view bytes, bool legacy, std::vector<std::string> extra_tokens)
-      : legacy_(legacy), extra_tokens_(std::move(extra_tokens)) {
-    std::string proto(bytes);
-    load(processor_, proto);
-    if (!legacy_) {
-      // A protobuf message may be given in parts, later ones win: ModelProto.normalizer_spec (3) = { add_dummy_prefix
-      // (3): false }, as that class sets it.
-      proto += std::string("\x1a\x02\x18\x00", 4);
-      load(bare_processor_, proto);
-    }
+  SentencePieceModel(SentencePieceProto proto, SentencePieceFamily family)
+      : proto_(std::move(proto)),
+        family_(std::move(family)),
+        normalizer_(proto_, file_name),
+        model_(make_model(proto_)) {
+    if (!proto_.denormalizer_charsmap.empty()) denormalizer_.emplace(proto_.denormalizer_charsmap, file_name);
   }
 
   std::string normalize(std::string_view text) const override { return std::string(text); }
 
-  void encode(std::string_view text, bool at_start, std::vector<std::int32_t>& ids) const override {
-    std::vector<int> pieces;
-    sentencepiece::util::Status status;
-    if (legacy_) {
-      status = processor_.Encode({text.data(), text.size()}, &pieces);
-    } else {
-      std::string prefixed(at_start ? 1 : 0, ' ');
-      prefixed.append(text);
-      status = bare_processor_.Encode(prefixed, &pieces);
-    }
-    DSTRAIN_CHECK(status.ok(), "sentencepiece could not encode a text: {}", status.ToString());
-    ids.insert(ids.end(), pieces.begin(), pieces.end());
+  std::optional<std::string> prepared(std::string_view text) const override {
+    if (family_.legacy || text.empty()) return std::nullopt;
+    std::string out(family_.add_prefix_space ? mark : "");
+    return out + pipeline::replace_all({.pattern = {}, .literal = std::string(mark), .content = " "}, text);
+  }
+
+  std::int32_t lead_id() const override {
+    return family_.legacy || !family_.add_prefix_space ? -1 : model_->vocabulary().find(mark);
+  }
+
+  void encode(std::string_view text, bool /*at_start*/, std::vector<std::int32_t>& ids) const override {
+    SentencePieceNormalizer::Options options;
+    options.add_dummy_prefix = proto_.normalizer.add_dummy_prefix && family_.legacy;
+    options.keep_leading_blanks = !family_.legacy && (text.starts_with(' ') || text.starts_with(mark));
+    model_->encode(normalizer_.normalize(text, options), ids);
   }
 
   std::string join(std::vector<DecodedToken> tokens) const override {
     std::string out;
-    std::vector<int> run;
+    std::vector<std::int32_t> run;
     const auto flush = [&] {
-      std::string text;
-      if (!run.empty() && processor_.Decode(run, &text).ok()) out += text;
+      out += decode_run(run);
       run.clear();
     };
     for (const auto& token : tokens) {
-      const bool of_model = !token.added && token.id < processor_.GetPieceSize();
-      if (of_model) {
+      if (!token.added && token.id < own_size()) {
         run.push_back(token.id);
       } else {
         flush();
@@ -76,60 +132,110 @@ class SentencePieceModel final : public TextModel {
     return out;
   }
 
-  std::int32_t size() const override {
-    return processor_.GetPieceSize() + static_cast<std::int32_t>(extra_tokens_.size());
-  }
+  std::int32_t size() const override { return own_size() + static_cast<std::int32_t>(family_.extra_tokens.size()); }
 
   std::optional<std::int32_t> find(std::string_view token) const override {
-    const int id = processor_.PieceToId({token.data(), token.size()});
-    if (id != processor_.unk_id() || processor_.IdToPiece(id) == token) return id;
-    const auto it = std::find(extra_tokens_.begin(), extra_tokens_.end(), token);
-    if (it == extra_tokens_.end()) return std::nullopt;
-    return processor_.GetPieceSize() + static_cast<std::int32_t>(it - extra_tokens_.begin());
+    if (const std::int32_t id = model_->vocabulary().find(token); id >= 0) return id;
+    const auto& extra = family_.extra_tokens;
+    const auto it = std::find(extra.begin(), extra.end(), token);
+    if (it == extra.end()) return std::nullopt;
+    return own_size() + static_cast<std::int32_t>(it - extra.begin());
   }
 
   std::string token(std::int32_t id) const override {
-    const std::int32_t own = processor_.GetPieceSize();
     if (id < 0 || id >= size()) return {};
-    return id < own ? processor_.IdToPiece(id) : extra_tokens_[static_cast<std::size_t>(id - own)];
+    if (id < own_size()) return std::string(model_->vocabulary().token(id));
+    return family_.extra_tokens[static_cast<std::size_t>(id - own_size())];
   }
 
  private:
-  sentencepiece::SentencePieceProcessor processor_;
-  sentencepiece::SentencePieceProcessor bare_processor_;  ///< without the leading blank; only where not legacy
-  bool legacy_;
-  std::vector<std::string> extra_tokens_;
+  [[nodiscard]] std::int32_t own_size() const { return model_->vocabulary().size(); }
+
+  /// SentencePieceProcessor::Decode: control pieces vanish, byte pieces become characters, the blank that was put in
+  /// front is taken away.
+  [[nodiscard]] std::string decode_run(const std::vector<std::int32_t>& ids) const {
+    std::string out;
+    std::string bytes;
+    bool at_start = true;
+    const auto flush_bytes = [&] {
+      out += unicode::replace_each_invalid_byte(bytes);
+      bytes.clear();
+    };
+    for (const std::int32_t id : ids) {
+      const auto& piece = proto_.pieces[static_cast<std::size_t>(id)];
+      if (piece.type == Type::byte) {
+        bytes += static_cast<char>(byte_of_piece(piece.text));
+        continue;
+      }
+      flush_bytes();
+      append_piece(piece, at_start && out.empty(), at_start, out);
+    }
+    flush_bytes();
+    if (!denormalizer_) return out;
+    std::string denormalized;
+    for (std::size_t pos = 0; pos < out.size();) {
+      const std::string_view rest = std::string_view(out).substr(pos);
+      std::size_t length = 0;
+      if (const auto rule = denormalizer_->longest(rest, length)) {
+        denormalized += *rule;
+        pos += length;
+      } else {
+        const std::size_t begin = pos;
+        unicode::next_code_point(out, pos);
+        denormalized.append(out, begin, pos - begin);
+      }
+    }
+    return denormalized;
+  }
+
+  void append_piece(const SentencePieceProto::Piece& piece, bool expects_blank, bool& at_start,
+                    std::string& out) const {
+    if (piece.type == Type::control) return;
+    if (piece.type == Type::unknown) {
+      out += proto_.unk_surface;
+      return;
+    }
+    const auto& normalizer = proto_.normalizer;
+    std::string_view text = piece.text;
+    if (expects_blank && (normalizer.add_dummy_prefix || normalizer.remove_extra_whitespaces) &&
+        text.starts_with(mark)) {
+      text.remove_prefix(mark.size());
+      // Where runs of blanks were removed, all of those in front go; else the one that was put there.
+      at_start = normalizer.remove_extra_whitespaces;
+    }
+    while (!text.empty()) {
+      const auto at = text.find(mark);
+      out += text.substr(0, at);
+      if (at == std::string_view::npos) break;
+      out += ' ';
+      text.remove_prefix(at + mark.size());
+    }
+  }
+
+  SentencePieceProto proto_;
+  SentencePieceFamily family_;
+  SentencePieceNormalizer normalizer_;
+  std::unique_ptr<const WordModel> model_;
+  std::optional<Charsmap> denormalizer_;
 };
 
 }  // namespace
 
-std::unique_ptr<const TextModel> read_sentencepiece(std::string_view bytes, bool legacy,
-                                                    std::vector<std::string> extra_tokens) {
-  return std::make_unique<SentencePieceModel>(bytes, legacy, std::move(extra_tokens));
+std::unique_ptr<const TextModel> read_sentencepiece(std::string_view bytes, SentencePieceFamily family) {
+  return std::make_unique<SentencePieceModel>(parse_sentencepiece(bytes, file_name), std::move(family));
 }
 
-void fill_from_sentencepiece(std::string_view bytes, TokenizerSettings& settings) {
-  sentencepiece::SentencePieceProcessor processor;
-  load(processor, std::string(bytes));
-  // The remote code of this class has no bos; its pad is the unknown token.
-  const bool chatglm = settings.tokenizer_class == "ChatGLMTokenizer";
-  const auto fill = [&](std::optional<std::string>& token, int id) {
-    if (!token && id >= 0) token = processor.IdToPiece(id);
-  };
-  fill(settings.eos_token, processor.eos_id());
-  fill(settings.unk_token, processor.unk_id());
-  if (chatglm) {
-    fill(settings.pad_token, processor.unk_id());
-  } else {
-    fill(settings.bos_token, processor.bos_id());
-    fill(settings.pad_token, processor.pad_id());
+SentencePieceTokens sentencepiece_tokens(std::string_view bytes) {
+  const SentencePieceProto proto = parse_sentencepiece(bytes, file_name);
+  SentencePieceTokens tokens;
+  tokens.unk = proto.pieces[static_cast<std::size_t>(proto.unk_id)].text;
+  for (const auto& piece : proto.pieces) {
+    if (piece.type != Type::control) continue;
+    if (piece.text == proto.bos_piece) tokens.bos = piece.text;
+    if (piece.text == proto.eos_piece) tokens.eos = piece.text;
+    if (piece.text == proto.pad_piece) tokens.pad = piece.text;
   }
-  for (const auto& token : {settings.bos_token, settings.eos_token, settings.unk_token}) {
-    if (!token || chatglm) continue;
-    const bool known = std::any_of(settings.added.begin(), settings.added.end(),
-                                   [&](const AddedToken& added) { return added.content == *token; });
-    if (!known) settings.added.push_back({.content = *token, .special = true});
-  }
+  return tokens;
 }
 
 }  // namespace dstrain

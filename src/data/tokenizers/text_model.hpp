@@ -27,6 +27,10 @@ class TextModel {
   TextModel& operator=(const TextModel&) = delete;
   virtual ~TextModel() = default;
 
+  /// The whole text before added tokens are looked for, where the model changes it; none where not.
+  [[nodiscard]] virtual std::optional<std::string> prepared(std::string_view /*text*/) const { return std::nullopt; }
+  /// A token that prepared() put in front, which goes away again where a special token follows it; -1: none.
+  [[nodiscard]] virtual std::int32_t lead_id() const { return -1; }
   /// The text in which added tokens with `normalized` are looked for.
   [[nodiscard]] virtual std::string normalize(std::string_view text) const = 0;
   /// Appends the ids of a normalised text without added tokens. `at_start`: nothing stands before it.

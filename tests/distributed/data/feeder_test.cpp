@@ -21,7 +21,7 @@ std::unique_ptr<TokenStore> uneven_rows() {
     for (std::size_t t = 0; t < 2; ++t) row.labels[t] = ignore_label;
     content.encoded.rows.push_back(std::move(row));
   }
-  content.vocab_size = 97;
+  content.facts.vocab_size = 97;
   const std::string digest(32, 'a');
   return TokenStore::from_image(TokenStore::make_image(content, digest), digest);
 }

@@ -45,11 +45,10 @@ class DistributedCheckpoint : public testing::Test {
       const auto kind = static_cast<CheckpointKind>(k);
       for (std::int32_t t = 0; t < static_cast<std::int32_t>(test_tensors.size()); ++t) {
         if (!reader.has(kind, t)) continue;
-        const auto count = test_tensors[static_cast<std::size_t>(t)].count();
+        const auto count = count_of(kind, test_tensors[static_cast<std::size_t>(t)]);
         const auto begin = count * part / parts;
         const auto end = count * (part + 1) / parts;
-        std::vector<float> values(static_cast<std::size_t>(end - begin), -1.0F);
-        reader.read(kind, t, begin, end - begin, values.data());
+        const auto values = test::read_values(reader, kind, t, begin, end - begin);
         for (auto i = begin; i < end; ++i) {
           ASSERT_EQ(values[static_cast<std::size_t>(i - begin)], test_value(kind, t, i))
               << test_tensors[static_cast<std::size_t>(t)].name;

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -44,6 +45,18 @@ EngineOptions options_of(int stage, DType dtype) {
   options.dtype = dtype;
   options.max_tokens = 64;
   return options;
+}
+
+/// An empty folder. Collective.
+std::filesystem::path test_folder(const std::string& name, Communicator& comm, int stage) {
+  const auto folder = std::filesystem::path(DSTRAIN_TEST_TMP) /
+                      ("engine-" + name + "-" + std::to_string(comm.size()) + "-" + std::to_string(stage));
+  if (comm.rank() == 0) {
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+  }
+  comm.barrier("test folder");
+  return folder;
 }
 
 class EngineTest : public testing::TestWithParam<std::tuple<int, DType>> {
@@ -131,8 +144,54 @@ TEST_P(EngineTest, ANotFiniteLossIsAnErrorAndKeepsTheWeights) {
   EXPECT_EQ(after, before);
 }
 
+// A scale that no gradient of f16 survives: steps are skipped, with the weights as they were, until it has fallen far
+// enough; a resume goes on with the scale, its counters and the number of real updates.
+TEST_P(EngineTest, SkipsStepsUntilTheLossScaleFits) {
+  const auto [stage, dtype] = GetParam();
+  if (dtype != DType::f16) GTEST_SKIP() << "only f16 has a loss scale";
+  auto options = options_of(stage, dtype);
+  options.loss_scale = {.rule = LossScaleOptions::Rule::torch, .initial = 0x1p40};
+  const auto folder = test_folder("overflow", *comm_, stage);
+  auto engine = Engine::initialize(*comm_, preset_spec("nano"), options, {});
+  const auto weights_of = [](const Engine& e) {
+    std::vector<float> all;
+    e.for_each_slice([&](std::int32_t, std::int64_t, std::int64_t count, const float* w, const float*) {
+      all.insert(all.end(), w, w + count);
+    });
+    return all;
+  };
+  const auto before = weights_of(*engine);
+
+  int skipped = 0;
+  StepResult result = run_step(*engine, *comm_, 0);
+  for (; result.skipped && skipped < 40; ++skipped) {
+    EXPECT_EQ(result.loss_scale, std::ldexp(0x1p40, -skipped));
+    EXPECT_NE(result.overflow.find("OVERFLOW"), std::string::npos);
+    EXPECT_TRUE(std::isfinite(result.loss));
+    EXPECT_EQ(weights_of(*engine), before);
+    result = run_step(*engine, *comm_, 0);
+  }
+
+  EXPECT_GE(skipped, 1);
+  ASSERT_FALSE(result.skipped);
+  EXPECT_NE(weights_of(*engine), before);
+  EXPECT_EQ(engine->global_step(), skipped + 1);
+  EXPECT_EQ(engine->optimizer_steps(), 1);
+
+  engine->save(folder, {}, false, 0);
+  const auto expected = run_step(*engine, *comm_, 1);
+  auto resumed = Engine::initialize(*comm_, preset_spec("nano"), options, {});
+  resumed->load(folder / ("checkpoint-" + std::to_string(skipped + 1)));
+  const auto again = run_step(*resumed, *comm_, 1);
+  EXPECT_EQ(again.loss_scale, expected.loss_scale);
+  EXPECT_EQ(again.loss, expected.loss);
+  EXPECT_EQ(resumed->optimizer_steps(), engine->optimizer_steps());
+  EXPECT_EQ(weights_of(*resumed), weights_of(*engine));
+}
+
 INSTANTIATE_TEST_SUITE_P(Stages, EngineTest,
-                         testing::Combine(testing::Range(0, stages), testing::Values(DType::f32, DType::bf16)));
+                         testing::Combine(testing::Range(0, stages),
+                                          testing::Values(DType::f32, DType::bf16, DType::f16)));
 
 }  // namespace
 }  // namespace dstrain

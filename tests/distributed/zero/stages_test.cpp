@@ -39,8 +39,8 @@ Reference train_on_one_rank(const FakeShape& shape, ZeroOptions options, const G
   for (const OwnedSlice& slice : store->owned()) {
     const auto copy = [&](const float* from) { return std::vector<float>(from, from + slice.count); };
     r.master.push_back(copy(slice.master));
-    r.exp_avg.push_back(copy(slice.exp_avg));
-    r.exp_avg_sq.push_back(copy(slice.exp_avg_sq));
+    r.exp_avg.push_back(copy(slice.state("exp_avg")));
+    r.exp_avg_sq.push_back(copy(slice.state("exp_avg_sq")));
     r.gradient.push_back(copy(slice.gradient));
   }
   return r;
@@ -96,8 +96,8 @@ void expect_equal_to_one_rank(const FakeShape& shape, const ZeroOptions& options
   for (const OwnedSlice& slice : store->owned()) {
     const auto t = static_cast<std::size_t>(slice.tensor);
     expect_same_bits(slice.master, reference.master[t], slice, "master");
-    expect_same_bits(slice.exp_avg, reference.exp_avg[t], slice, "exp_avg");
-    expect_same_bits(slice.exp_avg_sq, reference.exp_avg_sq[t], slice, "exp_avg_sq");
+    expect_same_bits(slice.state("exp_avg"), reference.exp_avg[t], slice, "exp_avg");
+    expect_same_bits(slice.state("exp_avg_sq"), reference.exp_avg_sq[t], slice, "exp_avg_sq");
     expect_same_bits(slice.gradient, reference.gradient[t], slice, "gradient");
   }
   expect_weights(*store.store, layout, reference);

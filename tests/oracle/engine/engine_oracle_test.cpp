@@ -80,22 +80,24 @@ TEST_P(EngineOracle, MeetsEveryStep) {
   options.reproducible = c.reproducible;
   options.max_tokens = batch * row_length;
   options.max_micro_steps = accum;
-  options.adam_beta1 = args["b1"];
-  options.adam_beta2 = args["b2"];
-  options.adam_epsilon = args["eps"];
+  options.optim.beta1 = args["b1"];
+  options.optim.beta2 = args["b2"];
+  options.optim.eps = args["eps"];
   options.weight_decay = args["wd"];
   options.max_grad_norm = args["clip"];
   const bool matrix_only = args["decay"] == "matrix";
   options.decays = [=](const std::string&, const std::vector<std::int64_t>& shape) {
     return !matrix_only || shape.size() >= 2;
   };
+  if (c.dtype == DType::f16) options.loss_scale = {.rule = LossScaleOptions::Rule::torch};
+  const Schedule schedule({"cosine", args["lr"], args["warmup"], steps, {}});
   auto engine = Engine::initialize(*comm, spec, options, {model});
-  const Schedule schedule("cosine", args["warmup"], steps);
-  // fp32: the tolerances that two fp32 programs reach; bf16: 8 bits of mantissa, errors of independent roundings
-  // averaged.
-  const double loss_tolerance = c.dtype == DType::f32 ? 1e-5 : 1.0 / 256;
-  const double norm_tolerance = c.dtype == DType::f32 ? 1e-4 : 8.0 / 256;
-  const double final_tolerance = c.dtype == DType::f32 ? 1e-6 : 1.0 / 256;
+  // fp32: the tolerances that two fp32 programs reach; bf16, fp16: 8 and 11 bits of mantissa, errors of independent
+  // roundings averaged.
+  const double rounding = c.dtype == DType::bf16 ? 1.0 / 256 : 1.0 / 2048;
+  const double loss_tolerance = c.dtype == DType::f32 ? 1e-5 : rounding;
+  const double norm_tolerance = c.dtype == DType::f32 ? 1e-4 : 8.0 * rounding;
+  const double final_tolerance = c.dtype == DType::f32 ? 1e-6 : rounding;
 
   for (int step = 0; step < steps; ++step) {
     engine->begin_step();
@@ -111,7 +113,7 @@ TEST_P(EngineOracle, MeetsEveryStep) {
       engine->forward(packed.batch(), (batch + per_rank - 1) / per_rank, micro + 1 == accum);
       engine->backward();
     }
-    const double lr = args["lr"].get<double>() * schedule.multiplier(step);
+    const double lr = schedule.rate(step);
     const auto result = engine->step(lr);
     const auto& expected = oracle["steps"][static_cast<std::size_t>(step)];
     EXPECT_NEAR(lr, expected["lr"].get<double>(), 1e-12);
@@ -145,6 +147,7 @@ std::vector<Case> cases() {
   for (int stage = 0; stage <= 3; ++stage) {
     all.push_back({"accum.json", stage, true, true, DType::f32});
     all.push_back({"base.json", stage, true, false, DType::bf16});
+    all.push_back({"base.json", stage, true, false, DType::f16});
   }
   return all;
 }

@@ -36,6 +36,24 @@ TEST(Describe, ExplainingAnUnknownKeyNamesTheNearest) {
   }
 }
 
+TEST(Describe, ExplainsAKeyInEveryDialectThatHasIt) {
+  const auto both = explain_key("gradient_accumulation_steps");
+  EXPECT_TRUE(both.starts_with("gradient_accumulation_steps: a whole number\n  default: 1\n")) << both;
+  EXPECT_NE(both.find("gradient_accumulation_steps (DeepSpeed): "), std::string::npos) << both;
+  EXPECT_NE(explain_key("zero_optimization.offload_param.device").find("one of none, cpu; not nvme"),
+            std::string::npos);
+  EXPECT_NE(explain_key("n_epoches").find("runs: num_train_epochs"), std::string::npos);
+}
+
+TEST(Describe, HelpListsTheKeysThatRun) {
+  const auto data = keys_help({KeyGroup::data});
+  EXPECT_NE(data.find("\nData:\n"), std::string::npos);
+  EXPECT_NE(data.find("--cutoff_len"), std::string::npos);
+  EXPECT_EQ(data.find("--learning_rate"), std::string::npos);
+  EXPECT_NE(keys_help().find("--learning_rate"), std::string::npos);
+  EXPECT_EQ(keys_help().find("--use_galore"), std::string::npos);
+}
+
 TEST(Describe, TableAndJsonShowValueAndOrigin) {
   const auto resolved = test::resolve_with("cutoff_len: 64\n");
 

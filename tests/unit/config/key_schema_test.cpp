@@ -31,7 +31,7 @@ TEST(KeySchema, HasARowForEveryMemberOfRunConfig) {
   }
   ASSERT_GT(members.size(), 60U);
   // no effect so far: the members exist for what is to come
-  for (const char* name : {"fp16", "pure_bf16", "plot_loss", "ignore_data_skip"})
+  for (const char* name : {"pure_bf16", "ignore_data_skip", "do_predict", "predict_with_generate"})
     EXPECT_EQ(members.erase(name), 1U) << name;
 
   std::set<std::string> keys;
@@ -73,6 +73,45 @@ TEST(KeySchema, OldNamesLeadToKeysAndAreNone) {
     EXPECT_NE(find_key(alias.name), nullptr) << alias.old_name;
     EXPECT_EQ(find_key(alias.old_name), nullptr) << alias.old_name;
   }
+}
+
+// Every row of the other dialects stands once, says what it means, and has a default of its own type.
+TEST(KeySchema, RowsOfOtherDialectsAreComplete) {
+  for (const auto dialect :
+       {Dialect::deepspeed, Dialect::accelerate, Dialect::gdgpt, Dialect::deepspeed_chat, Dialect::launcher}) {
+    std::set<std::string_view> names;
+    EXPECT_FALSE(dialect_keys(dialect).empty());
+    for (const auto& key : dialect_keys(dialect)) {
+      EXPECT_TRUE(names.insert(key.name).second) << key.name;
+      EXPECT_FALSE(key.meaning.empty()) << key.name;
+      EXPECT_EQ(key.action == KeyClass::runs, key.why.empty()) << key.name;
+      EXPECT_EQ(key.action == KeyClass::runs, !key.target.empty()) << key.name;
+      const auto value = read_argument(std::string(key.initial));
+      if (value.text == "auto") continue;
+      EXPECT_EQ(type_problem(key, value), "") << key.name;
+    }
+  }
+}
+
+// The names in DeepSpeed's own documentation, as the reference page lists them.
+TEST(KeySchema, KnowsEveryKeyOfTheDeepSpeedPage) {
+  const auto shared = test::shared_dir();
+  if (!shared) GTEST_SKIP() << "skipped: no ../shared";
+  const std::regex row(R"(^\| ([a-z0-9_.]+) (\(([a-z0-9_]+)\) )?\| .*)");
+  std::string section;
+  int found = 0;
+  for (const auto& line : lines_of(*shared / "reference" / "deepspeed-config.md")) {
+    if (line.starts_with("## ")) section = line == "## zero_optimization" ? "zero_optimization." : "";
+    std::smatch cells;
+    if (!std::regex_match(line, cells, row) || cells[1] == "key" || cells[1] == "type") continue;
+    for (const auto& name : {cells[1].str(), cells[3].str()}) {
+      if (name.empty()) continue;
+      const auto path = section + name;
+      EXPECT_TRUE(find_key(Dialect::deepspeed, path) != nullptr || is_section(Dialect::deepspeed, path)) << path;
+      ++found;
+    }
+  }
+  EXPECT_GE(found, 60);
 }
 
 TEST(KeySchema, NamesTheNearestKey) {

@@ -99,13 +99,23 @@ TEST(Resolve, OffValuesOfRefusedKeysPass) {
   EXPECT_TRUE(resolved.notes.empty()) << resolved.notes.front();
 }
 
+// A mapping in the file, or its JSON on the command line, as transformers takes it.
+TEST(Resolve, ScheduleArgumentsAreAMappingOrItsText) {
+  const auto of_file = resolve_with("lr_scheduler_kwargs:\n  num_cycles: 2\n  decay_type: linear\n");
+  const auto of_text = resolve_with("lr_scheduler_kwargs: '{\"num_cycles\": 2, \"decay_type\": \"linear\"}'\n");
+
+  ASSERT_TRUE(of_file.config.lr_scheduler_kwargs.has_value());
+  EXPECT_EQ(of_file.config.lr_scheduler_kwargs, of_text.config.lr_scheduler_kwargs);
+  EXPECT_EQ(std::get<double>(of_file.config.lr_scheduler_kwargs->at("num_cycles")), 2.0);
+  EXPECT_EQ(std::get<std::string>(of_file.config.lr_scheduler_kwargs->at("decay_type")), "linear");
+}
+
 TEST(Resolve, OtherValuesOfRefusedKeysSayWhatToUse) {
-  EXPECT_TRUE(contains(error_with("fp16: true\n"), "key 'fp16': true is not supported yet; use bf16: true"));
-  EXPECT_TRUE(contains(error_with("eval_strategy: steps\n"), "steps is not supported yet"));
+  EXPECT_TRUE(contains(error_with("tpu_num_cores: 8\n"), "key 'tpu_num_cores': 8 is not supported: CPU and CUDA only"));
   EXPECT_TRUE(contains(error_with("fsdp: full_shard\n"), "use zero_stage: 3"));
-  EXPECT_TRUE(contains(error_with("optim: adafactor\n"), "adafactor is not supported yet: use adamw_torch"));
-  EXPECT_TRUE(contains(error_with("lr_scheduler_type: polynomial\n"), "polynomial is not supported yet"));
-  EXPECT_TRUE(contains(error_with("report_to: tensorboard\n"), "tensorboard is not supported yet"));
+  EXPECT_TRUE(contains(error_with("optim: galore_adamw\n"), "galore_adamw is not supported yet: use adamw_torch"));
+  EXPECT_TRUE(contains(error_with("lr_scheduler_type: greedy\n"), "greedy is not supported yet"));
+  EXPECT_TRUE(contains(error_with("push_to_hub: true\n"), "upload output_dir yourself"));
 }
 
 TEST(Resolve, NotedKeysAreSaidOnceAndOnlyWhereTheyDiffer) {
@@ -132,7 +142,7 @@ TEST(Resolve, OldNamesStandForTheNewOnes) {
   EXPECT_EQ(resolved.config.packing, true);
   EXPECT_EQ(resolved.config.default_system, "hello");
   EXPECT_TRUE(has_note(resolved, "key 'sft_packing' is now called packing"));
-  EXPECT_TRUE(contains(error_with("evaluation_strategy: steps\n"), "key 'eval_strategy': steps"));
+  EXPECT_TRUE(contains(error_with("evaluation_strategy: often\n"), "key 'eval_strategy'"));
   EXPECT_TRUE(contains(error_with("packing: false\nsft_packing: true\n"), "contradicts 'packing' (cfg.yaml:7)"));
 }
 

@@ -33,7 +33,7 @@ INSTANTIATE_TEST_SUITE_P(LlamaFactory, Rule,
                                               "Cannot specify `val_size` if `eval_dataset` is not None."},
                                          Case{"val_size: 1\n", "a share below 1 or a number of rows above 1"},
                                          Case{"num_train_epochs: 0\n", "is 0; use more than 0"},
-                                         Case{"bf16: true\nfp16: true\n", "key 'fp16': true is not supported yet"}));
+                                         Case{"bf16: true\nfp16: true\n", "At most one of fp16 and bf16 can be True, but not both"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Ranges, Rule,
@@ -47,6 +47,22 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"tensor_parallel_size: 2\n", "only 1 is supported so far"},
                     Case{"temperature: 0\n", "or do_sample: false"}, Case{"top_p: 0\n", "use more than 0, up to 1"},
                     Case{"virtual_ranks: 0\n", "use 1 or more"}, Case{"seed: -1\n", "use 0 to 4294967295"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Evaluation, Rule,
+    testing::Values(Case{"eval_strategy: steps\n", "Please specify dataset for evaluation."},
+                    Case{"do_eval: true\n", "Please specify dataset for evaluation."},
+                    Case{"val_size: 0.1\neval_strategy: steps\neval_steps: 0\n", "is 0; use more than 0"},
+                    Case{"val_size: 0.1\neval_strategy: epoch\neval_delay: -1\n", "use 0 or more"},
+                    Case{"early_stopping_steps: 3\n", "early_stopping_steps needs an eval_strategy"},
+                    Case{"val_size: 0.1\neval_strategy: steps\nearly_stopping_steps: 0\n", "use 1 or more"},
+                    Case{"save_strategy: best\nmetric_for_best_model: loss\n", "needs an eval_strategy"},
+                    Case{"val_size: 0.1\neval_strategy: steps\nsave_strategy: best\n",
+                         "`metric_for_best_model` must be provided when using 'best' save_strategy"},
+                    Case{"val_size: 0.1\neval_strategy: epoch\nload_best_model_at_end: true\n",
+                         "requires the save and eval strategy to match"},
+                    Case{"val_size: 0.1\neval_strategy: steps\neval_steps: 200\nload_best_model_at_end: true\n",
+                         "found 500, which is not a multiple of 200"}));
 
 INSTANTIATE_TEST_SUITE_P(Contradictions, Rule,
                          testing::Values(Case{"device: cuda\nuse_cpu: true\n", "contradicts"},
@@ -77,6 +93,9 @@ TEST(Validate, EndsOfRangesAreInside) {
             "no error");
   EXPECT_EQ(error_with("save_strategy: \"no\"\nsave_steps: 0\n"), "no error");
   EXPECT_EQ(error_with("max_steps: 5\nnum_train_epochs: 0\n"), "no error");
+  EXPECT_EQ(error_with("val_size: 2\neval_strategy: steps\neval_steps: 0.1\nsave_steps: 0.3\n"
+                       "load_best_model_at_end: true\nearly_stopping_steps: 1\n"),
+            "no error");
 }
 
 }  // namespace

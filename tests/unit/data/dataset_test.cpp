@@ -7,7 +7,6 @@
 #include <fstream>
 
 #include "core/error.hpp"
-#include "data/dataset_reader.hpp"
 #include "data/token_store.hpp"
 #include "data_vectors.hpp"
 
@@ -167,8 +166,8 @@ TEST_F(DatasetTest, SaysWhatIsWrongAndWhere) {
   EXPECT_NE(problem().find("d.json:3"), std::string::npos);
   describe(R"({"hf_hub_url": "x/y"})");
   EXPECT_NE(problem().find("dataset d is remote (hf_hub_url)"), std::string::npos);
-  describe(R"({"file_name": "d.json", "formatting": "openai"})");
-  EXPECT_NE(problem().find("Dataset converter openai not found."), std::string::npos);
+  describe(R"({"file_name": "d.json", "formatting": "chatml"})");
+  EXPECT_NE(problem().find("Dataset converter chatml not found."), std::string::npos);
   describe(R"({"file_name": "d.json", "ranking": true})");
   EXPECT_NE(problem().find("not applicable in the current training stage"), std::string::npos);
   options.dataset = {"e"};
@@ -207,7 +206,7 @@ TEST_F(CacheTest, IsUsedWhenNothingChangedAndOnlyThen) {
 
 // One flipped bit anywhere, or a cut end, is seen; the cache is made again and holds the right rows.
 TEST_F(CacheTest, DamageIsSeenAndRepaired) {
-  const auto digest = open_dataset(options, character_tokenizer()).digest;
+  const auto digest = open_dataset(options, character_tokenizer()).state.rows;
   const std::string good = read_text(cache_file());
   for (std::size_t at = 0; at < good.size(); at += 3) {
     std::string bad = good;

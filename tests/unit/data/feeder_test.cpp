@@ -21,9 +21,9 @@ Ints copy(std::span<const std::int32_t> values) { return {values.begin(), values
 std::unique_ptr<TokenStore> store_of(std::vector<EncodedRow> rows, bool separate, std::int32_t padded_row_len) {
   TokenStoreContent content;
   content.encoded.rows = std::move(rows);
-  content.vocab_size = 100;
-  content.separate_samples = separate;
-  content.padded_row_len = padded_row_len;
+  content.facts.vocab_size = 100;
+  content.facts.separate_samples = separate;
+  content.facts.padded_row_len = padded_row_len;
   return TokenStore::from_image(TokenStore::make_image(content, some_digest), some_digest);
 }
 

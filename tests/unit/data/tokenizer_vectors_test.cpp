@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/tokenizer.hpp"
+#include "data/tokenizers/byte_level.hpp"
 #include "data_vectors.hpp"
 
 namespace dstrain::test {
@@ -61,6 +62,62 @@ INSTANTIATE_TEST_SUITE_P(
       }
       return name;
     });
+
+void expect_vectors(const std::filesystem::path& data, const std::string& vectors, const Tokenizer& tokenizer) {
+  std::ifstream file(data / "tokenizer-vectors" / (vectors + ".jsonl"));
+  int count = 0;
+  for (std::string line; std::getline(file, line); ++count) {
+    const auto record = nlohmann::json::parse(line);
+    const auto ids = record["ids"].get<std::vector<std::int32_t>>();
+    EXPECT_EQ(tokenizer.encode(record["text"].get<std::string>()), ids) << record["id"];
+    EXPECT_EQ(tokenizer.decode(ids), record["decoded"].get<std::string>()) << record["id"];
+  }
+  EXPECT_EQ(count, 156);
+}
+
+/// The ranks of a byte-level tokenizer.json as a tiktoken file.
+std::string as_tiktoken(const std::string& tokenizer_json) {
+  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  const auto root = nlohmann::json::parse(tokenizer_json);
+  for (const auto& [token, id] : root["model"]["vocab"].items()) {
+    const std::string bytes = byte_level_bytes(token).value();
+    for (std::size_t i = 0; i < bytes.size(); i += 3) {
+      const auto byte = [&](std::size_t k) {
+        return k < bytes.size() ? static_cast<unsigned>(static_cast<unsigned char>(bytes[k])) : 0U;
+      };
+      const unsigned three = byte(i) << 16U | byte(i + 1) << 8U | byte(i + 2);
+      for (unsigned k = 0; k < 4; ++k) {
+        out += i + k <= bytes.size() ? digits[three >> (18U - 6U * k) & 63U] : '=';
+      }
+    }
+    out += ' ' + id.dump() + '\n';
+  }
+  return out;
+}
+
+// The same tokenizers in their other forms.
+TEST(TokenizerForms, TiktokenAndMergesGiveTheReferenceIds) {
+  const auto data = unpacked_data();
+  if (!data) GTEST_SKIP() << "skipped: no ../shared";
+  auto gpt2 = vector_tokenizer_files(*data, "gpt2");
+  gpt2.erase("tokenizer.json");
+  const auto qwen2 = vector_tokenizer_files(*data, "qwen2");
+
+  expect_vectors(*data, "gpt2", load_tokenizer(gpt2));
+  expect_vectors(*data, "llama3",
+                 load_tokenizer(vector_tokenizer_files(*data, "llama3"), {.use_fast_tokenizer = false}));
+  expect_vectors(*data, "qwen2", load_tokenizer({{"qwen.tiktoken", as_tiktoken(qwen2.at("tokenizer.json"))}}));
+}
+
+// A sentencepiece model by itself is the library: the special tokens in a text are text.
+TEST(TokenizerForms, AModelWithoutConfigurationIsTheBareLibrary) {
+  const auto data = unpacked_data();
+  if (!data) GTEST_SKIP() << "skipped: no ../shared";
+  const auto files = vector_tokenizer_files(*data, "llama2");
+
+  expect_vectors(*data, "llama2.sp", load_tokenizer({{"tokenizer.model", files.at("tokenizer.model")}}));
+}
 
 }  // namespace
 }  // namespace dstrain::test

@@ -53,7 +53,7 @@ inline Tokenizer whole_texts(const std::optional<std::string>& bos, const std::s
     settings.added.push_back(token);
   }
   settings.split_special_tokens = true;
-  return {std::make_shared<WholeTexts>(), AddedTokens{}, settings};
+  return {std::make_shared<WholeTexts>(), std::vector<AddedToken>{}, settings};
 }
 
 }  // namespace dstrain::test

@@ -59,13 +59,12 @@ TEST(Checkpoint, GivesBackEveryRange) {
     const auto kind = static_cast<CheckpointKind>(k);
     for (std::int32_t t = 0; t < static_cast<std::int32_t>(test_tensors.size()); ++t) {
       if (!reader.has(kind, t)) continue;
-      const auto total = test_tensors[static_cast<std::size_t>(t)].count();
+      const auto total = count_of(kind, test_tensors[static_cast<std::size_t>(t)]);
       for (std::int64_t begin = 0; begin < total; begin += 17) {
         for (const auto count :
              {std::int64_t{1}, std::int64_t{49}, std::int64_t{50}, std::int64_t{120}, total - begin}) {
           if (begin + count > total) continue;
-          std::vector<float> values(static_cast<std::size_t>(count), -1.0F);
-          reader.read(kind, t, begin, count, values.data());
+          const auto values = test::read_values(reader, kind, t, begin, count);
           for (std::int64_t i = 0; i < count; ++i) {
             ASSERT_EQ(values[static_cast<std::size_t>(i)], test_value(kind, t, begin + i))
                 << t << " " << begin << " " << count;

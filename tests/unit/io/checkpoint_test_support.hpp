@@ -22,17 +22,33 @@ inline const std::vector<TensorInfo> test_tensors{{"model.embed_tokens.weight", 
                                                   {"model.layers.0.conv.weight", {5, 3, 7}},
                                                   {"lm_head.weight", {13, 11}},
                                                   {"model.empty", {0, 4}}};
-/// Has no moments.
+/// Has no optimizer states.
 inline constexpr std::int32_t frozen_tensor = 1;
 
-/// Exact in fp32, different for every element of every tensor and kind.
+/// Exact in the kind's dtype; in fp32 different for every element of every tensor and kind.
 inline float test_value(CheckpointKind kind, std::int32_t tensor, std::int64_t i) {
-  return 0.25F * static_cast<float>(kind) + 1000.0F * static_cast<float>(tensor) + static_cast<float>(i);
+  if (storage_of(kind) == DType::u8) return static_cast<float>((7 * tensor + i + static_cast<int>(kind)) % 251);
+  return 0.0625F * static_cast<float>(kind) + 1000.0F * static_cast<float>(tensor) + static_cast<float>(i);
+}
+
+/// Reads a range and widens it.
+inline std::vector<float> read_values(CheckpointReader& reader, CheckpointKind kind, std::int32_t tensor,
+                                      std::int64_t begin, std::int64_t count) {
+  std::vector<float> values(static_cast<std::size_t>(count), -1.0F);
+  if (storage_of(kind) == DType::f32) {
+    reader.read(kind, tensor, begin, count, values.data());
+    return values;
+  }
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(count), 252);
+  reader.read(kind, tensor, begin, count, codes.data());
+  std::copy(codes.begin(), codes.end(), values.begin());
+  return values;
 }
 
 struct TestContent {
   CheckpointContent content;
   std::deque<std::vector<float>> buffers;
+  std::deque<std::vector<std::uint8_t>> codes;
 };
 
 /// Rank `rank`'s part: the tensors one behind the other, cut into `size` runs without regard to rows or tensors. Each
@@ -45,14 +61,14 @@ inline TestContent make_test_content(int rank, int size, bool with_moments = tru
   for (int k = 0; k < (with_moments ? checkpoint_kinds : 1); ++k) {
     const auto kind = static_cast<CheckpointKind>(k);
     std::int64_t total = 0;
-    for (const auto& tensor : test_tensors) total += tensor.count();
+    for (const auto& tensor : test_tensors) total += count_of(kind, tensor);
     const auto cut = [&](int r) {
       if (r <= 0) return std::int64_t{0};
       return r >= size ? total : std::min(total, total * r / size + 5 * k);
     };
     std::int64_t tensor_begin = 0;
     for (std::size_t t = 0; t < test_tensors.size(); ++t) {
-      const auto count = test_tensors[t].count();
+      const auto count = count_of(kind, test_tensors[t]);
       const auto begin = std::max(cut(rank), tensor_begin) - tensor_begin;
       const auto end = std::min(cut(rank + 1), tensor_begin + count) - tensor_begin;
       tensor_begin += count;
@@ -60,7 +76,9 @@ inline TestContent make_test_content(int rank, int size, bool with_moments = tru
       if (begin >= end) continue;
       auto& values = result.buffers.emplace_back();
       for (auto i = begin; i < end; ++i) values.push_back(test_value(kind, static_cast<std::int32_t>(t), i));
-      result.content[kind].push_back({static_cast<std::int32_t>(t), begin, end - begin, values.data()});
+      const void* data = values.data();
+      if (storage_of(kind) == DType::u8) data = result.codes.emplace_back(values.begin(), values.end()).data();
+      result.content[kind].push_back({static_cast<std::int32_t>(t), begin, end - begin, data});
     }
   }
   return result;

@@ -47,6 +47,7 @@ const std::vector<Rule>& rules() {
       {"rmsprop_centered", UpdateRule::rmsprop, with([](auto& p) { p.momentum = 0.9, p.centered = true; })},
       {"lion", UpdateRule::lion, with([](auto& p) { p.beta2 = 0.99; })},
       {"momentum", UpdateRule::momentum, with([](auto& p) { p.momentum = 0.95; })},
+      {"momentum_nesterov", UpdateRule::momentum, with([](auto& p) { p.momentum = 0.95, p.nesterov = true; })},
   };
   return all;
 }

@@ -264,6 +264,39 @@ TEST(Decoder, WithoutBackwardTheLossIsTheSameAndTheMemoryLess) {
   EXPECT_THROW(small->decoder->forward(*small->store, packed.batch(), true), Error);
 }
 
+TEST(Decoder, EvaluationTakesLargerBatchesThanTrainingInOneLayersMemory) {
+  const std::vector<Row> rows = {make_row(90, 1), make_row(60, 2)};
+  const test::PackedRows large(rows, 0.01F);
+  const test::PackedRows small(std::span(&rows[1], 1), 0.01F);
+  for (const bool checkpointing : {true, false}) {
+    DecoderOptions options = options_for(64, checkpointing);
+    options.max_forward_tokens = 192;
+    options.predictions = true;
+    const auto m = test::random_model(test::small_spec(true, true), options);
+    const auto whole = test::random_model(test::small_spec(true, true), options_for(192, checkpointing));
+    const double trained = run(*m, small.batch()).loss;
+    const auto expected_gradients = gradients(*m);
+
+    const ForwardResult result = m->decoder->forward(*m->store, large.batch(), false);
+    const std::vector<float> nll(m->decoder->nll(), m->decoder->nll() + 150);
+    const std::vector<std::int32_t> predicted(m->decoder->predicted(), m->decoder->predicted() + 150);
+
+    EXPECT_EQ(result.loss, run(*whole, large.batch()).loss);
+    EXPECT_TRUE(std::equal(nll.begin(), nll.end(), whole->decoder->nll()));
+    std::vector<float> logits(static_cast<std::size_t>(150 * 97));
+    whole->decoder->logits(*whole->store, large.batch(), 0, 150, logits.data());
+    for (std::size_t t = 0; t < 150; ++t) {
+      const auto row = logits.begin() + static_cast<std::ptrdiff_t>(97 * t);
+      const auto likeliest = static_cast<std::int32_t>(std::max_element(row, row + 97) - row);
+      EXPECT_EQ(predicted[t], t == 89 || t == 149 ? -1 : likeliest) << t;
+    }
+    EXPECT_EQ(run(*m, small.batch()).loss, trained);
+    EXPECT_EQ(gradients(*m), expected_gradients);
+    EXPECT_THROW(m->decoder->forward(*m->store, large.batch(), true), ShapeError);
+    EXPECT_LT(m->arena->plan().arena_bytes(), whole->arena->plan().arena_bytes());
+  }
+}
+
 TEST(Decoder, ThePaddedLengthDecidesDynamicRope) {
   Row row = make_row(40, 1);
   const test::PackedRows packed(std::span(&row, 1), 0.02F);

@@ -23,8 +23,8 @@ TEST(Layout, FusedGroupsAreAdjacentAndTheRestIsAligned) {
 
   EXPECT_EQ(tensor(layout, "a").offset, 0);
   EXPECT_EQ(tensor(layout, "b").offset, 21);
-  EXPECT_EQ(tensor(layout, "c").offset, 64);
-  EXPECT_EQ(layout.units[0].parts[0].count, 66);
+  EXPECT_EQ(tensor(layout, "c").offset, 256);
+  EXPECT_EQ(layout.units[0].parts[0].count, 258);
   EXPECT_EQ(layout.parameters, 21 + 35 + 2);
 }
 
@@ -47,7 +47,7 @@ TEST(Layout, TheGridHasAtMostAThousandChunksAndCoversTheBuffer) {
     const PartLayout& part = layout.units[0].parts[0];
 
     EXPECT_GE(part.chunk, 256);
-    EXPECT_EQ(part.chunk % 64, 0);
+    EXPECT_EQ(part.chunk % 256, 0);
     EXPECT_LE(part.chunks, 1024);
     EXPECT_GE(part.padded(), count);
     EXPECT_LT(part.padded() - count, part.chunk);

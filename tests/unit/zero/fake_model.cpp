@@ -8,17 +8,18 @@
 
 namespace dstrain::test {
 
-namespace {
-
-std::uint32_t mix(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+std::uint32_t mixed_bits(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
   std::uint64_t x = a * 0x9e3779b97f4a7c15ULL + b * 0xbf58476d1ce4e5b9ULL + c * 0x94d049bb133111ebULL;
   x ^= x >> 31;
   x *= 0xd6e8feb86659fd93ULL;
   return static_cast<std::uint32_t>(x >> 32);
 }
 
+namespace {
+
 float read(const UnitWeights& weights, const TensorLayout& tensor, std::int64_t i) {
   const ConstData data = weights.of(tensor);
+  if (data.dtype == DType::f16) return static_cast<float>(data.as<float16>()[i]);
   return data.dtype == DType::f32 ? data.as<float>()[i] : static_cast<float>(data.as<bfloat16>()[i]);
 }
 
@@ -90,12 +91,13 @@ ModelLayout fake_layout(const FakeShape& s) {
 
 float exact_gradient(std::int64_t slot, int site, std::int32_t tensor, std::int64_t i, float /*weight*/) {
   const auto key = static_cast<std::uint64_t>(slot * 2 + site);
-  return static_cast<float>(mix(key, static_cast<std::uint64_t>(tensor), static_cast<std::uint64_t>(i)) % 9) - 4.0F;
+  return static_cast<float>(mixed_bits(key, static_cast<std::uint64_t>(tensor), static_cast<std::uint64_t>(i)) % 9) -
+         4.0F;
 }
 
 float rounding_gradient(std::int64_t slot, int site, std::int32_t tensor, std::int64_t i, float weight) {
   const auto key = static_cast<std::uint64_t>(slot * 2 + site);
-  const std::uint32_t bits = mix(key, static_cast<std::uint64_t>(tensor), static_cast<std::uint64_t>(i));
+  const std::uint32_t bits = mixed_bits(key, static_cast<std::uint64_t>(tensor), static_cast<std::uint64_t>(i));
   // Magnitudes over ten powers of two, so that the sum rounds at every addition.
   const float scale = 1.0F / static_cast<float>(1U << (bits % 10));
   return (static_cast<float>(bits >> 8) / 16777216.0F - 0.5F) * scale + 0.37F * weight;
@@ -119,7 +121,7 @@ StoreUnderTest make_store(const ModelLayout& layout, const ZeroOptions& options,
 }
 
 float initial_weight(std::int32_t tensor, std::int64_t i) {
-  const std::uint32_t bits = mix(977, static_cast<std::uint64_t>(tensor), static_cast<std::uint64_t>(i));
+  const std::uint32_t bits = mixed_bits(977, static_cast<std::uint64_t>(tensor), static_cast<std::uint64_t>(i));
   return static_cast<float>(bits >> 8) / 16777216.0F - 0.5F;
 }
 
@@ -130,14 +132,8 @@ void fill_weights(ZeroStore& store) {
   store.weights_changed();
 }
 
-AdamWParameters adamw_parameters(std::int64_t step, double norm) {
-  return {.lr = 1e-2,
-          .beta1 = 0.9,
-          .beta2 = 0.95,
-          .eps = 1e-8,
-          .weight_decay = 0.1,
-          .step = step,
-          .gradient_scale = std::min(1.0, 10.0 / (norm + 1e-6))};
+StepParameters adamw_parameters(std::int64_t step, double norm) {
+  return {.lr = 1e-2, .step = step, .gradient_scale = std::min(1.0, 10.0 / (norm + 1e-6))};
 }
 
 std::vector<TensorRates> alternating_decay(const ModelLayout& layout) {

@@ -22,6 +22,9 @@ struct FakeShape {
 };
 ModelLayout fake_layout(const FakeShape& shape);
 
+/// Bits that look random and are the same everywhere.
+std::uint32_t mixed_bits(std::uint64_t a, std::uint64_t b, std::uint64_t c);
+
 /// What one slot adds to element `i` of tensor `tensor`, whose weight is `weight`. `site` 0: the unit's own, 1: the
 /// head's.
 using GradientRule =
@@ -53,7 +56,7 @@ float initial_weight(std::int32_t tensor, std::int64_t i);
 void fill_weights(ZeroStore& store);
 
 /// AdamW parameters of step `step` (from 1), with the clip factor that `norm` asks for.
-AdamWParameters adamw_parameters(std::int64_t step, double norm);
+StepParameters adamw_parameters(std::int64_t step, double norm);
 /// Every other tensor decays.
 std::vector<TensorRates> alternating_decay(const ModelLayout& layout);
 

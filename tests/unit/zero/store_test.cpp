@@ -134,7 +134,7 @@ TEST(ZeroStore, DecaysTheChosenTensorsOnly) {
   run_micro_step(
       *store.store, layout, shape.tied, [](auto...) { return 0.0F; }, 0);
   const double norm = store->reduce_gradients();
-  const AdamWParameters p = adamw_parameters(1, norm);
+  const StepParameters p = adamw_parameters(1, norm);
 
   store->optimizer_step(p, alternating_decay(layout));
 
@@ -143,7 +143,7 @@ TEST(ZeroStore, DecaysTheChosenTensorsOnly) {
     for (std::int64_t i = 0; i < slice.count; ++i) {
       const float before = initial_weight(slice.tensor, slice.begin + i);
       if (slice.tensor % 2 == 0) {
-        ASSERT_NEAR(slice.master[i], before * (1.0 - p.lr * p.weight_decay), 1e-7);
+        ASSERT_NEAR(slice.master[i], before * (1.0 - p.lr * 0.1), 1e-7);
         ASSERT_TRUE(before == 0.0F || slice.master[i] != before);
       } else {
         ASSERT_EQ(slice.master[i], before);
@@ -164,7 +164,7 @@ TEST(ZeroStore, TakesTheLearningRateOfEachTensor) {
   run_micro_step(
       *store.store, layout, shape.tied, [](auto...) { return 3.0F; }, 0);
   (void)store->reduce_gradients();
-  const AdamWParameters p = adamw_parameters(1, 1.0);
+  const StepParameters p = adamw_parameters(1, 1.0);
   std::vector<TensorRates> rates(layout.tensors.size());
   for (std::size_t t = 0; t < rates.size(); ++t) rates[t].lr_factor = static_cast<double>(t % 3);
 

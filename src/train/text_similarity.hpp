@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/// How like the expected answer a generated one is.
+#pragma once
+
+#include <string_view>
+
+namespace dstrain {
+
+/// BLEU-4 over characters (Unicode code points) with one reference, 0 to 1.
+///
+/// Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation", ACL 2002; precisions without a
+/// match are smoothed as in method 3 of Chen and Cherry, "A Systematic Comparison of Smoothing Techniques for
+/// Sentence-Level BLEU", WMT 2014 (NIST geometric sequence). What LLaMA-Factory calls bleu-4. Local.
+double bleu4(std::string_view prediction, std::string_view reference);
+
+}  // namespace dstrain

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What a run leaves behind: log lines, evaluations, checkpoints, the model and its results.
+#include <algorithm>
+#include <cmath>
+
+#include "core/log.hpp"
+#include "core/memory_plan.hpp"
+#include "core/system_memory.hpp"
+#include "io/checkpoint/folders.hpp"
+#include "io/hf_folder/hf_folder.hpp"
+#include "train/machine.hpp"
+#include "train/report.hpp"
+#include "train/result_files.hpp"
+#include "train/run_options.hpp"
+#include "train/trainer_state.hpp"
+#include "train/training_run.hpp"
+
+namespace dstrain {
+
+void Trainer::log_step(const StepResult& result, double learning_rate) {
+  const double elapsed = std::chrono::duration<double>(Clock::now() - logged_at_).count();
+  const double rate = static_cast<double>(run_tokens_ - logged_tokens_) / std::max(elapsed, 1e-9);
+  const auto& data = setup_.feeder->info();
+  const std::int64_t mean_row = data.tokens / std::max<std::int64_t>(data.rows, 1);
+  const LogEntry entry{.step = step_,
+                       .epoch = epoch_,
+                       .loss = loss_sum_ / static_cast<double>(loss_steps_),
+                       .grad_norm = config_.max_grad_norm > 0 && !result.skipped ? result.grad_norm : -1.0,
+                       .learning_rate = learning_rate,
+                       .tokens_per_second = rate,
+                       .mfu = rate * flops_per_token(setup_.spec, engine_->layout(), mean_row) / matrix_peak_,
+                       .memory_bytes = resident_bytes()};
+  log_->set_totals(totals_);
+  log_->add(entry);
+  progress_->log(entry);
+  loss_sum_ = 0.0;
+  loss_steps_ = 0;
+  logged_tokens_ = run_tokens_;
+  logged_at_ = Clock::now();
+}
+
+/// @param logged  the results go into the log of the training run
+Metrics Trainer::evaluate(bool logged) {
+  const auto start = Clock::now();
+  Metrics all;
+  for (auto& [name, evaluation] : evaluations_) {
+    const Metrics metrics = evaluation.run(*engine_).metrics(name);
+    all.insert(metrics.begin(), metrics.end());
+    if (!is_root() || !logged) continue;
+    log_->set_totals(totals_);
+    log_->add_evaluation(step_, epoch_, metrics);
+    progress_->evaluation(step_, metrics);
+  }
+  logged_at_ += Clock::now() - start;  // tokens per second are those of training
+  last_evaluation_ = all;
+  return all;
+}
+
+void Trainer::save_checkpoint() {
+  if (saved_step_ == step_) return;
+  best_.saving(step_, (std::filesystem::path(config_.output_dir) / checkpoint_name(step_)).string());
+  TrainerState state;
+  state.tokens_seen = totals_.input_tokens;
+  state.total_flos = totals_.flos;
+  state.epoch = epoch_;
+  state.global_batch = global_batch(config_, comm_.size());
+  state.seed = config_.data_seed.value_or(config_.seed);
+  if (schedule_) state.schedule = schedule_->state();
+  if (is_root()) {
+    log_->set_totals(totals_);
+    log_->set_best(best_.state());
+    state.trainer_state_json = log_->state_json(step_, epoch_);
+  }
+  engine_->save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0),
+                best_.state().checkpoint);
+  saved_step_ = step_;
+}
+
+/// load_best_model_at_end: the weights of the best checkpoint.
+void Trainer::take_best_model() {
+  const std::string folder = best_.state().checkpoint;
+  if (!config_.load_best_model_at_end || folder.empty()) return;
+  const auto found = on_rank0(comm_, "look for the best checkpoint",
+                              [&] { return std::string(std::filesystem::is_directory(folder) ? "yes" : ""); });
+  if (found.empty()) {
+    log::warning("the best checkpoint {} is gone; the model stays that of the last step", folder);
+    return;
+  }
+  log::info("loading the best model from {} ({} {:.4f})", folder, best_.metric(), best_.state().metric.value_or(0.0));
+  engine_->load_weights(folder);
+  last_evaluation_.reset();
+}
+
+void Trainer::finish() {
+  take_best_model();
+  const double runtime = std::chrono::duration<double>(Clock::now() - start_).count();
+  const auto steps = static_cast<double>(step_ - first_step_);
+  const DType weights = compute_dtype(config_);
+  engine_->export_weights(config_.output_dir, weights);
+  on_all_ranks(comm_, "write the results", [&] {
+    if (!is_root()) return;
+    write_hf_folder(config_.output_dir, setup_.files, weights);
+    const double samples = config_.max_steps > 0
+                               ? static_cast<double>(config_.max_steps * global_batch(config_, comm_.size()))
+                               : static_cast<double>(setup_.feeder->info().rows) * config_.num_train_epochs;
+    RunSummary summary;
+    summary.epoch = epoch_;
+    summary.train_loss = steps > 0 ? run_loss_sum_ / steps : 0.0;
+    summary.train_runtime_s = runtime;
+    summary.train_samples_per_second = samples / runtime;
+    summary.train_steps_per_second = static_cast<double>(total_steps_) / runtime;
+    summary.tokens_per_second = static_cast<double>(run_tokens_) / runtime;
+    log_->set_totals(totals_);
+    log_->set_best(best_.state());
+    log_->finish(step_, summary);
+    if (config_.save_total_limit == 1 && !best_.state().checkpoint.empty())
+      prune_checkpoints(config_.output_dir, 1, best_.state().checkpoint);
+    if (config_.plot_loss) {
+      std::vector<std::string> sets;
+      for (const auto& named : evaluations_) sets.push_back(named.name);
+      plot_run(config_.output_dir, sets, [&](const std::string& key) { return log_->values_of(key); });
+    }
+    log::info(
+        "done: {} steps in {}, train loss {:.4f}, {:.0f} tokens/s; memory {} planned, {} resident at the peak; model "
+        "in {}",
+        step_ - first_step_, format_duration(runtime), summary.train_loss, summary.tokens_per_second,
+        format_bytes(planned_bytes(engine_->memory_plan())), format_bytes(peak_resident_bytes()), config_.output_dir);
+  });
+}
+
+void Trainer::evaluate_at_the_end() {
+  // The last step may have been evaluated already, with the same weights.
+  Metrics metrics = last_evaluation_ ? *last_evaluation_ : evaluate(false);
+  on_all_ranks(comm_, "write the evaluation", [&] {
+    if (!is_root()) return;
+    if (setup_.feeder) {
+      metrics["epoch"] = epoch_;
+    } else {
+      metrics["eval_model_preparation_time"] = round_decimals(preparation_s_, 4);
+    }
+    if (config_.stage == "pt") add_perplexity(metrics);
+    save_results(config_.output_dir, "eval", metrics);
+    log::write(log::Level::info, results_table("eval", metrics));
+  });
+}
+
+}  // namespace dstrain

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The state of a run between its steps. For trainer*.cpp alone.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dstrain/engine.hpp"
+#include "train/best_model.hpp"
+#include "train/evaluation.hpp"
+#include "train/progress.hpp"
+#include "train/run_setup.hpp"
+#include "train/schedule.hpp"
+#include "train/trainer.hpp"
+#include "train/trainer_log.hpp"
+
+namespace dstrain {
+
+/// One run: what `train()` does. Functions are collective unless they say Local.
+class Trainer {
+ public:
+  explicit Trainer(const TrainContext& context);
+
+  /// Trains, evaluates and predicts as the keys say.
+  ExitCode run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// A validation set by its name; empty where there is one.
+  struct NamedEvaluation {
+    std::string name;
+    Evaluation evaluation;
+  };
+
+  // trainer_start.cpp
+  void prepare();
+  void bind_batches();
+  void open_log(bool append);
+  void resume(const std::filesystem::path& checkpoint);
+  void report_start();
+
+  // trainer.cpp
+  ExitCode train();
+  void run_step();
+  [[nodiscard]] bool should_log() const;       ///< Local
+  [[nodiscard]] bool should_evaluate() const;  ///< Local
+  [[nodiscard]] bool should_save(bool new_best) const;
+  bool agree_to_stop();
+
+  // trainer_output.cpp
+  void log_step(const StepResult& result, double learning_rate);
+  bool observe(const Metrics& metrics);
+  Metrics evaluate(bool logged);
+  void save_checkpoint();
+  void take_best_model();
+  void finish();
+  void evaluate_at_the_end();
+
+  // trainer_predict.cpp
+  void predict();
+
+  [[nodiscard]] bool is_root() const noexcept { return comm_.rank() == 0; }
+
+  const TrainContext& context_;
+  Communicator& comm_;
+  const RunConfig& config_;
+  RunSetup setup_;
+  EngineOptions options_;
+  std::unique_ptr<Engine> engine_;
+  std::vector<NamedEvaluation> evaluations_;
+  std::int64_t total_steps_ = 0;
+  std::optional<Schedule> schedule_;
+  std::optional<TrainerLog> log_;
+  std::unique_ptr<Progress> progress_;
+  BestModel best_;
+  std::int64_t logging_steps_ = 0;
+  std::int64_t eval_steps_ = 0;
+  std::int64_t save_steps_ = 0;
+  double matrix_peak_ = 0.0;
+  double preparation_s_ = 0.0;  ///< from the first look at the data to an engine with weights
+
+  std::int64_t step_ = 0;  ///< finished optimizer steps
+  std::int64_t first_step_ = 0;
+  double epoch_ = 0.0;
+  std::int64_t saved_step_ = -1;
+  bool epoch_ended_ = false;
+  double loss_sum_ = 0.0;  ///< since the last log
+  std::int64_t loss_steps_ = 0;
+  double run_loss_sum_ = 0.0;  ///< since the start of this run
+  std::int64_t run_tokens_ = 0;
+  RunTotals totals_;
+  double flos_per_token_ = 0.0;
+  std::int64_t logged_tokens_ = 0;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point logged_at_ = Clock::now();
+  std::optional<Metrics> last_evaluation_;  ///< of the weights as they are now
+};
+
+/// Bytes of a rank's arenas. Local.
+std::int64_t planned_bytes(const MemoryPlan& plan);
+
+}  // namespace dstrain

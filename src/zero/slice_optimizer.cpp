@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Optimizers whose update of an element needs that element's own numbers alone.
+#include "zero/slice_optimizer.hpp"
+
+#include "core/error.hpp"
+#include "kernels/ops/optimizer_8bit.hpp"
+
+namespace dstrain {
+
+namespace {
+
+class LocalOptimizer final : public SliceOptimizer {
+ public:
+  explicit LocalOptimizer(const SliceOptimizerContext& context) : context_(context) {}
+
+  void step(const StepParameters& p, const std::vector<TensorRates>& rates) override {
+    for (std::size_t i = 0; i < context_.owned.size(); ++i) {
+      const OwnedSlice& slice = context_.owned[i];
+      if (slice.gradient == nullptr) continue;  // frozen
+      update_slice(context_, i, p, rates[static_cast<std::size_t>(slice.tensor)]);
+    }
+  }
+
+ private:
+  SliceOptimizerContext context_;
+};
+
+void update_quantised(const SliceOptimizerContext& context, std::size_t index, UpdateRule rule,
+                      const UpdateParameters& p) {
+  const OwnedSlice& slice = context.owned[index];
+  const auto state = [&](std::size_t at) {
+    return QuantisedState{static_cast<std::uint8_t*>(slice.states[at].data),
+                          static_cast<float*>(slice.states[at + 1].data)};
+  };
+  const Data copy = context.compute_copy(index);
+  if (rule == UpdateRule::lion) {
+    ops::lion_8bit(context.exec, slice.master, state(0), slice.gradient, copy, slice.count, p);
+  } else {
+    ops::adamw_8bit(context.exec, slice.master, state(0), state(2), slice.gradient, copy, slice.count, p);
+  }
+}
+
+}  // namespace
+
+UpdateParameters update_parameters(const OptimizerSettings& settings, const StepParameters& p,
+                                   const TensorRates& rates) {
+  UpdateParameters u;
+  u.lr = p.lr * rates.lr_factor;
+  u.beta1 = p.beta1.value_or(settings.beta1);
+  u.beta2 = p.beta2.value_or(settings.beta2);
+  u.eps = settings.eps;
+  u.weight_decay = rates.weight_decay;
+  u.momentum = settings.momentum;
+  u.dampening = settings.dampening;
+  u.alpha = settings.alpha;
+  u.lr_decay = settings.lr_decay;
+  u.nesterov = settings.nesterov;
+  u.centered = settings.centered;
+  u.bias_correction = settings.bias_correction;
+  u.step = p.step;
+  u.gradient_scale = p.gradient_scale;
+  return u;
+}
+
+void update_slice(const SliceOptimizerContext& context, std::size_t index, const StepParameters& p,
+                  const TensorRates& rates) {
+  const OwnedSlice& slice = context.owned[index];
+  const TensorUpdate& update = context.buffers().updates[static_cast<std::size_t>(slice.tensor)];
+  const UpdateParameters u = update_parameters(context.buffers().options.optim, p, rates);
+  if (update.kind == TensorUpdate::Kind::quantised) {
+    update_quantised(context, index, update.rule, u);
+    return;
+  }
+  UpdateArrays arrays{slice.master, slice.gradient, {}, context.compute_copy(index)};
+  for (std::size_t i = 0; i < arrays.state.size(); ++i) arrays.state[i] = static_cast<float*>(slice.states[i].data);
+  ops::update(context.exec, update.rule, arrays, slice.count, u);
+}
+
+void plan_optimizer_scratch(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout) {
+  if (z.options.optim.kind == OptimizerKind::adafactor) plan_adafactor(plan, z, layout);
+  if (z.options.optim.kind == OptimizerKind::muon) plan_muon(plan, z, layout);
+}
+
+std::unique_ptr<SliceOptimizer> make_slice_optimizer(const SliceOptimizerContext& context) {
+  switch (context.buffers().options.optim.kind) {
+    case OptimizerKind::adafactor:
+      return make_adafactor(context);
+    case OptimizerKind::muon:
+      return make_muon(context);
+    default:
+      return std::make_unique<LocalOptimizer>(context);
+  }
+}
+
+}  // namespace dstrain

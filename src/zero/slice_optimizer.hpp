@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The optimizer step on the slices that a rank keeps. Private to src/zero.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "zero/zero_memory.hpp"
+
+namespace dstrain {
+
+/// What an optimizer works on. All of it outlives the optimizer.
+struct SliceOptimizerContext {
+  const ModelLayout& layout;
+  const ZeroMemory& memory;
+  Communicator& comm;
+  const Exec& exec;
+  const std::vector<OwnedSlice>& owned;
+  const std::vector<Data>& compute;  ///< the weights of each owned slice in the compute dtype
+
+  [[nodiscard]] const ZeroBuffers& buffers() const noexcept { return memory.buffers(); }
+  /// Where the update of owned slice `index` writes besides the master; nowhere in f32.
+  [[nodiscard]] Data compute_copy(std::size_t index) const {
+    return buffers().scheme.master_copy ? compute[index] : Data{};
+  }
+};
+
+class SliceOptimizer {
+ public:
+  SliceOptimizer() = default;
+  SliceOptimizer(const SliceOptimizer&) = delete;
+  SliceOptimizer& operator=(const SliceOptimizer&) = delete;
+  virtual ~SliceOptimizer() = default;
+
+  /// One update of every trainable slice. Collective where a tensor's update needs numbers of all its slices.
+  virtual void step(const StepParameters& p, const std::vector<TensorRates>& rates) = 0;
+};
+
+std::unique_ptr<SliceOptimizer> make_slice_optimizer(const SliceOptimizerContext& context);
+
+/// Enters what the optimizer works in besides its states. Pure arithmetic. @param z  units and updates are set
+void plan_optimizer_scratch(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
+
+/// The numbers of one tensor's update.
+UpdateParameters update_parameters(const OptimizerSettings& settings, const StepParameters& p,
+                                   const TensorRates& rates);
+
+/// Updates owned slice `index` from its own numbers alone: elementwise rules and 8-bit states. Local.
+void update_slice(const SliceOptimizerContext& context, std::size_t index, const StepParameters& p,
+                  const TensorRates& rates);
+
+// One per kind that needs more than that.
+std::unique_ptr<SliceOptimizer> make_adafactor(const SliceOptimizerContext& context);
+void plan_adafactor(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
+std::unique_ptr<SliceOptimizer> make_muon(const SliceOptimizerContext& context);
+void plan_muon(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
+
+}  // namespace dstrain
