@@ -118,7 +118,7 @@ std::unique_ptr<RowSource> open_prompts(const DatasetOptions& options, const Tok
                     .cutoff_len = options.encode.cutoff_len,
                     .preprocessing_batch_size = options.encode.preprocessing_batch_size,
                     .packing_written = options.encode.packing_written};
-  RowMaker maker(prompts, tokenizer, chat, base_digest(prompts, files, tokenizer_options));
+  RowMaker maker(prompts, tokenizer, chat, base_digest(prompts, chat, files, tokenizer_options));
   if (!options.eval_dataset.empty()) return maker.make(options.eval_dataset).rows;
   return split_source(maker.make(options.dataset).rows, options.val_size, options.seed).second;
 }
