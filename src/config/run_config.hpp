@@ -135,7 +135,7 @@ struct RunConfig {
   std::string optim = "adamw_torch";
   std::optional<std::string> optim_args;  ///< name=value,name=value
   bool use_muon = false;                  ///< instead of optim
-  std::optional<std::string> deepspeed;  ///< the file that was read; its values stand in the other members
+  std::optional<std::string> deepspeed;   ///< the file that was read; its values stand in the other members
 
   // sections of DeepSpeed's file without a trainer key
   std::optional<DeepSpeedScheduler> deepspeed_scheduler;  ///< instead of lr_scheduler_type

@@ -22,6 +22,7 @@ struct DecoderOptions {
   std::int64_t max_position = 0;        ///< positions that the RoPE tables hold
   int threads = 1;
   std::uint64_t seed = 42;           ///< of dropout and noise
+  bool dropout = true;               ///< false: none in training either, whatever config.json says
   double neftune_noise_alpha = 0.0;  ///< 0: no noise on embeddings in training
 };
 

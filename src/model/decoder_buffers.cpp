@@ -6,8 +6,10 @@
 
 #include "core/error.hpp"
 #include "kernels/ops/attention.hpp"
-#include "kernels/ops/rms_norm.hpp"
+#include "kernels/ops/head_norm.hpp"
 #include "model/adapters/adapter_plan.hpp"
+#include "model/families/family.hpp"
+#include "model/norm.hpp"
 
 namespace dstrain {
 
@@ -48,7 +50,7 @@ AttentionShape attention_shape(const DecoderSizes& s, std::int64_t T) {
 }
 
 /// Activations of the blocks: once per layer where backward reads them as forward left them.
-void plan_activations(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s) {
+void plan_activations(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s, const DecoderParts& parts) {
   const DecoderOptions& o = b.options;
   const std::int64_t T = o.max_tokens;
   const std::uint32_t both = o.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
@@ -62,19 +64,26 @@ void plan_activations(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s
   b.block_inputs = add("block_inputs", b.input_slots, s.D, o.dtype);
   // Without a backward pass the residual stream is one buffer, summed in place.
   b.middle = o.train ? plan.add("activations/middle", b.slots * T * s.D, o.dtype, both) : b.block_inputs;
-  b.rstd_input = add("rstd_input", b.slots, 1, DType::f32);
-  b.rstd_middle = add("rstd_middle", b.slots, 1, DType::f32);
+  b.kept_input = add("norm_input", b.slots, parts.norm_kept, DType::f32);
+  b.kept_middle = add("norm_middle", b.slots, parts.norm_kept, DType::f32);
   b.qkv = add("qkv", b.slots, s.qkv_width(), o.dtype);
   b.attention = add("attention", b.slots, s.Q, o.dtype);
+  const std::int64_t heads = o.train && parts.head_norms ? b.slots * T * (s.Q + s.KV) : 0;
+  b.heads = plan.add("activations/heads", heads, o.dtype, both);
+  b.rstd_heads = add("rstd_heads", b.slots, parts.head_norms ? s.heads + s.kv_heads : 0, DType::f32);
+  b.added = add("added", b.slots, parts.added_norms ? 2 * s.D : 0, o.dtype);
+  b.kept_added = add("norm_added", b.slots, parts.added_norms ? 2 * parts.norm_kept : 0, DType::f32);
+  b.looked_up = plan.add("activations/looked_up", parts.embedding_norm && o.train ? T * s.D : 0, o.dtype, both);
+  b.kept_embedding = add("norm_embedding", 1, parts.embedding_norm ? parts.norm_kept : 0, DType::f32);
   b.lse = plan.add("activations/lse", o.train ? b.slots * T * s.heads : 0, DType::f32, both);
-  b.gate_up = add("gate_up", b.slots, 2 * s.F, o.dtype);
+  b.gate_up = add("gate_up", b.slots, s.wide, o.dtype);
   b.normed = add("normed", 1, s.D, o.dtype);
   b.delta = add("delta", 1, s.D, o.dtype);
   b.hidden = add("hidden", 1, s.F, o.dtype);
 }
 
 /// The head lives in the forward phase only, also its gradient; its chunk and backward's own buffers share bytes.
-void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s) {
+void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSizes& s, const DecoderParts& parts) {
   const DecoderOptions& o = b.options;
   const std::int64_t T = o.max_tokens;
   const std::int64_t Tf = forward_tokens(o);
@@ -82,7 +91,8 @@ void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSi
   b.logits = plan.add("activations/logits_chunk", rows * s.V, DType::f32, phase_forward);
   b.dlogits = plan.add("activations/dlogits_chunk",
                        o.train && o.dtype != DType::f32 ? std::min(s.chunk_rows, T) * s.V : 0, o.dtype, phase_forward);
-  b.rstd_final = plan.add("activations/rstd_final", Tf, DType::f32, phase_forward);
+  b.kept_final = plan.add("activations/norm_final", Tf * parts.norm_kept, DType::f32, phase_forward);
+  b.head_rows = plan.add("activations/head_rows", parts.normalised_head ? s.V : 0, DType::f32, phase_forward);
   b.nll = plan.add("activations/nll", Tf, DType::f32);
   b.predicted = plan.add("activations/predicted", o.predictions ? Tf : 0, DType::i32);
   b.scaled_weights =
@@ -90,6 +100,14 @@ void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSi
   b.dx = plan.add("gradients/residual", o.train ? T * s.D : 0, o.dtype, phase_forward | phase_backward);
   b.dattention = plan.add("gradients/attention", o.train ? T * s.Q : 0, o.dtype, phase_backward);
   b.dqkv = plan.add("gradients/qkv", o.train ? T * s.qkv_width() : 0, o.dtype, phase_backward);
+}
+
+/// Learned positions end; the others go on.
+void check_positions(const ModelSpec& spec, std::int64_t positions) {
+  if (spec.positions != PositionKind::learned || positions <= spec.max_position_embeddings) return;
+  throw ConfigError(
+      fmt::format("rows of {} tokens, and the model has learned {} positions", positions, spec.max_position_embeddings),
+      "cutoff_len", fmt::format("set cutoff_len to {} or less", spec.max_position_embeddings));
 }
 
 }  // namespace
@@ -104,7 +122,18 @@ DecoderSizes::DecoderSizes(const ModelSpec& spec) noexcept
       heads(spec.num_attention_heads),
       kv_heads(spec.num_key_value_heads),
       head_dim(spec.head_dim),
-      chunk_rows(rows_of_logits(spec.vocab_size)) {}
+      chunk_rows(rows_of_logits(spec.vocab_size)),
+      wide(spec.gated ? 2 * spec.intermediate_size : spec.intermediate_size),
+      group_stride(spec.qkv_in_groups ? (heads / kv_heads + 2) * head_dim : 0),
+      transposed(spec.transposed_weights) {}
+
+DecoderParts::DecoderParts(const ModelSpec& spec) noexcept
+    : rotary(spec.positions == PositionKind::rotary),
+      embedding_norm(spec.family->names.embedding_norm != nullptr),
+      head_norms(spec.family->names.q_norm != nullptr),
+      added_norms(spec.family->names.attention_norm != nullptr),
+      normalised_head(spec.normalised_head),
+      norm_kept(Norm::kept_per_row(spec)) {}
 
 std::vector<Product> decoder_products(const DecoderSizes& s, DType dtype, std::int64_t T, bool train,
                                       bool weight_gradients) {
@@ -129,7 +158,8 @@ std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const ModelLayout& l
       for (const Product& p : list) bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
     }
     bytes = std::max(bytes, ops::attention_workspace_bytes(attention_shape(sizes, T), options.threads));
-    bytes = std::max(bytes, ops::rms_norm_workspace_bytes({T, sizes.D}));
+    bytes = std::max(bytes, Norm::workspace_bytes(spec, T));
+    bytes = std::max(bytes, ops::head_norm_workspace_bytes({.T = T, .head_dim = sizes.head_dim}));
   }
   return bytes;
 }
@@ -153,11 +183,13 @@ std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const Model
   auto buffers = std::make_shared<DecoderBuffers>();
   buffers->options = options;
   if (buffers->options.max_position <= 0) buffers->options.max_position = forward_tokens(options);
+  check_positions(spec, buffers->options.max_position);
   const std::int64_t table = buffers->options.max_position * (spec.rope.rotary_dim / 2);
   buffers->rope_cos = plan.add("activations/rope_cos", table, DType::f32);
   buffers->rope_sin = plan.add("activations/rope_sin", table, DType::f32);
-  plan_activations(plan, *buffers, sizes);
-  plan_head_and_backward(plan, *buffers, sizes);
+  const DecoderParts parts(spec);
+  plan_activations(plan, *buffers, sizes, parts);
+  plan_head_and_backward(plan, *buffers, sizes, parts);
   const std::uint32_t phases = options.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
   buffers->workspace = plan.add("workspace/kernels", decoder_workspace_bytes(spec, layout, options), DType::u8, phases);
   buffers->adapters = plan_adapters(plan, spec, layout, options, phases);

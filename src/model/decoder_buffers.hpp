@@ -16,14 +16,20 @@ namespace dstrain {
 struct DecoderSizes {
   std::int64_t layers, D, Q, KV, F, V;
   std::int64_t heads, kv_heads, head_dim;
-  std::int64_t chunk_rows;  ///< rows of logits that exist at one time
+  std::int64_t chunk_rows;    ///< rows of logits that exist at one time
+  std::int64_t wide;          ///< what the feed-forward layer's activation reads: 2 F with a gate, else F
+  std::int64_t group_stride;  ///< columns from one key head's queries, key and value to the next's; 0: q, k, v apart
+  bool transposed;            ///< weights of blocks are stored [in, out]
 
   explicit DecoderSizes(const ModelSpec& spec) noexcept;
   [[nodiscard]] std::int64_t qkv_width() const noexcept { return Q + 2 * KV; }
-  [[nodiscard]] LinearShape qkv() const noexcept { return {D, qkv_width()}; }
-  [[nodiscard]] LinearShape o() const noexcept { return {Q, D}; }
-  [[nodiscard]] LinearShape gate_up() const noexcept { return {D, 2 * F}; }
-  [[nodiscard]] LinearShape down() const noexcept { return {F, D}; }
+  /// First columns of k and v in a row of q k v.
+  [[nodiscard]] std::int64_t k_at() const noexcept { return group_stride > 0 ? group_stride - 2 * head_dim : Q; }
+  [[nodiscard]] std::int64_t v_at() const noexcept { return group_stride > 0 ? group_stride - head_dim : Q + KV; }
+  [[nodiscard]] LinearShape qkv() const noexcept { return {D, qkv_width(), transposed}; }
+  [[nodiscard]] LinearShape o() const noexcept { return {Q, D, transposed}; }
+  [[nodiscard]] LinearShape gate_up() const noexcept { return {D, wide, transposed}; }
+  [[nodiscard]] LinearShape down() const noexcept { return {F, D, transposed}; }
   [[nodiscard]] LinearShape head() const noexcept { return {D, V}; }
 };
 
@@ -55,6 +61,14 @@ constexpr std::int64_t forward_tokens(const DecoderOptions& o) noexcept {
   return o.max_forward_tokens > o.max_tokens ? o.max_forward_tokens : o.max_tokens;
 }
 
+/// Parts of a model that not every family has, each with memory of its own.
+struct DecoderParts {
+  bool rotary, embedding_norm, head_norms, added_norms, normalised_head;
+  std::int64_t norm_kept;  ///< floats that a norm keeps of each row
+
+  explicit DecoderParts(const ModelSpec& spec) noexcept;
+};
+
 /// Entries in order of use. `slots` is 1 where activations are recomputed or never needed again, else the number of
 /// layers.
 struct DecoderBuffers {
@@ -62,9 +76,12 @@ struct DecoderBuffers {
   std::int64_t input_slots = 1;  ///< block inputs kept
   std::int64_t slots = 1;        ///< other activations kept
   BufferId rope_cos, rope_sin;
-  BufferId block_inputs, middle, qkv, attention, lse, rstd_input, rstd_middle, gate_up;
+  BufferId looked_up, kept_embedding;  ///< where the embedding has a norm
+  BufferId block_inputs, middle, qkv, attention, lse, kept_input, kept_middle, gate_up;
+  BufferId heads, rstd_heads;  ///< q and k before their norms
+  BufferId added, kept_added;  ///< what attention and feed-forward layer gave before the norms behind them
   BufferId normed, delta, hidden;
-  BufferId logits, dlogits, nll, predicted, rstd_final;
+  BufferId logits, dlogits, nll, predicted, kept_final, head_rows;
   BufferId scaled_weights;  ///< f32, f16 only: the weights times the loss scale
   BufferId dx, dattention, dqkv;
   BufferId workspace;

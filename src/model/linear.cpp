@@ -16,7 +16,8 @@ void Linear::weight_gradient(const Exec& exec, const UnitWeights& weights, const
                              ConstData x, std::int64_t T, std::int64_t first_row) const {
   if (weight->part == PartKind::trainable) {
     const Data dw{gradient.of(*weight), DType::f32};
-    ops::matmul(exec, dw, dy, x, LinearShape::weight_gradient(T), gradient.accumulate);
+    ops::matmul(exec, dw, transposed ? x : dy, transposed ? dy : x, LinearShape::weight_gradient(T),
+                gradient.accumulate);
   }
   if (bias != nullptr && bias->part == PartKind::trainable) {
     ops::bias_backward(exec, gradient.of(*bias), dy, T, out, out, gradient.accumulate);

@@ -15,17 +15,20 @@ namespace dstrain {
 struct LinearShape {
   std::int64_t in = 0;
   std::int64_t out = 0;
+  bool transposed = false;  ///< weights are stored [in, out]
 
   /// y[T,out] = x[T,in] W^T
   [[nodiscard]] MatmulShape forward(std::int64_t T) const noexcept {
-    return {.M = T, .N = out, .K = in, .transpose_b = true};
+    return {.M = T, .N = out, .K = in, .transpose_b = !transposed};
   }
-  /// dW[out,in] = dy[T,out]^T x[T,in]
+  /// dW[out,in] = dy[T,out]^T x[T,in]; transposed: x^T dy (weight_gradient() gives the operands in this order)
   [[nodiscard]] MatmulShape weight_gradient(std::int64_t T) const noexcept {
-    return {.M = out, .N = in, .K = T, .transpose_a = true};
+    return {.M = transposed ? in : out, .N = transposed ? out : in, .K = T, .transpose_a = true};
   }
   /// dx[T,in] = dy[T,out] W
-  [[nodiscard]] MatmulShape input_gradient(std::int64_t T) const noexcept { return {.M = T, .N = in, .K = out}; }
+  [[nodiscard]] MatmulShape input_gradient(std::int64_t T) const noexcept {
+    return {.M = T, .N = in, .K = out, .transpose_b = transposed};
+  }
 };
 
 /// A layer and where its tensors lie in its unit. `first_row` is the place of row 0 in the micro-batch: where a layer

@@ -41,7 +41,8 @@ class EngineImpl final : public Engine {
     rates_.reserve(layout_.tensors.size());
     contributors_.reserve(static_cast<std::size_t>(options.max_micro_steps));
     for (const auto& tensor : layout_.tensors) {
-      const bool decays = options.decays ? options.decays(tensor.name, tensor.shape) : decays_by_default(tensor.name);
+      const bool decays = options.decays ? options.decays(tensor.name, tensor.shape)
+                                         : decays_by_default(tensor.name) && !is_layer_norm(tensor);
       rates_.push_back({.lr_factor = options.lr_factor ? options.lr_factor(tensor.name, tensor.shape) : 1.0,
                         .weight_decay = decays ? options.weight_decay : 0.0});
     }
@@ -243,6 +244,11 @@ class EngineImpl final : public Engine {
       loss_scale_.restore(at->second, where);
       state.erase(at);
     }
+  }
+
+  /// transformers leaves torch's own LayerNorm out whatever its name ("ln_1", "norm"), RMS norms by name only.
+  [[nodiscard]] bool is_layer_norm(const TensorLayout& tensor) const noexcept {
+    return spec_.norm == NormKind::layer && tensor.shape.size() < 2;
   }
 
   static std::function<void*(std::int64_t)> registered_memory(Communicator& comm) {

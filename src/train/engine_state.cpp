@@ -10,8 +10,8 @@
 #include "core/log.hpp"
 #include "io/checkpoint/read.hpp"
 #include "io/checkpoint/write.hpp"
-#include "io/safetensors/model.hpp"
 #include "io/safetensors/writer.hpp"
+#include "io/weights/open.hpp"
 #include "io/weights/stream.hpp"
 #include "kernels/ops/elementwise.hpp"
 #include "model/initialise.hpp"
@@ -118,6 +118,11 @@ void read_states(CheckpointReader& reader, std::int32_t tensor, const OwnedSlice
 
 }  // namespace
 
+std::string base_prefix_of(const ModelLayout& layout) {
+  const std::string& name = layout.tensors.front().name;
+  return name.substr(0, name.find('.') + 1);
+}
+
 void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const ZeroStore& store, std::uint64_t seed,
                         bool adapters_only, bool tied, std::span<float> staging) {
   const auto piece = static_cast<std::int64_t>(staging.size());
@@ -145,7 +150,7 @@ void stream_in_weights(Communicator& comm, const ModelLayout& layout, const Zero
   on_all_ranks(comm, "look through the weights", [&] {
     if (comm.rank() != 0) return;
     for (const auto& name : unused_tensors(*source, list.tensors)) {
-      if (!name.ends_with("rotary_emb.inv_freq") && name != "lm_head.weight")
+      if (!is_computed_buffer(name) && name != "lm_head.weight")
         log::warning("{} holds an unused tensor: {}", source->where(), name);
     }
   });
@@ -155,11 +160,11 @@ void stream_in_weights(Communicator& comm, const ModelLayout& layout, const Zero
 
 void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                        const std::filesystem::path& folder, std::span<float> staging) {
-  std::optional<SafetensorsModel> source;
+  std::unique_ptr<WeightSource> source;
   on_all_ranks(comm, "open the weights", [&] {
-    if (comm.rank() == 0) source = SafetensorsModel::open(folder);
+    if (comm.rank() == 0) source = open_weights(folder, base_prefix_of(layout));
   });
-  stream_in_weights(comm, layout, store, source ? &*source : nullptr, false, staging);
+  stream_in_weights(comm, layout, store, source.get(), false, staging);
 }
 
 void stream_out_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,

@@ -100,7 +100,8 @@ void refuse_what_is_missing(const Fields& fields) {
   const Json* bias = fields.find("bias");
   fields.refuse("bias", bias != nullptr && *bias != "none", "training biases beside the adapter");
   for (const auto& [key, what] :
-       {std::pair{"lora_bias", "a bias in the adapter"}, std::pair{"layer_replication", "replicating layers"},
+       {std::pair{"fan_in_fan_out", "adapting weights that are stored [in, out]"},
+        std::pair{"lora_bias", "a bias in the adapter"}, std::pair{"layer_replication", "replicating layers"},
         std::pair{"trainable_token_indices", "training single token rows"},
         std::pair{"target_parameters", "adapting bare parameters"}, std::pair{"use_qalora", "QALoRA"},
         std::pair{"alora_invocation_tokens", "activated LoRA"}, std::pair{"corda_config", "CorDA"},

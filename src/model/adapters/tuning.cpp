@@ -115,6 +115,10 @@ ModelLayout make_tuned_layout(const ModelSpec& spec, const Tuning& tuning) {
     const FrozenChoice choice(spec, layout, tuning.freeze);
     choose_parts(layout, [&](const TensorLayout& tensor) { return choice.trains(tensor.name); });
   } else {
+    if (spec.transposed_weights) {
+      throw ConfigError("finetuning_type: lora: adapters on weights that are stored [in, out] are not supported", {},
+                        "use finetuning_type: full or freeze for this model");
+    }
     choose_parts(layout,
                  [&](const TensorLayout& tensor) { return is_saved_whole(tuning.adapter, module_of(tensor.name)); });
     append_adapters(layout, tuning.adapter);
