@@ -241,4 +241,38 @@ std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads) {
   return cpu::attention_workspace_bytes(s, threads);
 }
 
+void scale_columns(const Exec& exec, Data x, const float* factor_N, std::int64_t T, std::int64_t N, std::int64_t ldx) {
+  require_cpu(exec);
+  cpu::scale_columns(exec, x, factor_N, T, N, ldx);
+}
+
+void add_columns(const Exec& exec, Data y, ConstData d, std::int64_t T, std::int64_t N, std::int64_t ldy,
+                 std::int64_t ldd) {
+  require_cpu(exec);
+  cpu::add_columns(exec, y, d, T, N, ldy, ldd);
+}
+
+void column_dots(const Exec& exec, float* out_N, ConstData a, ConstData b, const float* factor_N, std::int64_t T,
+                 std::int64_t N, std::int64_t lda, std::int64_t ldb, bool accumulate) {
+  require_cpu(exec);
+  cpu::column_dots(exec, out_N, a, b, factor_N, T, N, lda, ldb, accumulate);
+}
+
+void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::int64_t N, const DropoutMask& mask,
+             bool accumulate) {
+  require_cpu(exec);
+  cpu::dropout(exec, y_TN, x_TN, T, N, mask, accumulate);
+}
+
+void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
+                       std::int64_t out, std::int64_t in, std::int64_t rank) {
+  require_cpu(exec);
+  cpu::updated_row_norms(exec, norm, w, a, b, scale, out, in, rank);
+}
+
+void add_uniform_noise(const Exec& exec, Data x, std::int64_t count, float magnitude, const Rng& rng) {
+  require_cpu(exec);
+  cpu::add_uniform_noise(exec, x, count, magnitude, rng);
+}
+
 }  // namespace dstrain::ops

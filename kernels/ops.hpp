@@ -5,6 +5,7 @@
 
 #include "kernels/ops/activation.hpp"
 #include "kernels/ops/adafactor.hpp"
+#include "kernels/ops/adapter.hpp"
 #include "kernels/ops/argmax.hpp"
 #include "kernels/ops/attention.hpp"
 #include "kernels/ops/common.hpp"

@@ -89,4 +89,15 @@ void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData d
                         ConstData q, ConstData k, ConstData v, const AttentionShape& s);
 std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads);
 
+void scale_columns(const Exec& exec, Data x, const float* factor_N, std::int64_t T, std::int64_t N, std::int64_t ldx);
+void add_columns(const Exec& exec, Data y, ConstData d, std::int64_t T, std::int64_t N, std::int64_t ldy,
+                 std::int64_t ldd);
+void column_dots(const Exec& exec, float* out_N, ConstData a, ConstData b, const float* factor_N, std::int64_t T,
+                 std::int64_t N, std::int64_t lda, std::int64_t ldb, bool accumulate);
+void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::int64_t N, const DropoutMask& mask,
+             bool accumulate);
+void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
+                       std::int64_t out, std::int64_t in, std::int64_t rank);
+void add_uniform_noise(const Exec& exec, Data x, std::int64_t count, float magnitude, const Rng& rng);
+
 }  // namespace dstrain::cpu

@@ -219,12 +219,12 @@ void Block::feed_forward_backward(const Exec& exec, const UnitWeights& w, const 
     added.norm.forward(exec, w, s.delta_TD, {}, added.kept, added.before_TD, {}, T);
   }
   const ConstData dy = added_backward(exec, w, g, rows, added, dx_TD, s.delta_TD);
-  down_.weight_gradient(exec, g, dy, s.hidden_TF, T);
+  down_.weight_gradient(exec, w, g, dy, s.hidden_TF, T);
   down_.input_gradient(exec, s.hidden_TF, dy, T, w);  // hidden is not needed any more: its gradient takes its place
   ops::activation_backward(exec, a.gate_up, s.hidden_TF, a.gate_up, shape);
 
   if (!recomputed) middle_norm_.forward(exec, w, s.normed_TD, {}, a.kept_middle, a.middle_TD, {}, T);
-  gate_up_.weight_gradient(exec, g, a.gate_up, s.normed_TD, T);
+  gate_up_.weight_gradient(exec, w, g, a.gate_up, s.normed_TD, T);
   gate_up_.input_gradient(exec, s.delta_TD, a.gate_up, T, w);
   norm_backward(exec, w, g, middle_norm_, dx_TD, s.delta_TD, a.middle_TD, a.kept_middle, T);
 }
@@ -236,7 +236,7 @@ void Block::backward(const Exec& exec, const UnitWeights& w, const UnitGradient&
   feed_forward_backward(exec, w, g, rows, dx_TD, a, s, recomputed);
 
   const ConstData dy = added_backward(exec, w, g, rows, attention_added(a), dx_TD, s.delta_TD);
-  o_.weight_gradient(exec, g, dy, a.attention_TQ, T);
+  o_.weight_gradient(exec, w, g, dy, a.attention_TQ, T);
   o_.input_gradient(exec, s.dattention_TQ, dy, T, w);
   const std::int64_t k = sizes_.k_at();
   const std::int64_t v = sizes_.v_at();
@@ -246,7 +246,7 @@ void Block::backward(const Exec& exec, const UnitWeights& w, const UnitGradient&
   head_norms_backward(exec, w, g, T, s.dqkv, a);
 
   input_norm_.forward(exec, w, s.normed_TD, {}, a.kept_input, a.input_TD, {}, T);
-  qkv_.weight_gradient(exec, g, s.dqkv, s.normed_TD, T);
+  qkv_.weight_gradient(exec, w, g, s.dqkv, s.normed_TD, T);
   qkv_.input_gradient(exec, s.delta_TD, s.dqkv, T, w);
   norm_backward(exec, w, g, input_norm_, dx_TD, s.delta_TD, a.input_TD, a.kept_input, T);
 }

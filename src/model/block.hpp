@@ -4,6 +4,7 @@
 /// T packed tokens, D hidden, Q and KV widths of all query and all key heads, F feed-forward width.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -83,6 +84,8 @@ class Block {
   /// Attention of this block with training's strides; segments and T are left for the caller where they differ.
   [[nodiscard]] AttentionShape attention_shape(const BlockRows& rows) const;
   [[nodiscard]] const DecoderSizes& sizes() const noexcept { return sizes_; }
+  /// Its matrix products, for plans.
+  [[nodiscard]] std::array<const Linear*, 4> linears() const noexcept { return {&qkv_, &o_, &gate_up_, &down_}; }
 
  private:
   /// A norm behind a layer and what it normed.

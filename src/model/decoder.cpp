@@ -3,12 +3,15 @@
 #include "model/decoder.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
 #include "core/error.hpp"
 #include "core/parallel.hpp"
+#include "kernels/ops/adapter.hpp"
 #include "kernels/ops/elementwise.hpp"
+#include "model/adapters/adapter_plan.hpp"
 #include "model/batch_checks.hpp"
 #include "model/block.hpp"
 #include "model/embedding.hpp"
@@ -29,7 +32,9 @@ struct Decoder::Impl {
         exec{Stream(device, nullptr), arena[buffers->workspace].data, arena[buffers->workspace].count},
         rope(spec, arena[buffers->rope_cos].as<float>(), arena[buffers->rope_sin].as<float>(), options.max_position),
         embedding(spec, layout),
-        head(spec, layout) {
+        head(spec, layout),
+        adapters(make_adapter_pass(buffers->adapters, arena, options.dtype, options.seed)),
+        lowest(first_trainable_unit(layout)) {
     for (std::int64_t l = 0; l < sizes.layers; ++l) blocks.emplace_back(spec, layout, l);
     rope.use(exec, 0);
   }
@@ -110,12 +115,25 @@ struct Decoder::Impl {
   void begin(const MicroBatch& batch, bool for_backward) {
     keeps = for_backward;
     drops = for_backward && options.dropout;
+    adapters.training = for_backward;
+    adapters.sample = batch.sample;
     if (batch.tokens == 0) return;
     check_batch(batch, {keeps ? options.max_tokens : forward_tokens(options), rope.positions(), sizes.V});
     rope.use(exec, batch.padded_len);
   }
 
+  UnitWeights acquire(ParameterStore& store, int unit) {
+    UnitWeights weights = store.acquire(unit, exec.stream);
+    weights.adapters = &adapters;
+    return weights;
+  }
+  /// Fetches ahead what backward will read; it ends at the first unit with anything to train.
+  void prefetch_below(ParameterStore& store, int unit) const {
+    if (unit - 1 >= std::max(lowest, 1)) store.prefetch(unit - 1, exec.stream);
+  }
+
   void embed(ParameterStore& store, const MicroBatch& batch);
+  void add_noise(const MicroBatch& batch) const;
   void run_blocks(ParameterStore& store, const MicroBatch& batch);
   HeadWeights acquire_head(ParameterStore& store);
   void release_head(ParameterStore& store);
@@ -137,16 +155,27 @@ struct Decoder::Impl {
   std::vector<Block> blocks;
   Embedding embedding;
   Head head;
+  AdapterPass adapters;
+  int lowest;         ///< first unit with anything to train
   bool keeps = true;  ///< the pass at work keeps its activations for a backward pass
 };
 
 void Decoder::Impl::embed(ParameterStore& store, const MicroBatch& batch) {
-  const UnitWeights weights = store.acquire(0, exec.stream);
+  const UnitWeights weights = acquire(store, 0);
   store.prefetch(1, exec.stream);
   if (batch.tokens > 0) {
     embedding.forward(exec, weights, embedding_rows(batch), activations(0).input_TD, embedding_buffers());
+    if (adapters.training && options.neftune_noise_alpha > 0) add_noise(batch);
   }
   store.release(0, exec.stream);
+}
+
+/// transformers' neftune_post_forward_hook: uniform in alpha / sqrt(padded length * hidden size).
+void Decoder::Impl::add_noise(const MicroBatch& batch) const {
+  const double elements = static_cast<double>(batch.padded_len) * static_cast<double>(sizes.D);
+  const auto magnitude = static_cast<float>(options.neftune_noise_alpha / std::sqrt(elements));
+  ops::add_uniform_noise(exec, activations(0).input_TD, batch.tokens * sizes.D, magnitude,
+                         Rng(options.seed, RngSite::neftune, 0, batch.sample));
 }
 
 void Decoder::Impl::run_blocks(ParameterStore& store, const MicroBatch& batch) {
@@ -154,7 +183,7 @@ void Decoder::Impl::run_blocks(ParameterStore& store, const MicroBatch& batch) {
   const BlockScratch s = scratch();
   for (std::int64_t layer = 0; layer < sizes.layers; ++layer) {
     const int unit = static_cast<int>(layer) + 1;
-    const UnitWeights weights = store.acquire(unit, exec.stream);
+    const UnitWeights weights = acquire(store, unit);
     store.prefetch(unit + 1, exec.stream);
     if (unit + 1 == head.unit() && head.tied()) store.prefetch(0, exec.stream);
     if (batch.tokens > 0) {
@@ -173,8 +202,8 @@ void Decoder::Impl::run_blocks(ParameterStore& store, const MicroBatch& batch) {
 
 HeadWeights Decoder::Impl::acquire_head(ParameterStore& store) {
   HeadWeights weights;
-  weights.norm = store.acquire(head.unit(), exec.stream);
-  weights.matrix = head.tied() ? store.acquire(0, exec.stream) : weights.norm;
+  weights.norm = acquire(store, head.unit());
+  weights.matrix = head.tied() ? acquire(store, 0) : weights.norm;
   return weights;
 }
 
@@ -203,7 +232,7 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
                                        float loss_scale) {
   HeadWeights weights = acquire_head(store);
   if (for_backward) {
-    store.prefetch(head.unit() - 1, exec.stream);  // backward starts with the last block
+    prefetch_below(store, head.unit());  // backward starts with the last block
     weights.norm_gradient = store.gradient(head.unit(), exec.stream);
     weights.matrix_gradient = head.tied() ? store.gradient(0, exec.stream) : weights.norm_gradient;
     if (head.tied() && batch.tokens > 0) embedding.share_gradient(exec, weights.matrix_gradient);
@@ -230,8 +259,8 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
 
 void Decoder::Impl::block_backward(ParameterStore& store, const MicroBatch& batch, std::int64_t layer) {
   const int unit = static_cast<int>(layer) + 1;
-  const UnitWeights weights = store.acquire(unit, exec.stream);
-  if (layer > 0) store.prefetch(unit - 1, exec.stream);
+  const UnitWeights weights = acquire(store, unit);
+  prefetch_below(store, unit);
   const UnitGradient gradient = store.gradient(unit, exec.stream);
   if (batch.tokens > 0) {
     const Block& block = blocks[static_cast<std::size_t>(layer)];
@@ -266,9 +295,11 @@ Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const Decoder
 Decoder::~Decoder() = default;
 
 void Decoder::prepare(std::int64_t padded_tokens, bool for_backward) {
-  const bool train = for_backward && impl_->options.train;
-  for (const Product& p : decoder_products(impl_->sizes, impl_->options.dtype, padded_tokens, train)) {
-    ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
+  const Impl& m = *impl_;
+  const bool train = for_backward && m.options.train;
+  for (const auto& list : {decoder_products(m.sizes, m.options.dtype, padded_tokens, train, trains_matrices(m.layout)),
+                           adapter_products(m.spec, m.layout, m.options.dtype, padded_tokens, train)}) {
+    for (const Product& p : list) ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
   }
 }
 
@@ -283,10 +314,13 @@ ForwardResult Decoder::forward(ParameterStore& store, const MicroBatch& batch, b
 void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {
   Impl& m = *impl_;
   DSTRAIN_CHECK(m.options.train, "this decoder was planned without a backward pass");
-  for (std::int64_t layer = m.sizes.layers - 1; layer >= 0; --layer) m.block_backward(store, batch, layer);
-  // The look-up needs no weights on the way back, a norm behind it does.
+  const std::int64_t last = std::max(m.lowest - 1, 0);  // no gradient is asked for below
+  for (std::int64_t layer = m.sizes.layers - 1; layer >= last; --layer) m.block_backward(store, batch, layer);
+  if (m.lowest > 0) return;
+  // The look-up needs no weights on the way back, a norm behind it does. A tied matrix already holds the head's part:
+  // the store says "add".
   const bool weighs = m.embedding.needs_weights();
-  const UnitWeights weights = weighs ? store.acquire(0, m.exec.stream) : UnitWeights{};
+  const UnitWeights weights = weighs ? m.acquire(store, 0) : UnitWeights{};
   const UnitGradient gradient = store.gradient(0, m.exec.stream);
   if (batch.tokens > 0)
     m.embedding.backward(m.exec, weights, gradient, m.embedding_rows(batch), m.data(m.buffers->dx),

@@ -7,6 +7,7 @@
 #include "core/error.hpp"
 #include "kernels/ops/attention.hpp"
 #include "kernels/ops/head_norm.hpp"
+#include "model/adapters/adapter_plan.hpp"
 #include "model/families/family.hpp"
 #include "model/norm.hpp"
 
@@ -25,10 +26,11 @@ std::int64_t rows_of_logits(std::int64_t vocab_size) {
 }
 
 void add_linear(std::vector<Product>& products, LinearShape linear, DType dtype, DType output, std::int64_t T,
-                bool train) {
+                bool train, bool weight_gradients) {
   products.push_back({linear.forward(T), dtype, output, false});
   if (!train) return;
   products.push_back({linear.input_gradient(T), dtype, dtype, false});
+  if (!weight_gradients) return;
   for (const bool accumulate : {false, true})
     products.push_back({linear.weight_gradient(T), dtype, DType::f32, accumulate});
 }
@@ -133,23 +135,27 @@ DecoderParts::DecoderParts(const ModelSpec& spec) noexcept
       normalised_head(spec.normalised_head),
       norm_kept(Norm::kept_per_row(spec)) {}
 
-std::vector<Product> decoder_products(const DecoderSizes& s, DType dtype, std::int64_t T, bool train) {
+std::vector<Product> decoder_products(const DecoderSizes& s, DType dtype, std::int64_t T, bool train,
+                                      bool weight_gradients) {
   std::vector<Product> products;
   for (const LinearShape linear : {s.qkv(), s.o(), s.gate_up(), s.down()})
-    add_linear(products, linear, dtype, dtype, T, train);
+    add_linear(products, linear, dtype, dtype, T, train, weight_gradients);
   for (const std::int64_t rows : {std::min(s.chunk_rows, T), T % s.chunk_rows}) {
-    if (rows > 0) add_linear(products, s.head(), dtype, DType::f32, rows, train);
+    if (rows > 0) add_linear(products, s.head(), dtype, DType::f32, rows, train, weight_gradients);
   }
   return products;
 }
 
-std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions& options) {
+std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options) {
   const DecoderSizes sizes(spec);
+  const bool weight_gradients = trains_matrices(layout);
   std::int64_t bytes = 0;
   // Every class: a smaller one may be tiled otherwise and need more.
   for (std::int64_t T = token_class(1); T <= forward_tokens(options); T = token_class(T + 1)) {
-    for (const Product& p : decoder_products(sizes, options.dtype, T, options.train && T <= options.max_tokens)) {
-      bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
+    const bool train = options.train && T <= options.max_tokens;
+    for (const auto& list : {decoder_products(sizes, options.dtype, T, train, weight_gradients),
+                             adapter_products(spec, layout, options.dtype, T, train)}) {
+      for (const Product& p : list) bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
     }
     bytes = std::max(bytes, ops::attention_workspace_bytes(attention_shape(sizes, T), options.threads));
     bytes = std::max(bytes, Norm::workspace_bytes(spec, T));
@@ -159,6 +165,11 @@ std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions
 }
 
 std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec,
+                                                   const DecoderOptions& options) {
+  return plan_decoder(plan, spec, make_layout(spec), options);
+}
+
+std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec, const ModelLayout& layout,
                                                    const DecoderOptions& options) {
   if (options.dtype != DType::f32 && options.dtype != DType::bf16 && options.dtype != DType::f16) {
     throw ConfigError(fmt::format("activations cannot be kept in {}", name_of(options.dtype)), {},
@@ -180,7 +191,8 @@ std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const Model
   plan_activations(plan, *buffers, sizes, parts);
   plan_head_and_backward(plan, *buffers, sizes, parts);
   const std::uint32_t phases = options.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
-  buffers->workspace = plan.add("workspace/kernels", decoder_workspace_bytes(spec, options), DType::u8, phases);
+  buffers->workspace = plan.add("workspace/kernels", decoder_workspace_bytes(spec, layout, options), DType::u8, phases);
+  buffers->adapters = plan_adapters(plan, spec, layout, options, phases);
   return buffers;
 }
 

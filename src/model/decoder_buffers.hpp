@@ -41,11 +41,20 @@ struct Product {
   bool accumulate;
 };
 
-/// Every product of a forward (and, with `train`, backward) pass over T rows. Local.
-std::vector<Product> decoder_products(const DecoderSizes& sizes, DType dtype, std::int64_t T, bool train);
+/// Every product of a forward (and, with `train`, backward) pass over T rows but those of adapters. Local.
+/// @param weight_gradients  false: all matrices are frozen
+std::vector<Product> decoder_products(const DecoderSizes& sizes, DType dtype, std::int64_t T, bool train,
+                                      bool weight_gradients = true);
 
 /// Kernel workspace for all token classes up to `max_tokens`. Local.
-std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const DecoderOptions& options);
+std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options);
+
+/// Entries of adapters (model/adapters/adapter_plan.hpp); invalid where there are none.
+struct AdapterBuffers {
+  std::size_t adapters = 0;
+  std::int64_t columns = 0;  ///< DoRA: of all adapters
+  BufferId rows, gradients, input, update, scaled, factors;
+};
 
 /// T of the largest pass without backward.
 constexpr std::int64_t forward_tokens(const DecoderOptions& o) noexcept {
@@ -76,6 +85,7 @@ struct DecoderBuffers {
   BufferId scaled_weights;  ///< f32, f16 only: the weights times the loss scale
   BufferId dx, dattention, dqkv;
   BufferId workspace;
+  AdapterBuffers adapters;
 };
 
 }  // namespace dstrain

@@ -10,6 +10,7 @@
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "kernels/ops/elementwise.hpp"
+#include "model/adapters/adapter_plan.hpp"
 #include "model/block.hpp"
 #include "model/embedding.hpp"
 #include "model/generator_buffers.hpp"
@@ -47,9 +48,16 @@ struct Generator::Impl {
         rope(spec, arena[buffers->rope_cos].as<float>(), arena[buffers->rope_sin].as<float>(), options.max_length),
         embedding(spec, layout),
         head(spec, layout),
+        adapters(make_adapter_pass(buffers->adapters, arena, options.dtype, 0)),
         ids(static_cast<std::size_t>(options.prompt_rows)),
         positions(static_cast<std::size_t>(options.prompt_rows)) {
     for (std::int64_t l = 0; l < sizes.layers; ++l) blocks.emplace_back(spec, layout, l);
+  }
+
+  UnitWeights acquire(ParameterStore& store, int unit) {
+    UnitWeights weights = store.acquire(unit, exec.stream);
+    weights.adapters = &adapters;
+    return weights;
   }
 
   [[nodiscard]] Data data(BufferId id) const { return {arena[id].data, arena[id].dtype}; }
@@ -79,6 +87,7 @@ struct Generator::Impl {
   RopeTables rope;
   Embedding embedding;
   Head head;
+  AdapterPass adapters;
   std::vector<Block> blocks;
   std::vector<std::int32_t> ids, positions;
   AnyRank any_rank;  ///< none: this rank goes its own way
@@ -135,8 +144,8 @@ void Generator::Impl::head_logits(const HeadWeights& weights, std::span<const Pi
 void Generator::Impl::head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T, Data stream,
                                 bool want_logits) {
   HeadWeights weights;
-  weights.norm = store.acquire(head.unit(), exec.stream);
-  weights.matrix = head.tied() ? store.acquire(0, exec.stream) : weights.norm;
+  weights.norm = acquire(store, head.unit());
+  weights.matrix = head.tied() ? acquire(store, 0) : weights.norm;
   if (want_logits && !pieces.empty()) head_logits(weights, pieces, T, stream);
   if (head.tied()) store.release(0, exec.stream);
   store.release(head.unit(), exec.stream);
@@ -174,14 +183,14 @@ void Generator::Impl::run(ParameterStore& store, std::span<const Piece> pieces, 
   a.attention_added_TD = a.feed_forward_added_TD = data(buffers->added);
   const BlockScratch s{data(buffers->normed), data(buffers->delta), data(buffers->hidden), {}, {}};
   if (tokens > 0) ops::fill_zero(exec, a.attention_TQ.at(tokens * sizes.Q), (T - tokens) * sizes.Q);
-  UnitWeights weights = store.acquire(0, exec.stream);
+  UnitWeights weights = acquire(store, 0);
   store.prefetch(1, exec.stream);
   if (tokens > 0)
     embedding.forward(exec, weights, {T, tokens, ids.data(), positions.data(), {}}, residual, {{}, s.normed_TD, kept});
   store.release(0, exec.stream);
   for (std::int64_t layer = 0; layer < sizes.layers; ++layer) {
     const int unit = static_cast<int>(layer) + 1;
-    weights = store.acquire(unit, exec.stream);
+    weights = acquire(store, unit);
     if (visit_head || layer + 1 < sizes.layers) store.prefetch(unit + 1, exec.stream);
     if (tokens > 0) {
       const Block& block = blocks[static_cast<std::size_t>(layer)];

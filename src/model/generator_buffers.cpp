@@ -6,17 +6,20 @@
 
 #include "core/error.hpp"
 #include "kernels/ops/attention.hpp"
+#include "model/adapters/adapter_plan.hpp"
 #include "model/norm.hpp"
 
 namespace dstrain {
 
 namespace {
 
-std::int64_t workspace_bytes(const ModelSpec& spec, const DecoderSizes& s, const GeneratorOptions& o) {
+std::int64_t workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const GeneratorOptions& o) {
+  const DecoderSizes s(spec);
   std::int64_t bytes = 0;
   for (std::int64_t tokens = 1; tokens <= o.prompt_rows; tokens = generator_rows(tokens + 1)) {
-    for (const Product& p : decoder_products(s, o.dtype, tokens, false)) {
-      bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
+    for (const auto& list :
+         {decoder_products(s, o.dtype, tokens, false), adapter_products(spec, layout, o.dtype, tokens, false)}) {
+      for (const Product& p : list) bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
     }
     AttentionShape a{};
     a.T = tokens;
@@ -52,6 +55,12 @@ void check(const ModelSpec& spec, const GeneratorOptions& o) {
 
 std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
                                                        const GeneratorOptions& options, std::uint32_t phases) {
+  return plan_generator(plan, spec, make_layout(spec), options, phases);
+}
+
+std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
+                                                       const ModelLayout& layout, const GeneratorOptions& options,
+                                                       std::uint32_t phases) {
   check(spec, options);
   const DecoderSizes s(spec);
   const DecoderParts parts(spec);
@@ -76,7 +85,12 @@ std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const M
   b->added = add("added", parts.added_norms ? T * s.D : 0, options.dtype);
   b->head_rows = add("head_rows", parts.normalised_head ? s.V : 0, DType::f32);
   b->logits = add("logits", options.max_sequences * s.V, DType::f32);
-  b->workspace = plan.add("workspace/generation", workspace_bytes(spec, s, options), DType::u8, phases);
+  b->workspace = plan.add("workspace/generation", workspace_bytes(spec, layout, options), DType::u8, phases);
+  DecoderOptions pass;
+  pass.dtype = options.dtype;
+  pass.train = false;
+  pass.max_tokens = T;
+  b->adapters = plan_adapters(plan, spec, layout, pass, phases, "generation/adapters");
   return b;
 }
 

@@ -22,6 +22,7 @@ struct GeneratorBuffers {
   BufferId residual, normed, delta, hidden, qkv, attention, gate_up, kept, logits;
   BufferId rstd_heads, added, head_rows;  ///< where the family has what they are for
   BufferId workspace;
+  AdapterBuffers adapters;
 };
 
 }  // namespace dstrain

@@ -33,7 +33,7 @@ void Head::normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, Con
 void Head::logits(const Exec& exec, const HeadWeights& w, std::int64_t row, std::int64_t rows,
                   const HeadBuffers& b) const {
   const Data logits{b.logits, DType::f32};
-  matrix_.forward(exec, logits, b.normed_TD.at(row * sizes_.D), rows, w.matrix);
+  matrix_.forward(exec, logits, b.normed_TD.at(row * sizes_.D), rows, w.matrix, row);
   if (normalised_) ops::scale_columns(exec, logits, b.row_norms_V, rows, sizes_.V);
   if (scale_ != 1.0F) ops::scale(exec, logits, scale_, rows * sizes_.V);
   if (softcap_ > 0.0F) ops::softcap(exec, b.logits, softcap_, rows * sizes_.V);
@@ -60,9 +60,9 @@ void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch,
     if (!with_gradient) continue;
     logits_gradient(exec, b.dlogits, rows, b);
     const Data normed = b.normed_TD.at(row * sizes_.D);
-    matrix_.weight_gradient(exec, gradient, b.dlogits, normed, rows);
+    matrix_.weight_gradient(exec, w.matrix, gradient, b.dlogits, normed, rows, row);
     gradient.accumulate = true;  // later chunks add to the first
-    matrix_.input_gradient(exec, normed, b.dlogits, rows, w.matrix);
+    matrix_.input_gradient(exec, normed, b.dlogits, rows, w.matrix, row);
   }
   if (with_gradient && normalised_ && matrix_.weight->part == PartKind::trainable) {
     ops::remove_row_component(exec, gradient.of(*matrix_.weight), w.matrix.of(*matrix_.weight), b.row_norms_V, sizes_.V,

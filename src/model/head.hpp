@@ -46,6 +46,7 @@ class Head {
 
   [[nodiscard]] bool tied() const noexcept { return matrix_.weight->unit == 0; }
   [[nodiscard]] int unit() const noexcept { return norm_.unit(); }
+  [[nodiscard]] const Linear& matrix() const noexcept { return matrix_; }
 
  private:
   DecoderSizes sizes_;

@@ -184,6 +184,7 @@ RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) 
     return setup.spec.config_json;
   });
   if (comm.rank() != 0) setup.spec = parse_model_spec(spec_text, "config.json");
+  setup.tuning = setup_tuning(comm, config, setup.spec);
   std::int64_t prompts[] = {setup.prompt_count, setup.longest_prompt};
   comm.broadcast(View(std::span<std::int64_t>(prompts)), 0, {}, "prompts");
   setup.prompt_count = prompts[0];

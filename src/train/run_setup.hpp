@@ -18,6 +18,7 @@
 #include "data/tokenizer.hpp"
 #include "io/hf_folder/hf_folder.hpp"
 #include "model/model_spec.hpp"
+#include "train/tuning_setup.hpp"
 
 namespace dstrain {
 
@@ -31,6 +32,7 @@ struct EvalSource {
 /// Model and data of a run. Files are only known on rank 0.
 struct RunSetup {
   ModelSpec spec;                         ///< all ranks
+  TuningSetup tuning;                     ///< all ranks
   std::unique_ptr<Feeder> feeder;         ///< all ranks; none where there is nothing to train on
   std::vector<EvalSource> eval_sources;   ///< all ranks
   std::unique_ptr<RowSource> prompts;     ///< rank 0: what do_predict answers, rows of kind `prompt`

@@ -68,7 +68,13 @@ void Trainer::prepare() {
 
   WeightOrigin origin;
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
+  if (is_root()) {
+    origin.merged = setup_.tuning.merged;
+    origin.adapter = setup_.tuning.adapter;
+  }
   engine_ = Engine::initialize(comm_, setup_.spec, options_, origin);
+  if (lora() && config_.pissa_convert && checkpoint.empty())
+    engine_->export_weights(std::filesystem::path(config_.output_dir) / "pissa_init", DType::f32);
   bind_batches();
   flos_per_token_ = 6.0 * static_cast<double>(non_embedding_parameters(engine_->layout()));
   matrix_peak_ = engine_->matrix_peak();
