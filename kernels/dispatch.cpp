@@ -41,15 +41,67 @@ void rope_table(const Exec& exec, float* cos_PH, float* sin_PH, const float* inv
   cpu::rope_table(exec, cos_PH, sin_PH, inv_freq_H, count, half_dim, attention_factor);
 }
 
-void swiglu_forward(const Exec& exec, Data h_TF, ConstData gate_up, std::int64_t T, std::int64_t F) {
+void activation_forward(const Exec& exec, Data h_TF, ConstData x, ActivationShape s) {
   require_cpu(exec);
-  cpu::swiglu_forward(exec, h_TF, gate_up, T, F);
+  cpu::activation_forward(exec, h_TF, x, s);
 }
 
-void swiglu_backward(const Exec& exec, Data dgate_up, ConstData dh_TF, ConstData gate_up, std::int64_t T,
-                     std::int64_t F) {
+void activation_backward(const Exec& exec, Data dx, ConstData dh_TF, ConstData x, ActivationShape s) {
   require_cpu(exec);
-  cpu::swiglu_backward(exec, dgate_up, dh_TF, gate_up, T, F);
+  cpu::activation_backward(exec, dx, dh_TF, x, s);
+}
+
+void dropout(const Exec& exec, Data x, std::int64_t count, DropoutKey key) {
+  require_cpu(exec);
+  cpu::dropout(exec, x, count, key);
+}
+
+void layer_norm_forward(const Exec& exec, Data y_TD, Data s_TD, LayerNormStatistics kept, ConstData x_TD,
+                        ConstData r_TD, ConstData w_D, ConstData b_D, float eps, LayerNormShape s) {
+  require_cpu(exec);
+  cpu::layer_norm_forward(exec, y_TD, s_TD, kept, x_TD, r_TD, w_D, b_D, eps, s);
+}
+
+void layer_norm_backward(const Exec& exec, Data dx_TD, LayerNormGradients gradients, ConstData dy_TD, ConstData x_TD,
+                         ConstData w_D, LayerNormStatistics kept, LayerNormShape s, bool add_dx, bool add_dw) {
+  require_cpu(exec);
+  cpu::layer_norm_backward(exec, dx_TD, gradients, dy_TD, x_TD, w_D, kept, s, add_dx, add_dw);
+}
+
+std::int64_t layer_norm_workspace_bytes(LayerNormShape s) { return cpu::layer_norm_workspace_bytes(s); }
+
+void head_norm_forward(const Exec& exec, Data x, Data kept, float* rstd, ConstData w_H, float eps, HeadNormShape s) {
+  require_cpu(exec);
+  cpu::head_norm_forward(exec, x, kept, rstd, w_H, eps, s);
+}
+
+void head_norm_backward(const Exec& exec, Data dx, float* dw_H, ConstData kept, const float* rstd, ConstData w_H,
+                        HeadNormShape s, bool add_dw) {
+  require_cpu(exec);
+  cpu::head_norm_backward(exec, dx, dw_H, kept, rstd, w_H, s, add_dw);
+}
+
+std::int64_t head_norm_workspace_bytes(HeadNormShape s) { return cpu::head_norm_workspace_bytes(s); }
+
+void inverse_row_norms(const Exec& exec, float* r_V, ConstData w_VD, std::int64_t V, std::int64_t D) {
+  require_cpu(exec);
+  cpu::inverse_row_norms(exec, r_V, w_VD, V, D);
+}
+
+void scale_columns(const Exec& exec, Data x_TV, const float* factor_V, std::int64_t T, std::int64_t V) {
+  require_cpu(exec);
+  cpu::scale_columns(exec, x_TV, factor_V, T, V);
+}
+
+void remove_row_component(const Exec& exec, float* dw_VD, ConstData w_VD, const float* r_V, std::int64_t V,
+                          std::int64_t D) {
+  require_cpu(exec);
+  cpu::remove_row_component(exec, dw_VD, w_VD, r_V, V, D);
+}
+
+void softcap(const Exec& exec, float* x, float cap, std::int64_t count) {
+  require_cpu(exec);
+  cpu::softcap(exec, x, cap, count);
 }
 
 void embedding_forward(const Exec& exec, Data y_TD, ConstData table_VD, const std::int32_t* ids_T, std::int64_t T,
@@ -85,9 +137,9 @@ void scale(const Exec& exec, Data x, float factor, std::int64_t count) {
 }
 
 void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
-                   const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld) {
+                   const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap) {
   require_cpu(exec);
-  cpu::cross_entropy(exec, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld);
+  cpu::cross_entropy(exec, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld, softcap);
 }
 
 void argmax(const Exec& exec, std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,
@@ -187,6 +239,40 @@ void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData d
 
 std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads) {
   return cpu::attention_workspace_bytes(s, threads);
+}
+
+void scale_columns(const Exec& exec, Data x, const float* factor_N, std::int64_t T, std::int64_t N, std::int64_t ldx) {
+  require_cpu(exec);
+  cpu::scale_columns(exec, x, factor_N, T, N, ldx);
+}
+
+void add_columns(const Exec& exec, Data y, ConstData d, std::int64_t T, std::int64_t N, std::int64_t ldy,
+                 std::int64_t ldd) {
+  require_cpu(exec);
+  cpu::add_columns(exec, y, d, T, N, ldy, ldd);
+}
+
+void column_dots(const Exec& exec, float* out_N, ConstData a, ConstData b, const float* factor_N, std::int64_t T,
+                 std::int64_t N, std::int64_t lda, std::int64_t ldb, bool accumulate) {
+  require_cpu(exec);
+  cpu::column_dots(exec, out_N, a, b, factor_N, T, N, lda, ldb, accumulate);
+}
+
+void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::int64_t N, const DropoutMask& mask,
+             bool accumulate) {
+  require_cpu(exec);
+  cpu::dropout(exec, y_TN, x_TN, T, N, mask, accumulate);
+}
+
+void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
+                       std::int64_t out, std::int64_t in, std::int64_t rank) {
+  require_cpu(exec);
+  cpu::updated_row_norms(exec, norm, w, a, b, scale, out, in, rank);
+}
+
+void add_uniform_noise(const Exec& exec, Data x, std::int64_t count, float magnitude, const Rng& rng) {
+  require_cpu(exec);
+  cpu::add_uniform_noise(exec, x, count, magnitude, rng);
 }
 
 }  // namespace dstrain::ops

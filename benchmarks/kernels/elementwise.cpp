@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/ops.hpp"
+#include "kernels/reference/activation.hpp"
 #include "kernels/reference/cross_entropy.hpp"
 #include "kernels/reference/elementwise.hpp"
 #include "kernels/reference/optimizer.hpp"
@@ -163,19 +164,20 @@ BENCHMARK(rms_norm_backward)
 
 void swiglu(benchmark::State& state) {
   constexpr std::int64_t T = 1024, F = 2048;
+  constexpr ActivationShape shape{T, F, Activation::silu, true};
   const DType dtype = dtype_argument(state);
   const bool backward = state.range(1) != 0;
   Storage gate_up(dtype, numbers(T * 2 * F, 1)), h(dtype, T * F), dh(dtype, numbers(T * F, 2)),
       gradient(dtype, T * 2 * F);
   std::vector<double> expected(T * F);
-  reference::swiglu_forward(expected.data(), gate_up.values().data(), T, F);
-  ops::swiglu_forward({}, h.data(), gate_up.data(), T, F);
+  reference::activation_forward(expected.data(), gate_up.values().data(), shape);
+  ops::activation_forward({}, h.data(), gate_up.data(), shape);
   if (!agrees(state, h.values(), expected, dtype)) return;
   for (auto _ : state) {
     if (backward) {
-      ops::swiglu_backward({}, gradient.data(), dh.data(), gate_up.data(), T, F);
+      ops::activation_backward({}, gradient.data(), dh.data(), gate_up.data(), shape);
     } else {
-      ops::swiglu_forward({}, h.data(), gate_up.data(), T, F);
+      ops::activation_forward({}, h.data(), gate_up.data(), shape);
     }
     benchmark::ClobberMemory();
   }

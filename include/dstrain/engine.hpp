@@ -17,14 +17,13 @@
 #include "core/dtype.hpp"
 #include "dstrain/loss_scale_options.hpp"
 #include "kernels/ops/optimizer_settings.hpp"
+#include "model/adapters/tuning.hpp"
 #include "model/micro_batch.hpp"
 
 namespace dstrain {
 
 class Communicator;
 class MemoryPlan;
-struct ModelSpec;
-struct ModelLayout;
 struct SamplingOptions;
 
 /// What an Engine is made of. Sizes are per rank.
@@ -50,6 +49,8 @@ struct EngineOptions {
   std::int64_t client_bytes = 0;       ///< room in the plan for the caller's own buffers (client_memory())
   int threads = 1;
   std::uint64_t seed = 42;
+  Tuning tuning;                     ///< what is trained: everything, some layers, or adapters
+  double neftune_noise_alpha = 0.0;  ///< 0: no noise
 
   OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
@@ -84,7 +85,9 @@ struct BatchEvaluation {
 /// Where weights come from on rank 0 (other ranks pass nothing): a folder of safetensors, or random ones made on their
 /// owners.
 struct WeightOrigin {
-  std::filesystem::path folder;  ///< empty: random initial weights from `seed`
+  std::filesystem::path folder;                    ///< empty: random initial weights from `seed`
+  std::vector<std::filesystem::path> merged = {};  ///< adapters that become part of the base weights
+  std::filesystem::path adapter = {};              ///< the adapter that is trained on; empty: a new one
 };
 
 /// One model being trained by a group of ranks. Functions are collective unless they say Local; not thread-safe.
@@ -145,7 +148,8 @@ class Engine {
   virtual std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) = 0;
   /// Takes the weights alone from a checkpoint folder; optimizer state and step number stay as they are.
   virtual void load_weights(const std::filesystem::path& checkpoint) = 0;
-  /// Writes model*.safetensors (+ index) into `folder` on rank 0, without any rank holding the model.
+  /// Writes model*.safetensors (+ index) into `folder` on rank 0, without any rank holding the model. With adapters
+  /// (tuning: lora) a PEFT adapter folder is written instead, in f32.
   /// @param dtype  f32, bf16 or f16
   virtual void export_weights(const std::filesystem::path& folder, DType dtype) = 0;
 

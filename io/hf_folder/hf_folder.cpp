@@ -85,13 +85,17 @@ std::string config_with_dtype(const std::string& config_json, DType dtype) {
   return config.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-void write_hf_folder(const std::filesystem::path& folder, const HfFolder& content, DType weights_dtype) {
-  const auto config = config_with_dtype(content.config_json, weights_dtype);
+void write_tokenizer_files(const std::filesystem::path& folder, const HfFolder& content) {
   create_folder(folder);
   for (const auto& file : content.tokenizer_files) {
     DSTRAIN_CHECK(is_plain_file_name(file.name), "\"{}\" is no file name", file.name);
     write_file_atomically(folder / file.name, file.bytes);
   }
+}
+
+void write_hf_folder(const std::filesystem::path& folder, const HfFolder& content, DType weights_dtype) {
+  const auto config = config_with_dtype(content.config_json, weights_dtype);
+  write_tokenizer_files(folder, content);
   if (content.generation_config_json)
     write_file_atomically(folder / "generation_config.json", *content.generation_config_json);
   write_file_atomically(folder / "config.json", config);

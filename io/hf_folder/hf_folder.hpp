@@ -33,6 +33,9 @@ struct HfFolder {
 /// @throws IoError (exit code 1);  ConfigError  config_json is not a JSON object
 void write_hf_folder(const std::filesystem::path& folder, const HfFolder& content, DType weights_dtype);
 
+/// The tokenizer's files alone: what stands beside an adapter. Local. @throws IoError (exit code 1)
+void write_tokenizer_files(const std::filesystem::path& folder, const HfFolder& content);
+
 /// config.json's text with "torch_dtype" set; the order of the keys is kept. @throws ConfigError
 [[nodiscard]] std::string config_with_dtype(const std::string& config_json, DType dtype);
 

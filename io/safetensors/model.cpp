@@ -1,47 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/safetensors/model.hpp"
 
-#include <map>
-#include <nlohmann/json.hpp>
+#include <algorithm>
 
 #include "core/error.hpp"
 #include "io/tensor_info.hpp"
+#include "io/weights/index_file.hpp"
 
 namespace dstrain {
 namespace {
 
-constexpr std::int64_t max_index_bytes = 32 * 1024 * 1024;
-
-/// file name -> the tensors it holds
-std::map<std::string, std::vector<std::string>> read_index(const std::filesystem::path& path) {
-  const auto json = nlohmann::json::parse(read_file(path, max_index_bytes), nullptr, /*allow_exceptions=*/false);
-  const auto map = json.is_object() ? json.find("weight_map") : json.end();
-  if (!json.is_object() || map == json.end() || !map->is_object()) {
-    throw IoError("is not an index: no \"weight_map\" object", path.string());
-  }
-  std::map<std::string, std::vector<std::string>> files;
-  for (const auto& [tensor, file] : map->items()) {
-    if (!file.is_string() || !is_plain_file_name(file.get_ref<const std::string&>())) {
-      throw IoError(fmt::format("names no file of this folder for tensor \"{}\"", tensor), path.string());
-    }
-    files[file.get<std::string>()].push_back(tensor);
-  }
-  if (files.empty()) throw IoError("is an index of nothing", path.string());
-  return files;
-}
-
 [[noreturn]] void throw_no_weights(const std::filesystem::path& folder) {
-  const bool pickled = std::filesystem::exists(folder / "pytorch_model.bin") ||
-                       std::filesystem::exists(folder / "pytorch_model.bin.index.json");
-  if (!pickled) {
-    throw ConfigError("holds no model.safetensors and no model.safetensors.index.json", folder.string(),
-                      "model_name_or_path must be a downloaded Hugging Face model folder");
-  }
-  throw ConfigError("holds its weights as pytorch_model.bin, a Python pickle; dstrain reads safetensors",
-                    folder.string(),
-                    fmt::format("convert once: python -c \"from transformers import AutoModelForCausalLM as M; "
-                                "M.from_pretrained('{0}', torch_dtype='auto').save_pretrained('{0}')\"",
-                                folder.string()));
+  throw ConfigError("holds no model.safetensors, pytorch_model.bin or index of either", folder.string(),
+                    "model_name_or_path must be a downloaded Hugging Face model folder");
 }
 
 }  // namespace
@@ -58,12 +29,8 @@ SafetensorsModel SafetensorsModel::open(const std::filesystem::path& folder_or_f
   if (std::filesystem::exists(single)) {
     model.add_file(single, nullptr);
   } else if (std::filesystem::exists(index)) {
-    for (const auto& [file, wanted] : read_index(index)) {
-      if (!std::filesystem::exists(folder_or_file / file)) {
-        throw IoError(fmt::format("is missing; {} names it for {} tensors, e.g. \"{}\"", index.filename().string(),
-                                  wanted.size(), wanted.front()),
-                      (folder_or_file / file).string(), "download the model again");
-      }
+    for (const auto& [file, wanted] : read_weight_index(index)) {
+      check_named_file(folder_or_file, index.filename().string(), file, wanted);
       model.add_file(folder_or_file / file, &wanted);
     }
   } else {

@@ -16,8 +16,7 @@ class SafetensorsModel final : public WeightSource {
  public:
   /// Local; reads headers only. Looks in transformers' order: model.safetensors, then the index.
   /// @throws IoError  a file is missing, damaged, or disagrees with the index;
-  ///         ConfigError  the folder holds no safetensors (where it holds pytorch_model.bin: with the conversion
-  ///         command)
+  ///         ConfigError  the folder holds no safetensors
   static SafetensorsModel open(const std::filesystem::path& folder_or_file);
 
   /// In file order, files in the order of their names.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <future>
 #include <optional>
 #include <vector>
@@ -23,6 +24,44 @@ struct Piece {
   std::int64_t offset;  ///< in the slice
   std::int64_t count;
 };
+
+/// Element `offset` of a slice's memory.
+void* place_in(const WeightSlice& slice, std::int64_t offset) {
+  return static_cast<char*>(slice.data) + offset * static_cast<std::int64_t>(size_of(slice.dtype));
+}
+
+/// Rounds `count` floats to a type of two bytes at the start of their own memory: what is written never passes what is
+/// still to be read.
+template <typename T>
+void narrow_in_place(void* values, std::int64_t count) {
+  auto* bytes = static_cast<char*>(values);
+  for (std::int64_t i = 0; i < count; ++i) {
+    float value = 0.0F;
+    std::memcpy(&value, bytes + 4 * i, 4);
+    const T rounded(value);
+    std::memcpy(bytes + 2 * i, &rounded, 2);
+  }
+}
+
+void narrow_in_place(void* values, std::int64_t count, DType dtype) {
+  dtype == DType::bf16 ? narrow_in_place<bfloat16>(values, count) : narrow_in_place<float16>(values, count);
+}
+
+/// Values of two bytes that stand in the upper half of `values` become floats from its start on, by the same argument.
+template <typename T>
+void widen_from_upper_half(float* values, std::int64_t count) {
+  auto* bytes = reinterpret_cast<char*>(values);
+  for (std::int64_t i = 0; i < count; ++i) {
+    T rounded;
+    std::memcpy(&rounded, bytes + 2 * (count + i), 2);
+    const auto value = static_cast<float>(rounded);
+    std::memcpy(bytes + 4 * i, &value, 4);
+  }
+}
+
+void widen_from_upper_half(float* values, std::int64_t count, DType dtype) {
+  dtype == DType::bf16 ? widen_from_upper_half<bfloat16>(values, count) : widen_from_upper_half<float16>(values, count);
+}
 
 /// Walks the slices piece by piece, in list order: the same sequence on every rank.
 class PieceWalk {
@@ -60,6 +99,8 @@ void check_slices(const Communicator& comm, std::span<const TensorInfo> tensors,
     DSTRAIN_CHECK(slice.owner >= every_rank && slice.owner < comm.size(), "a slice of \"{}\" belongs to rank {} of {}",
                   tensor.name, slice.owner, comm.size());
     const bool mine = slice.owner == every_rank || slice.owner == comm.rank();
+    DSTRAIN_CHECK(slice.dtype == DType::f32 || slice.dtype == DType::bf16 || slice.dtype == DType::f16,
+                  "weights are kept in {}", name_of(slice.dtype));
     DSTRAIN_CHECK(!mine || slice.data != nullptr || slice.count == 0, "a slice of \"{}\" has no memory", tensor.name);
   }
 }
@@ -68,7 +109,8 @@ void check_slices(const Communicator& comm, std::span<const TensorInfo> tensors,
 std::int64_t agree(Communicator& comm, std::span<const WeightSlice> slices, std::int64_t piece_count) {
   Digest digest;
   for (const auto& slice : slices) {
-    const std::array<std::int64_t, 4> row{slice.tensor, slice.begin, slice.count, slice.owner};
+    const std::array<std::int64_t, 5> row{slice.tensor, slice.begin, slice.count, slice.owner,
+                                          static_cast<std::int64_t>(slice.dtype)};
     digest.add(row.data(), sizeof row);
   }
   check_same_on_all_ranks(comm, "lists of weight slices", digest);
@@ -99,15 +141,23 @@ void read_and_send(Communicator& comm, const WeightSource& source, std::span<con
                    std::span<const WeightSlice> slices, std::span<float> scratch, std::int64_t piece_count) {
   PieceWalk walk(slices, piece_count);
   std::size_t pieces = 0;
-  const auto target = [&](const Piece& piece, std::size_t number) {
+  const auto scratch_of = [&](std::size_t number) {
+    return scratch.data() + (number % 2) * static_cast<std::size_t>(piece_count);
+  };
+  const auto target = [&](const Piece& piece, std::size_t number) -> void* {
     const auto& slice = slices[piece.slice];
     const bool stays = slice.owner == every_rank || slice.owner == 0;
-    return stays ? slice.data + piece.offset : scratch.data() + (number % 2) * static_cast<std::size_t>(piece_count);
+    return stays ? place_in(slice, piece.offset) : scratch_of(number);
   };
   const auto read = [&](const Piece& piece, std::size_t number) {
     const auto& slice = slices[piece.slice];
-    source.read(source_index[static_cast<std::size_t>(slice.tensor)], slice.begin + piece.offset, piece.count,
-                target(piece, number));
+    const bool narrow = slice.dtype != DType::f32;
+    void* to = target(piece, number);
+    auto* values = narrow ? scratch_of(number) : static_cast<float*>(to);
+    source.read(source_index[static_cast<std::size_t>(slice.tensor)], slice.begin + piece.offset, piece.count, values);
+    if (!narrow) return;
+    narrow_in_place(values, piece.count, slice.dtype);
+    if (to != values) std::memcpy(to, values, static_cast<std::size_t>(piece.count) * size_of(slice.dtype));
   };
 
   auto piece = walk.next();
@@ -117,7 +167,7 @@ void read_and_send(Communicator& comm, const WeightSource& source, std::span<con
     std::future<void> reading;  // its destructor waits: an exception below never leaves the thread behind
     if (next) reading = std::async(std::launch::async, read, *next, pieces + 1);
     const auto owner = slices[piece->slice].owner;
-    const View values(target(*piece, pieces), piece->count, DType::f32);
+    const View values(target(*piece, pieces), piece->count, slices[piece->slice].dtype);
     if (owner == every_rank) comm.broadcast(values, 0, Stream{}, "weights: broadcast");
     if (owner > 0) comm.send(values, owner, "weights: send");
     if (next) reading.get();
@@ -131,7 +181,7 @@ void receive(Communicator& comm, std::span<const WeightSlice> slices, std::int64
   while (const auto piece = walk.next()) {
     const auto& slice = slices[piece->slice];
     if (slice.owner != every_rank && slice.owner != comm.rank()) continue;
-    const View values(slice.data + piece->offset, piece->count, DType::f32);
+    const View values(place_in(slice, piece->offset), piece->count, slice.dtype);
     if (slice.owner == every_rank) {
       comm.broadcast(values, 0, Stream{}, "weights: broadcast");
     } else {
@@ -177,12 +227,18 @@ void collect_weights(Communicator& comm, WeightSink* sink, std::span<const Tenso
   while (const auto piece = walk.next()) {
     const auto& slice = slices[piece->slice];
     const bool here = slice.owner == every_rank || slice.owner == 0;
+    const bool narrow = slice.dtype != DType::f32;
     if (writer) {
-      float* values = here ? slice.data + piece->offset : scratch.data();
-      if (!here) comm.recv(View(values, piece->count, DType::f32), slice.owner, "weights: collect");
+      // Narrow values arrive in the upper half of the room that their floats take.
+      void* arrived = reinterpret_cast<char*>(scratch.data()) + (narrow ? 2 * piece->count : 0);
+      float* values = here && !narrow ? static_cast<float*>(place_in(slice, piece->offset)) : scratch.data();
+      if (!here) comm.recv(View(arrived, piece->count, slice.dtype), slice.owner, "weights: collect");
+      if (here && narrow)
+        std::memcpy(arrived, place_in(slice, piece->offset), static_cast<std::size_t>(piece->count) * 2);
+      if (narrow) widen_from_upper_half(values, piece->count, slice.dtype);
       sink->write(slice.tensor, slice.begin + piece->offset, piece->count, values);
     } else if (slice.owner == comm.rank()) {
-      comm.send(ConstView(slice.data + piece->offset, piece->count, DType::f32), 0, "weights: hand in");
+      comm.send(ConstView(place_in(slice, piece->offset), piece->count, slice.dtype), 0, "weights: hand in");
     }
   }
   on_all_ranks(comm, "write the weights", [&] {

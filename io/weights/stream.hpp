@@ -7,6 +7,7 @@
 #include <span>
 
 #include "comm/communicator.hpp"
+#include "core/dtype.hpp"
 #include "io/tensor_info.hpp"
 #include "io/weights/weight_source.hpp"
 
@@ -25,7 +26,8 @@ struct WeightSlice {
   std::int64_t begin = 0;
   std::int64_t count = 0;
   std::int32_t owner = every_rank;
-  float* data = nullptr;  ///< where this rank keeps them; only looked at where it is an owner
+  void* data = nullptr;      ///< where this rank keeps them; only looked at where it is an owner
+  DType dtype = DType::f32;  ///< of `data`: f32, or bf16 or f16 (rounded to nearest before they are sent)
 };
 
 /// Reads every slice from `source` on rank 0 and leaves it at its owners' `data`.

@@ -9,6 +9,7 @@
 #include "core/parallel.hpp"
 #include "kernels/cpu/backend.hpp"
 #include "kernels/cpu/check.hpp"
+#include "kernels/cpu/dropout.hpp"
 #include "kernels/cpu/simd/attention_functions.hpp"
 
 namespace dstrain::cpu {
@@ -38,8 +39,10 @@ std::int64_t order_bytes(const AttentionShape& s) {
 /// @throws ShapeError  sizes that do not fit together, or a workspace that is too small
 void check(const Exec& exec, const AttentionShape& s, const char* operation) {
   if (s.T < 0 || s.segments < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.heads % s.kv_heads != 0 || s.head_dim <= 0 ||
-      s.head_dim > 256 || s.head_dim % 2 != 0 || s.window < 0 || s.q_stride < s.heads * s.head_dim ||
-      s.out_stride < s.heads * s.head_dim || s.kv_stride < s.kv_heads * s.head_dim) {
+      s.head_dim > 256 || s.head_dim % 2 != 0 || s.window < 0 || s.q_group() < s.group() * s.head_dim ||
+      s.kv_head() < s.head_dim || s.q_stride < (s.kv_heads - 1) * s.q_group() + s.group() * s.head_dim ||
+      s.out_stride < s.heads * s.head_dim || s.kv_stride < (s.kv_heads - 1) * s.kv_head() + s.head_dim ||
+      !(s.softcap >= 0.0F) || !(s.dropout.probability >= 0.0F && s.dropout.probability < 1.0F)) {
     throw ShapeError(fmt::format("{}: T {}, {} segments, {} heads of {} on {}, window {}, strides {} {} {}", operation,
                                  s.T, s.segments, s.heads, s.head_dim, s.kv_heads, s.window, s.q_stride, s.kv_stride,
                                  s.out_stride));
@@ -91,19 +94,27 @@ void run_tasks(std::int64_t tasks, float* workspace, std::int64_t words, const B
   loop(workspace + omp_get_thread_num() * words);
 }
 
+/// AttentionTask::dropout.
+void drop_weights(float* factors, const AttentionTask& t, std::int64_t g, std::int64_t query, std::int64_t key,
+                  std::int64_t count) {
+  DropoutKey stream = *t.dropout_key;
+  stream.site += static_cast<std::uint32_t>(t.dropout_head + g);
+  dropout_factors(factors, stream,
+                  (static_cast<std::uint64_t>(t.first_row + query) << 24) + static_cast<std::uint64_t>(key), count);
+}
+
 /// The operands of segment `i` and key/value head `head`.
 AttentionTask task_of(const AttentionShape& s, ConstData out, float* lse_NT, ConstData q, ConstData k, ConstData v,
                       std::int64_t i, std::int64_t head) {
-  const std::int64_t group = s.heads / s.kv_heads;
+  const std::int64_t group = s.group();
   const std::int64_t q_row = s.cu_q[i];
-  const std::int64_t q_column = head * group * s.head_dim;
-  const std::int64_t kv_at = s.cu_k[i] * s.kv_stride + head * s.head_dim;
+  const std::int64_t kv_at = s.cu_k[i] * s.kv_stride + head * s.kv_head();
   AttentionTask t{};
-  t.q = q.at(q_row * s.q_stride + q_column).data;
+  t.q = q.at(q_row * s.q_stride + head * s.q_group()).data;
   t.k = k.at(kv_at).data;
   t.v = v.at(kv_at).data;
-  t.out =
-      const_cast<void*>(out.at(q_row * s.out_stride + q_column).data);  // written by forward only, which was given Data
+  t.out = const_cast<void*>(
+      out.at(q_row * s.out_stride + head * group * s.head_dim).data);  // written by forward only, which was given Data
   t.lse = lse_NT == nullptr ? nullptr : lse_NT + head * group * s.T + q_row;
   t.lse_stride = s.T;
   t.q_stride = s.q_stride;
@@ -116,6 +127,12 @@ AttentionTask task_of(const AttentionShape& s, ConstData out, float* lse_NT, Con
   t.head_dim = s.head_dim;
   t.window = s.window;
   t.scale = s.scale;
+  t.slopes = s.alibi_slopes == nullptr ? nullptr : s.alibi_slopes + head * group;
+  t.softcap = s.softcap;
+  t.dropout = s.dropout.probability > 0.0F ? drop_weights : nullptr;
+  t.dropout_key = &s.dropout;
+  t.dropout_head = head * group;
+  t.first_row = q_row;
   return t;
 }
 
@@ -179,20 +196,22 @@ void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData d
   run_tasks(segments * s.kv_heads, space, words_per_thread(s), [&](std::int64_t index, float* workspace) {
     const std::int64_t i = order[index / s.kv_heads];
     const std::int64_t head = index % s.kv_heads;
-    const std::int64_t q_at = s.cu_q[i] * s.q_stride + head * (s.heads / s.kv_heads) * s.head_dim;
-    const std::int64_t kv_at = s.cu_k[i] * s.kv_stride + head * s.head_dim;
+    const std::int64_t q_at = s.cu_q[i] * s.q_stride + head * s.q_group();
+    const std::int64_t kv_at = s.cu_k[i] * s.kv_stride + head * s.kv_head();
     AttentionTask t = task_of(s, out, const_cast<float*>(lse_NT), q, k, v, i, head);  // read only there
     t.workspace = workspace;
-    run(t, {dout.at(s.cu_q[i] * s.out_stride + head * (s.heads / s.kv_heads) * s.head_dim).data, dq.at(q_at).data,
-            dk.at(kv_at).data, dv.at(kv_at).data});
+    run(t, {dout.at(s.cu_q[i] * s.out_stride + head * s.group() * s.head_dim).data, dq.at(q_at).data, dk.at(kv_at).data,
+            dv.at(kv_at).data});
   });
-  zero_outside(s, s.cu_q, [&](std::int64_t begin, std::int64_t end) {
-    zero_rows(dq, begin, end, s.q_stride, s.heads * s.head_dim);
-  });
-  zero_outside(s, s.cu_k, [&](std::int64_t begin, std::int64_t end) {
-    zero_rows(dk, begin, end, s.kv_stride, s.kv_heads * s.head_dim);
-    zero_rows(dv, begin, end, s.kv_stride, s.kv_heads * s.head_dim);
-  });
+  for (std::int64_t head = 0; head < s.kv_heads; ++head) {
+    zero_outside(s, s.cu_q, [&](std::int64_t begin, std::int64_t end) {
+      zero_rows(dq.at(head * s.q_group()), begin, end, s.q_stride, s.group() * s.head_dim);
+    });
+    zero_outside(s, s.cu_k, [&](std::int64_t begin, std::int64_t end) {
+      zero_rows(dk.at(head * s.kv_head()), begin, end, s.kv_stride, s.head_dim);
+      zero_rows(dv.at(head * s.kv_head()), begin, end, s.kv_stride, s.head_dim);
+    });
+  }
 }
 
 }  // namespace dstrain::cpu

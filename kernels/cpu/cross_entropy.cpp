@@ -24,8 +24,8 @@ void check_targets(const std::int32_t* target_T, std::int64_t T, std::int64_t V)
 }  // namespace
 
 void cross_entropy(const Exec& /*exec*/, Data dlogits, float* nll_T, const float* logits_TV,
-                   const std::int32_t* target_T, const float* weight_T, std::int64_t T, std::int64_t V,
-                   std::int64_t ld) {
+                   const std::int32_t* target_T, const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld,
+                   float softcap) {
   const bool with_gradient = dlogits.data != nullptr;
   const int storage = with_gradient ? storage_index(dlogits.dtype, "cross_entropy") : 0;
   check_targets(target_T, T, V);
@@ -38,7 +38,7 @@ void cross_entropy(const Exec& /*exec*/, Data dlogits, float* nll_T, const float
         if (with_gradient) std::memset(gradient, 0, static_cast<std::size_t>(V) * size_of(dlogits.dtype));
         continue;
       }
-      nll_T[t] = row(gradient, logits_TV + t * ld, target_T[t], with_gradient ? weight_T[t] : 0.0F, V);
+      nll_T[t] = row(gradient, logits_TV + t * ld, target_T[t], with_gradient ? weight_T[t] : 0.0F, V, softcap);
     }
   });
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// SwiGLU, conversions and sums of whole buffers on the CPU.
+/// Conversions and sums of whole buffers on the CPU.
 #include "kernels/cpu/simd/functions.hpp"
 
 #include <cstring>
@@ -12,29 +12,6 @@ namespace dstrain::cpu {
 
 namespace {
 constexpr IsaTables<ElementwiseFunctions> tables = DSTRAIN_ISA_TABLES(elementwise);
-}
-
-void swiglu_forward(const Exec& /*exec*/, Data h_TF, ConstData gate_up, std::int64_t T, std::int64_t F) {
-  const auto row = tables.get().swiglu_forward_row[storage_index({h_TF.dtype, gate_up.dtype}, "swiglu_forward")];
-  parallel_for(T, rows_grain(F), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      row(h_TF.at(t * F).data, gate_up.at(2 * t * F).data, gate_up.at((2 * t + 1) * F).data, F);
-    }
-  });
-}
-
-void swiglu_backward(const Exec& /*exec*/, Data dgate_up, ConstData dh_TF, ConstData gate_up, std::int64_t T,
-                     std::int64_t F) {
-  const int storage = storage_index({dgate_up.dtype, dh_TF.dtype, gate_up.dtype}, "swiglu_backward");
-  const auto row = tables.get().swiglu_backward_row[storage];
-  parallel_for(T, rows_grain(F), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      const std::int64_t gate = 2 * t * F;
-      const std::int64_t up = gate + F;
-      row(dgate_up.at(gate).data, dgate_up.at(up).data, dh_TF.at(t * F).data, gate_up.at(gate).data,
-          gate_up.at(up).data, F);
-    }
-  });
 }
 
 void convert(const Exec& /*exec*/, Data dst, ConstData src, std::int64_t count) {

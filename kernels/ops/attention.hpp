@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/ops/common.hpp"
+#include "kernels/ops/dropout.hpp"
 
 namespace dstrain {
 
@@ -23,11 +24,30 @@ struct AttentionShape {
   std::int64_t out_stride;
   float scale;              ///< usually 1/sqrt(head_dim)
   std::int32_t window = 0;  ///< sliding window: key j visible to query i iff i - j < window; 0: none
+  /// Elements from the heads of one key/value head to those of the next, where q, k, v do not lie one after the other
+  /// but in groups (Bloom, InternLM2). 0: without a gap.
+  std::int64_t q_group_stride = 0;
+  std::int64_t kv_head_stride = 0;
+  /// Host memory [heads]: slope * (j - i) is added to the score of query i and key j (positions in the segment, the
+  /// last query at the last key). Null: nothing is. Press, Smith and Lewis, arXiv:2108.12409.
+  const float* alibi_slopes = nullptr;
+  float softcap =
+      0.0F;  ///< not 0: scaled scores become softcap * tanh(score / softcap) before the mask. arXiv:2408.00118
+  /// Weights are dropped behind the softmax; head h uses site + h, element (row of q) * 2^24 + key of the segment.
+  DropoutKey dropout = {};
+
+  [[nodiscard]] constexpr std::int64_t group() const noexcept { return heads / kv_heads; }
+  [[nodiscard]] constexpr std::int64_t q_group() const noexcept {
+    return q_group_stride > 0 ? q_group_stride : group() * head_dim;
+  }
+  [[nodiscard]] constexpr std::int64_t kv_head() const noexcept {
+    return kv_head_stride > 0 ? kv_head_stride : head_dim;
+  }
 };
 
 namespace ops {
-/// out = softmax(scale * q k^T + mask) v, sums in f32; lse[h * T + t] = log sum exp of the scaled scores, kept for
-/// backward (may be null). q, k, v point at their first column inside a fused row. Local. Rabe and Staats,
+/// out = softmax(scale * q k^T + bias + mask) v, sums in f32; lse[h * T + t] = log sum exp of the scaled scores, kept
+/// for backward (may be null). q, k, v point at their first column inside a fused row. Local. Rabe and Staats,
 /// arXiv:2112.05682; Dao, arXiv:2307.08691 (tiles, recomputation).
 void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, ConstData k, ConstData v,
                        const AttentionShape& s);

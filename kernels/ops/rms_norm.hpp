@@ -10,6 +10,7 @@ namespace dstrain {
 struct RmsNormShape {
   std::int64_t T;
   std::int64_t D;
+  bool plus_one = false;  ///< 1 + w in the place of w, multiplied before anything is rounded: Gemma
 };
 
 namespace ops {

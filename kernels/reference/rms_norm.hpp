@@ -8,11 +8,12 @@
 
 namespace dstrain::reference {
 
-/// s = x + r where r is not null (s may be x or r), else x; y[t,d] = s[t,d] * rstd[t] * w[d] with
-/// rstd[t] = 1 / sqrt(mean_d(s[t,d]^2) + eps). Zhang and Sennrich, arXiv:1910.07467. Sums in Real. Local.
+/// s = x + r where r is not null (s may be x or r), else x; y[t,d] = s[t,d] * rstd[t] * w[d] (with plus_one: 1 + w[d])
+/// with rstd[t] = 1 / sqrt(mean_d(s[t,d]^2) + eps). Zhang and Sennrich, arXiv:1910.07467. Sums in Real. Local.
 template <typename Real>
 void rms_norm_forward(Real* y_TD, Real* s_TD, Real* rstd_T, const Real* x_TD, const Real* r_TD, const Real* w_D,
                       Real eps, RmsNormShape s) {
+  const Real one = s.plus_one ? Real(1) : Real(0);
   for (std::int64_t t = 0; t < s.T; ++t) {
     const std::int64_t row = t * s.D;
     if (r_TD != nullptr) {
@@ -22,7 +23,7 @@ void rms_norm_forward(Real* y_TD, Real* s_TD, Real* rstd_T, const Real* x_TD, co
     Real squares = 0;
     for (std::int64_t d = 0; d < s.D; ++d) squares += in_D[d] * in_D[d];
     rstd_T[t] = Real(1) / std::sqrt(squares / static_cast<Real>(s.D) + eps);
-    for (std::int64_t d = 0; d < s.D; ++d) y_TD[row + d] = in_D[d] * rstd_T[t] * w_D[d];
+    for (std::int64_t d = 0; d < s.D; ++d) y_TD[row + d] = in_D[d] * rstd_T[t] * (w_D[d] + one);
   }
 }
 
@@ -31,6 +32,7 @@ void rms_norm_forward(Real* y_TD, Real* s_TD, Real* rstd_T, const Real* x_TD, co
 template <typename Real>
 void rms_norm_backward(Real* dx_TD, Real* dw_D, const Real* dy_TD, const Real* x_TD, const Real* w_D,
                        const Real* rstd_T, RmsNormShape s, bool add_dx, bool add_dw) {
+  const Real one = s.plus_one ? Real(1) : Real(0);
   for (std::int64_t d = 0; dw_D != nullptr && d < s.D; ++d) {
     if (!add_dw) dw_D[d] = 0;
     for (std::int64_t t = 0; t < s.T; ++t) dw_D[d] += dy_TD[t * s.D + d] * x_TD[t * s.D + d] * rstd_T[t];
@@ -38,9 +40,10 @@ void rms_norm_backward(Real* dx_TD, Real* dw_D, const Real* dy_TD, const Real* x
   for (std::int64_t t = 0; t < s.T; ++t) {
     const std::int64_t row = t * s.D;
     Real mean = 0;
-    for (std::int64_t d = 0; d < s.D; ++d) mean += dy_TD[row + d] * w_D[d] * x_TD[row + d] / static_cast<Real>(s.D);
+    for (std::int64_t d = 0; d < s.D; ++d)
+      mean += dy_TD[row + d] * (w_D[d] + one) * x_TD[row + d] / static_cast<Real>(s.D);
     for (std::int64_t d = 0; d < s.D; ++d) {
-      const Real g = dy_TD[row + d] * w_D[d];
+      const Real g = dy_TD[row + d] * (w_D[d] + one);
       const Real dx = rstd_T[t] * (g - x_TD[row + d] * rstd_T[t] * rstd_T[t] * mean);
       dx_TD[row + d] = add_dx ? dx_TD[row + d] + dx : dx;
     }

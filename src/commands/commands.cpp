@@ -16,7 +16,7 @@ constexpr Command kCommands[] = {
     {"inspect", "what a checkpoint holds, and whether it is whole", inspect},
     {"generate", "answers of a model to prompts", generate},
     {"compare", "logits, loss and every gradient against a reference file", compare},
-    {"export", "a model with random weights as a Hugging Face folder", export_model},
+    {"export", "a model with its adapters merged, or with random weights, as a Hugging Face folder", export_model},
 };
 
 }  // namespace

@@ -75,6 +75,7 @@ ExitCode compare(const Words& words) {
   decoder_options.max_tokens = reference.batch().padded_tokens;
   decoder_options.max_position = reference.longest_row();
   decoder_options.threads = max_threads();
+  decoder_options.dropout = false;  // references are made without
   std::shared_ptr<const DecoderBuffers> buffers;
   LocalModel model(
       parsed.position(0), {.compute = decoder_options.dtype, .optimizer = false},

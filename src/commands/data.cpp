@@ -6,6 +6,7 @@
 #include <charconv>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "commands/commands.hpp"
 #include "commands/words.hpp"
@@ -21,12 +22,14 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kHelp =
-    "usage: dstrain data cfg.yaml [key=value ...] [--show N] [--json]   the processed rows: text, ids, labels, "
-    "position ids, counts\n"
+    "usage: dstrain data cfg.yaml [key=value ...] [--show N] [--json]   the processed rows of any stage: text, "
+    "every column, counts; those to train on and those to evaluate on\n"
     "       dstrain data --tokenize MODEL_DIR [--add_special] [--slow] [--split_special_tokens]\n"
     "                                                                   JSON lines {\"text\": ...} or \"...\" on "
     "stdin, {\"ids\": [...]} out;\n"
     "                                                                   --slow is use_fast_tokenizer: false\n";
+
+std::vector<std::int32_t> copy(std::span<const std::int32_t> values) { return {values.begin(), values.end()}; }
 
 struct DataWords {
   std::int64_t show = 3;
@@ -87,34 +90,64 @@ ExitCode tokenize(const DataWords& words) {
   return ExitCode::good;
 }
 
-Json row_json(const RowView& row, std::int64_t index, const Tokenizer* tokenizer) {
+/// A row with its columns under their usual names.
+Json row_json(const RowView& row, const RowSourceInfo& info, std::int64_t index, const Tokenizer* tokenizer) {
   Json json;
   json["row"] = index;
   if (tokenizer != nullptr) {
     const auto rendered = render_row(row, *tokenizer);
     json["text"] = rendered.text;
     json["label_text"] = rendered.label_text;
+    if (!row.second_input_ids.empty()) {
+      json["second_text"] = tokenizer->decode(copy(row.second_input_ids));
+    }
   }
-  json["input_ids"] = std::vector<std::int32_t>(row.input_ids.begin(), row.input_ids.end());
-  json["labels"] = std::vector<std::int32_t>(row.labels.begin(), row.labels.end());
-  json["position_ids"] = position_ids(row);
-  if (!row.sample_lens.empty())
-    json["sample_lens"] = std::vector<std::int32_t>(row.sample_lens.begin(), row.sample_lens.end());
+  auto columns = row_columns(row, info, tokenizer != nullptr ? tokenizer->pad_id() : std::nullopt);
+  for (auto& [name, values] : columns.lists) json[name] = std::move(values);
+  if (columns.kto_tag) json["kto_tags"] = *columns.kto_tag;
+  if (info.kind == RowKind::plain && !json.contains("position_ids")) json["position_ids"] = position_ids(row);
+  if (!row.sample_lens.empty()) json["sample_lens"] = copy(row.sample_lens);
   return json;
 }
 
 Json counts_json(const RowSourceInfo& info) {
-  return {{"rows", info.rows},           {"tokens", info.tokens},
-          {"labels", info.labels},       {"max_row_tokens", info.max_row_tokens},
-          {"truncated", info.truncated}, {"dropped", info.dropped}};
+  Json json{{"rows", info.rows}};
+  if (info.streamed) return json;
+  json["tokens"] = info.tokens;
+  json["labels"] = info.labels;
+  json["max_row_tokens"] = info.max_row_tokens;
+  json["truncated"] = info.truncated;
+  json["dropped"] = info.dropped;
+  return json;
 }
 
 void print_row(const Json& json) {
-  fmt::print("--- row {}: {} tokens\n", json["row"].get<std::int64_t>(), json["input_ids"].size());
-  if (json.contains("text")) {
-    fmt::print("text:\n{}\nlabel text:\n{}\n", json["text"].get<std::string>(), json["label_text"].get<std::string>());
+  fmt::print("--- row {}\n", json["row"].get<std::int64_t>());
+  for (const auto& [key, value] : json.items()) {
+    if (key == "row") continue;
+    if (value.is_string()) {
+      fmt::print("{}:\n{}\n", key, value.get<std::string>());
+    } else {
+      fmt::print("{}: {}\n", key, value.dump());
+    }
   }
-  for (const char* key : {"input_ids", "labels", "position_ids"}) fmt::print("{}: {}\n", key, json[key].dump());
+}
+
+/// The first `count` rows of a source.
+Json rows_json(const RowSource& source, std::int64_t count, const Tokenizer* tokenizer) {
+  std::vector<std::int32_t> scratch;
+  Json rows = Json::array();
+  for (std::int64_t i = 0; i < std::min(count, source.info().rows); ++i) {
+    rows.push_back(row_json(source.row(i, scratch), source.info(), i, tokenizer));
+  }
+  return rows;
+}
+
+void print_rows(const std::string& title, const Json& rows, const Json& counts) {
+  fmt::print("=== {}\n", title);
+  for (const auto& row : rows) print_row(row);
+  fmt::print("---\n");
+  for (const auto& [key, value] : counts.items()) fmt::print("{:<16} {}\n", key, value.dump());
 }
 
 }  // namespace
@@ -128,24 +161,27 @@ ExitCode data(const Words& words) {
   if (!flags.tokenize.empty()) return tokenize(flags);
   const auto resolved = resolve_config(flags.rest, FileAccess::local(), {.inputs_must_exist = true});
   const auto opened = open_run_data(resolved.config);
-  const auto& info = opened.row_source->info();
-  std::vector<std::int32_t> scratch;
-  Json rows = Json::array();
-  for (std::int64_t i = 0; i < std::min(flags.show, info.rows); ++i) {
-    const auto json = row_json(opened.row_source->row(i, scratch), i, opened.tokenizer ? &*opened.tokenizer : nullptr);
-    if (flags.json) {
-      rows.push_back(json);
-    } else {
-      print_row(json);
-    }
+  const Tokenizer* tokenizer = opened.tokenizer ? &*opened.tokenizer : nullptr;
+  Json out = Json::object();
+  const auto add = [&](Json& into, const RowSource& source) {
+    into["counts"] = counts_json(source.info());
+    into["rows"] = rows_json(source, flags.show, tokenizer);
+  };
+  if (opened.row_source) add(out, *opened.row_source);
+  if (!opened.eval_sources.empty()) out["evaluation"] = Json::array();
+  for (const auto& source : opened.eval_sources) {
+    Json entry{{"name", source.name}};
+    add(entry, *source.rows);
+    out["evaluation"].push_back(std::move(entry));
   }
-  const auto counts = counts_json(info);
   if (flags.json) {
-    fmt::print("{}\n", Json{{"counts", counts}, {"rows", rows}}.dump());
+    fmt::print("{}\n", out.dump());
     return ExitCode::good;
   }
-  fmt::print("---\n");
-  for (const auto& [key, value] : counts.items()) fmt::print("{:<16} {}\n", key, value.dump());
+  if (opened.row_source) print_rows("training", out["rows"], out["counts"]);
+  for (const auto& entry : out.value("evaluation", Json::array())) {
+    print_rows("evaluation " + entry["name"].get<std::string>(), entry["rows"], entry["counts"]);
+  }
   return ExitCode::good;
 }
 

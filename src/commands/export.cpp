@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// `dstrain export`: a model with random weights as a Hugging Face folder.
+/// `dstrain export`: a merged model, or one with random weights, as a Hugging Face folder.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "commands/commands.hpp"
+#include "commands/export_merged.hpp"
 #include "commands/local_model.hpp"
 #include "commands/words.hpp"
 #include "core/system_memory.hpp"
@@ -19,7 +20,11 @@ namespace dstrain::commands {
 namespace {
 
 constexpr const char* kHelp =
-    "usage: dstrain export preset:NAME DIR [--seed 42] [--dtype float32|bfloat16|float16]\n"
+    "usage: dstrain export cfg.yaml [key=value ...]   keys: model_name_or_path, adapter_name_or_path, adapter_folder, "
+    "export_dir,\n"
+    "                                                 export_size (GB), infer_dtype\n"
+    "Merges the adapters into the model, as PEFT's merge_and_unload, and writes a model folder.\n"
+    "       dstrain export preset:NAME DIR [--seed 42] [--dtype float32|bfloat16|float16]\n"
     "       dstrain export CONFIG.json DIR ...      the same for any architecture\n"
     "Writes config.json and model.safetensors: matrices N(0, initializer_range), norms 1, biases 0. `dstrain train` "
     "with the same\n"
@@ -62,6 +67,7 @@ ExitCode export_model(const Words& words) {
     fmt::print("{}", kHelp);
     return ExitCode::good;
   }
+  if (asks_for_merge(words)) return export_merged(words);
   const ParsedWords parsed(words, kFlags, kPositions);
   const ModelSource source = open_model(parsed.position(0));
   if (source.has_weights) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "commands/commands.hpp"
 #include "commands/local_model.hpp"
@@ -22,13 +23,14 @@ constexpr const char* kHelp =
     "usage: dstrain generate MODEL_DIR --prompt \"text\" [--template NAME] [--system \"text\"] [--tools FILE.json]\n"
     "       dstrain generate MODEL_DIR --prompts FILE.jsonl|- ...   lines: \"text\", {\"prompt\": ...} or "
     "{\"messages\": [...]}\n"
+    "  --adapter_name_or_path DIR[,DIR]  PEFT adapters, merged before the first token\n"
     "Without --template the text goes on as it stands.\n"
     "  --enable_thinking true|false|null (true)  --tool_format NAME (the template's)\n"
     "  --do_sample true|false (true)  --temperature 0.95  --top_p 0.7  --top_k 50  --repetition_penalty 1.0\n"
     "  --max_new_tokens 1024  --seed 42  --skip_special_tokens true|false (true)\n"
     "  --dtype float32|bfloat16|float16  --batch_size 8  --json (one line per prompt)\n";
 
-constexpr std::array<FlagSpec, 18> kFlags = {{{"prompt"},
+constexpr std::array<FlagSpec, 19> kFlags = {{{"prompt"},
                                               {"tools"},
                                               {"tool_format"},
                                               {"enable_thinking"},
@@ -45,6 +47,7 @@ constexpr std::array<FlagSpec, 18> kFlags = {{{"prompt"},
                                               {"skip_special_tokens"},
                                               {"dtype"},
                                               {"batch_size"},
+                                              {"adapter_name_or_path"},
                                               {"json", false}}};
 constexpr std::array<std::string_view, 1> kPositions = {"MODEL_DIR"};
 constexpr std::int64_t most_prompt_bytes = 256 << 20;
@@ -64,6 +67,14 @@ std::vector<Prompt> prompts_of(const ParsedWords& words) {
     if (prompt.tools.empty()) prompt.tools = tools;
   }
   return prompts;
+}
+
+/// A comma list of PEFT folders.
+std::vector<std::filesystem::path> adapters_of(const ParsedWords& words) {
+  std::vector<std::filesystem::path> folders;
+  std::istringstream list(words.text("adapter_name_or_path").value_or(""));
+  for (std::string folder; std::getline(list, folder, ',');) folders.emplace_back(folder);
+  return folders;
 }
 
 SamplingOptions sampling_of(const ParsedWords& words) {
@@ -167,8 +178,10 @@ ExitCode generate(const Words& words) {
   options.max_length = static_cast<std::int64_t>(longest) + sampling.max_new_tokens;
   options.threads = max_threads();
   std::shared_ptr<const GeneratorBuffers> buffers;
-  LocalModel model(parsed.position(0), {.compute = options.dtype, .train = false, .optimizer = false},
-                   [&](MemoryPlan& plan, const ModelSpec& spec) { buffers = plan_generator(plan, spec, options); });
+  LocalModel model(
+      parsed.position(0), {.compute = options.dtype, .train = false, .optimizer = false},
+      [&](MemoryPlan& plan, const ModelSpec& spec) { buffers = plan_generator(plan, spec, options); },
+      adapters_of(parsed));
   Generator generator(model.spec(), model.layout(), options, model.arena(), buffers, Device{});
 
   const bool json = parsed.has("json");

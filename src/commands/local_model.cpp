@@ -6,7 +6,9 @@
 
 #include "core/error.hpp"
 #include "core/system_memory.hpp"
+#include "model/adapters/tuning.hpp"
 #include "train/engine_state.hpp"
+#include "train/merged_weights.hpp"
 #include "train/model_source.hpp"
 
 namespace dstrain::commands {
@@ -24,13 +26,20 @@ DType dtype_of_flag(const std::string& text) {
   throw ConfigError(fmt::format("--dtype is \"{}\"", text), "command line", "give float32, bfloat16 or float16");
 }
 
-LocalModel::LocalModel(const std::string& folder, const ZeroOptions& options, const PlanMore& plan_more) {
+LocalModel::LocalModel(const std::string& folder, const ZeroOptions& options, const PlanMore& plan_more,
+                       const std::vector<std::filesystem::path>& adapters) {
   ModelSource source = open_model(folder);
   if (!source.has_weights) {
     throw RefusedError(fmt::format("{} has no weights", folder), {},
                        "give a model folder with model.safetensors; `dstrain export` makes one");
   }
-  spec_ = std::move(source.spec);
+  spec_ = source.spec;
+  for (const auto& adapter : adapters) {
+    Tuning tuning;
+    tuning.kind = TuningKind::lora;
+    tuning.adapter = AdapterFolder::open(adapter).config();
+    spec_ = tuned_spec(std::move(spec_), tuning);
+  }
   layout_ = make_layout(spec_);
   MemoryPlan plan;
   const auto buffers = plan_zero(plan, layout_, options, 1);
@@ -46,7 +55,8 @@ LocalModel::LocalModel(const std::string& folder, const ZeroOptions& options, co
   arena_ = std::make_unique<Arena>(std::move(plan));
   store_ = make_zero_store(layout_, options, comm_, *arena_, buffers, Device{});
   const View scratch = (*arena_)[staging];
-  stream_in_weights(comm_, layout_, *store_, source.folder,
+  const auto weights = open_merged(source.folder, source.spec, spec_, adapters);
+  stream_in_weights(comm_, layout_, *store_, weights.get(), false,
                     std::span(scratch.as<float>(), static_cast<std::size_t>(scratch.count)));
   store_->weights_changed();
 }

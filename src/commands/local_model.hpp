@@ -2,9 +2,11 @@
 /// A model folder opened by one process: weights in a store, memory by a plan.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "comm/local_communicator.hpp"
 #include "model/model_spec.hpp"
@@ -20,10 +22,12 @@ class LocalModel {
  public:
   using PlanMore = std::function<void(MemoryPlan& plan, const ModelSpec& spec)>;
 
-  /// Reads config.json, plans (with what `plan_more` enters), allocates, reads the weights. Local.
+  /// Reads config.json, plans (with what `plan_more` enters), allocates, reads the weights with `adapters` merged.
+  /// Local.
   /// @throws ConfigError, IoError naming the file;  RefusedError  the folder has no weights, or they do not fit into
   /// memory
-  LocalModel(const std::string& folder, const ZeroOptions& options, const PlanMore& plan_more);
+  LocalModel(const std::string& folder, const ZeroOptions& options, const PlanMore& plan_more,
+             const std::vector<std::filesystem::path>& adapters = {});
 
   [[nodiscard]] const ModelSpec& spec() const noexcept { return spec_; }
   [[nodiscard]] const ModelLayout& layout() const noexcept { return layout_; }

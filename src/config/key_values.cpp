@@ -219,7 +219,8 @@ struct Assigner {
   template <typename T>
   bool operator()(T RunConfig::*member) const {
     if (value.is_null()) {
-      config.*member = RunConfig{}.*member;
+      const RunConfig defaults;
+      config.*member = defaults.*member;
       return true;
     }
     const auto read = read_as<T>(value);

@@ -27,16 +27,15 @@ std::vector<KeySpec> data() {
       runs("val_size", &C::val_size, "Part of the rows kept for validation: above 1 a number, below 1 a share"),
       runs("eval_dataset", &C::eval_dataset, "Datasets for validation: names in dataset_info.json"),
       refused("media_dir", text, "null", "Images, videos, audio", "text only; leave it out").off("."),
-      refused("streaming", boolean, "false", "Read data while training",
-              "not supported yet; rows are read once and kept as tokens"),
-      noted("buffer_size", integer, "16384", "Shuffle buffer of streaming",
-            "only read with streaming, which is refused"),
+      runs("streaming", &C::streaming, "Read and tokenise data while training; needs max_steps"),
+      runs("buffer_size", &C::buffer_size, "Rows of the shuffle buffer of streaming"),
       runs("mix_strategy", &C::mix_strategy,
            "How datasets are mixed: one after the other, or interleaved until the first "
            "has ended (under), until all have (over), each row once (once)")
           .choices("concat|interleave_under|interleave_over|interleave_once"),
       runs("interleave_probs", &C::interleave_probs, "Shares of interleaved datasets. Empty: in turns"),
-      noted("overwrite_cache", boolean, "false", "Process data again", "no processed data is kept between runs"),
+      noted("overwrite_cache", boolean, "false", "Process data again",
+            "the token cache is named by what it was made from; delete it to make it again"),
       noted("eval_num_beams", integer, "null", "Beam search in evaluation", "there is no beam search"),
       refused("ignore_pad_token_for_loss", boolean, "true", "Padding does not count in the loss",
               "rows are packed without padding, so none could count"),
@@ -45,8 +44,9 @@ std::vector<KeySpec> data() {
       runs("enable_thinking", &C::enable_thinking,
            "Templates that think: an answer without thoughts gets empty ones, which count in the loss (true) or not "
            "(false, null); false: thoughts are cut out of the answers"),
-      refused("tokenized_path", text, "null", "Folder of processed data",
-              "Arrow folders are not read or written; give the dataset itself"),
+      runs("tokenized_path", &C::tokenized_path,
+           "Folder of processed rows: made where it does not exist, else taken instead of the datasets")
+          .path(),
       noted("data_shared_file_system", boolean, "false", "Who processes the data",
             "rank 0 does, and sends it to the others"),
   };

@@ -4,9 +4,6 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kLoraOnly = "only read with finetuning_type: lora, which is not supported yet";
-constexpr std::string_view kFreezeOnly = "only read with finetuning_type: freeze, which is not supported yet";
-constexpr std::string_view kNoLora = "not supported yet; use finetuning_type: full";
 constexpr std::string_view kPreferenceOnly = "only read by stage: dpo and kto, which are not supported yet";
 constexpr std::string_view kPpoOnly = "only read by stage: ppo, which is not supported yet";
 }  // namespace
@@ -15,33 +12,35 @@ std::vector<KeySpec> finetuning() {
   using C = RunConfig;
   using enum ValueType;
   return {
-      runs("stage", &C::stage, "What is learned: sft (answers) or pt (plain text)")
-          .choices("sft|pt")
-          .not_yet("rm|ppo|dpo|kto", "only sft and pt run so far"),
+      runs("stage", &C::stage,
+           "What is learned: sft (answers) or pt (plain text). `dstrain data` shows the rows of all; rm, ppo, dpo and "
+           "kto do "
+           "not train yet")
+          .choices("sft|pt|rm|ppo|dpo|kto"),
       runs("finetuning_type", &C::finetuning_type, "Which weights are trained")
-          .choices("full")
-          .not_yet("lora|freeze|oft", "all weights are trained so far; say finetuning_type: full"),
+          .choices("full|freeze|lora")
+          .not_yet("oft", "use lora"),
       runs("disable_shuffling", &C::disable_shuffling, "Keep the order of the rows"),
       runs("plot_loss", &C::plot_loss,
            "Draw training_loss.png (and training_eval_loss.png, training_eval_accuracy.png) at the end"),
-      noted("lora_rank", integer, "8", "LoRA", kLoraOnly),
-      noted("lora_alpha", number, "null", "LoRA", kLoraOnly),
-      noted("lora_dropout", number, "0.0", "LoRA", kLoraOnly),
-      noted("lora_target", list, "all", "LoRA", kLoraOnly),
-      noted("additional_target", list, "null", "LoRA: further modules to train", kLoraOnly),
-      noted("create_new_adapter", boolean, "false", "LoRA: merge the old adapter and start a new one", kLoraOnly),
-      refused("loraplus_lr_ratio", number, "null", "LoRA+", kNoLora),
-      noted("loraplus_lr_embedding", number, "1e-06", "LoRA+", kLoraOnly),
-      refused("use_rslora", boolean, "false", "Rank-stabilised LoRA", kNoLora),
-      refused("use_dora", boolean, "false", "DoRA", kNoLora),
-      refused("pissa_init", boolean, "false", "PiSSA", kNoLora),
-      noted("pissa_iter", integer, "16", "PiSSA", kLoraOnly),
-      refused("pissa_convert", boolean, "false", "PiSSA", kNoLora),
-      noted("freeze_trainable_layers", integer, "2", "Layers to train", kFreezeOnly),
-      noted("freeze_trainable_modules", list, "all", "Modules to train", kFreezeOnly),
-      noted("freeze_extra_modules", list, "null", "Further modules to train", kFreezeOnly),
-      refused("use_llama_pro", boolean, "false", "Train the added blocks only",
-              "not supported yet; use finetuning_type: full"),
+      runs("lora_rank", &C::lora_rank, "Rank of the adapters"),
+      runs("lora_alpha", &C::lora_alpha, "Scale of the adapters times their rank; null: twice lora_rank"),
+      runs("lora_dropout", &C::lora_dropout, "Share of an adapter's input that is dropped in training"),
+      runs("lora_target", &C::lora_target, "Modules that get an adapter: last parts of their names, or all"),
+      runs("additional_target", &C::additional_target, "Modules that are trained whole beside the adapters"),
+      runs("create_new_adapter", &C::create_new_adapter, "Merge all of adapter_name_or_path and start a new adapter"),
+      runs("loraplus_lr_ratio", &C::loraplus_lr_ratio, "LoRA+: learning rate of B over that of A"),
+      runs("loraplus_lr_embedding", &C::loraplus_lr_embedding, "LoRA+: learning rate of adapted embeddings"),
+      runs("use_rslora", &C::use_rslora, "Scale adapters by alpha / sqrt(rank)"),
+      runs("use_dora", &C::use_dora, "Train magnitudes and directions apart (DoRA)"),
+      runs("pissa_init", &C::pissa_init, "Start adapters as the largest singular directions (PiSSA)"),
+      runs("pissa_iter", &C::pissa_iter, "PiSSA: rounds of the fast decomposition; -1: the exact one"),
+      runs("pissa_convert", &C::pissa_convert, "PiSSA: write the result as a plain adapter too"),
+      runs("freeze_trainable_layers", &C::freeze_trainable_layers,
+           "freeze: last n blocks are trained, below 0 the first n"),
+      runs("freeze_trainable_modules", &C::freeze_trainable_modules, "freeze: modules of these blocks, or all"),
+      runs("freeze_extra_modules", &C::freeze_extra_modules, "freeze: modules outside the blocks"),
+      runs("use_llama_pro", &C::use_llama_pro, "Train the last block of each of freeze_trainable_layers equal runs"),
       noted("pref_beta", number, "0.1", "Preference learning", kPreferenceOnly),
       noted("pref_ftx", number, "0.0", "Preference learning", kPreferenceOnly),
       noted("pref_loss", text, "sigmoid", "Preference learning", kPreferenceOnly),

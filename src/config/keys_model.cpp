@@ -19,10 +19,10 @@ std::vector<KeySpec> model() {
            "Activation checkpointing is on by default; this turns it off"),
       runs("rope_scaling", &C::rope_scaling, "Stretch rotary positions beyond the model's length")
           .choices("linear|dynamic|yarn|llama3"),
-      refused("adapter_name_or_path", text, "null", "PEFT adapters to start from",
-              "not supported yet; merge the adapter into the model first"),
-      noted("adapter_folder", text, "null", "Folder inside the adapter path",
-            "only read with an adapter, which is refused"),
+      runs("adapter_name_or_path", &C::adapter_name_or_path,
+           "PEFT adapter folders: all but the last are merged, the last is trained on")
+          .path(),
+      runs("adapter_folder", &C::adapter_folder, "Folder inside each of adapter_name_or_path"),
       refused("resize_vocab", boolean, "false", "Grow the embedding to the tokenizer's size",
               "not supported yet; resize the model beforehand"),
       refused("add_tokens", text, "null", "Tokens to add",
@@ -43,8 +43,10 @@ std::vector<KeySpec> model() {
               "training has none, and generation here is dstrain's own"),
       refused("quantization_method", text, "bnb", "Quantised loading", "train with bf16").off("bitsandbytes"),
       refused("quantization_bit", integer, "null", "Quantised loading", "train with bf16"),
-      refused("export_dir", text, "null", "Where llamafactory-cli export writes", "use `dstrain export`"),
-      noted("export_size", integer, "5", "Largest exported file in GB", "only read by llamafactory-cli export"),
+      runs("export_dir", &C::export_dir, "export: the folder that is written"),
+      runs("export_size", &C::export_size, "export: largest weight file in GB"),
+      runs("infer_dtype", &C::infer_dtype, "export: type of the weights; auto: as the model says")
+          .choices("auto|float16|bfloat16|float32"),
       refused("export_quantization_bit", integer, "null", "Quantised export", "export and quantise elsewhere"),
       refused("export_quantization_dataset", text, "null", "Quantised export", "export and quantise elsewhere"),
       refused("export_legacy_format", boolean, "false", "Write .bin files", "models are written as safetensors"),

@@ -29,7 +29,6 @@ std::vector<KeySpec> model_unused() {
       noted("use_reentrant_gc", boolean, "true", "Kind of activation checkpointing in torch", kKernels),
       noted("offload_folder", text, "offload", "Where weights are offloaded", "nothing is offloaded to files"),
       noted("use_cache", boolean, "true", "Key-value cache", "training runs without one"),
-      noted("infer_dtype", text, "auto", "Type of inference", "only read at inference"),
       noted("quantization_type", text, "nf4", "Quantised loading", kQuantisation),
       noted("double_quantization", boolean, "true", "Quantised loading", kQuantisation),
       noted("quantization_device_map", text, "null", "Quantised loading", kQuantisation),

@@ -72,7 +72,8 @@ std::vector<KeySpec> training() {
       noted("length_column_name", text, "length", "Column for group_by_length",
             "only read with group_by_length, which is refused"),
       refused("label_smoothing_factor", number, "0.0", "Smoothed labels", "not supported yet"),
-      refused("neftune_noise_alpha", number, "null", "Noise on the embedding (NEFTune)", "not supported yet").off("0"),
+      runs("neftune_noise_alpha", &C::neftune_noise_alpha,
+           "Noise on embeddings in training (NEFTune); 0 or null: none"),
       refused("accelerator_config", any, "null", "accelerate's data loader",
               "the order of rows is that of accelerate's defaults; leave it out")
           .off("{}"),

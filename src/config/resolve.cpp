@@ -144,6 +144,8 @@ class Resolver : public TrainerKeys {
         resolve_path(key.name, out_.config.*(*plain));
       } else if (const auto* optional = std::get_if<std::optional<std::string> RunConfig::*>(&key.member)) {
         if (auto& value = out_.config.*(*optional)) resolve_path(key.name, *value);
+      } else if (const auto* list = std::get_if<std::vector<std::string> RunConfig::*>(&key.member)) {
+        for (auto& value : out_.config.*(*list)) resolve_path(key.name, value);
       }
     }
     if (out_.config.deepspeed && deepspeed_.is_null()) read_deepspeed(*out_.config.deepspeed);

@@ -21,10 +21,37 @@ struct RunConfig {
   bool split_special_tokens = false;
   bool disable_gradient_checkpointing = false;
   std::optional<std::string> rope_scaling;
+  std::vector<std::string> adapter_name_or_path;  ///< PEFT folders; the last is trained on, the others are merged
+  std::optional<std::string> adapter_folder;      ///< inside each of them
+
+  // what is trained
+  int lora_rank = 8;
+  std::optional<double> lora_alpha;  ///< default: twice the rank
+  double lora_dropout = 0.0;
+  std::vector<std::string> lora_target = {"all"};
+  std::vector<std::string> additional_target;
+  bool create_new_adapter = false;
+  std::optional<double> loraplus_lr_ratio;
+  double loraplus_lr_embedding = 1e-6;
+  bool use_rslora = false;
+  bool use_dora = false;
+  bool pissa_init = false;
+  int pissa_iter = 16;
+  bool pissa_convert = false;
+  int freeze_trainable_layers = 2;
+  std::vector<std::string> freeze_trainable_modules = {"all"};
+  std::vector<std::string> freeze_extra_modules;
+  bool use_llama_pro = false;
+  std::optional<double> neftune_noise_alpha;
+
+  // export (commands/export)
+  std::optional<std::string> export_dir;
+  int export_size = 5;  ///< GB
+  std::string infer_dtype = "auto";
 
   // data
   std::string stage = "sft";
-  std::string finetuning_type = "lora";      ///< LLaMA-Factory's default; only "full" runs so far
+  std::string finetuning_type = "lora";
   std::optional<std::string> template_name;  ///< key `template`
   std::vector<std::string> dataset;
   std::string dataset_dir = "data";
@@ -46,6 +73,9 @@ struct RunConfig {
   bool eval_on_each_dataset = false;
   std::string mix_strategy = "concat";
   std::vector<std::string> interleave_probs;
+  bool streaming = false;
+  int buffer_size = 16384;  ///< rows of the shuffle buffer of streaming
+  std::optional<std::string> tokenized_path;
   std::int64_t synthetic_rows = 4096;  ///< rows of `dataset: synthetic`
 
   // training
@@ -105,7 +135,7 @@ struct RunConfig {
   std::string optim = "adamw_torch";
   std::optional<std::string> optim_args;  ///< name=value,name=value
   bool use_muon = false;                  ///< instead of optim
-  std::optional<std::string> deepspeed;  ///< the file that was read; its values stand in the other members
+  std::optional<std::string> deepspeed;   ///< the file that was read; its values stand in the other members
 
   // sections of DeepSpeed's file without a trainer key
   std::optional<DeepSpeedScheduler> deepspeed_scheduler;  ///< instead of lr_scheduler_type

@@ -115,17 +115,22 @@ void check_generation(const RunConfig& c, Rules& rules) {
   rules.range("repetition_penalty", c.repetition_penalty, c.repetition_penalty > 0, "use more than 0");
 }
 
-/// Whether the key's value runs; others are refused where they are read, but nobody reads a default.
-bool default_runs(std::string_view key) {
-  const auto* row = find_key(key);
-  const auto words = split_words(row->choice_list);
-  return std::find(words.begin(), words.end(), default_text(*row)) != words.end();
+/// Ranges of the adapter keys; what LLaMA-Factory itself checks stands in validate_llamafactory.cpp.
+void check_adapters(const RunConfig& c, Rules& rules) {
+  rules.range("lora_rank", c.lora_rank, c.lora_rank >= 1, "use 1 or more");
+  rules.range("lora_dropout", c.lora_dropout, c.lora_dropout >= 0 && c.lora_dropout < 1, "use 0 or more, less than 1");
+  rules.range("lora_alpha", c.lora_alpha.value_or(1), std::isfinite(c.lora_alpha.value_or(1)), "use a finite number");
+  rules.range("loraplus_lr_ratio", c.loraplus_lr_ratio.value_or(1), !(c.loraplus_lr_ratio.value_or(1) < 0),
+              "use 0 or more");
+  rules.range("pissa_iter", c.pissa_iter, c.pissa_iter >= -1 && c.pissa_iter <= 10000, "use -1 (exact) up to 10000");
+  rules.range("neftune_noise_alpha", c.neftune_noise_alpha.value_or(0),
+              c.neftune_noise_alpha.value_or(0) >= 0 && std::isfinite(c.neftune_noise_alpha.value_or(0)),
+              "use 0 (none) or more");
+  rules.range("export_size", c.export_size, c.export_size >= 1, "use 1 (GB) or more");
+  rules.together("pissa_convert", !c.pissa_convert || c.pissa_init, "pissa_convert: true needs pissa_init: true");
 }
 
-void check_dstrain(const RunConfig& c, bool default_finetuning, Rules& rules) {
-  rules.together("finetuning_type", !default_finetuning || default_runs("finetuning_type"),
-                 "key 'finetuning_type' is not given; LLaMA-Factory's default lora is not supported yet, so say "
-                 "finetuning_type: full");
+void check_dstrain(const RunConfig& c, Rules& rules) {
   rules.together(
       "dataset_dir", c.dataset_dir != "ONLINE" && !c.dataset_dir.starts_with("REMOTE:"),
       fmt::format("key 'dataset_dir': {} is not supported: nothing is downloaded; give a folder", c.dataset_dir));
@@ -136,16 +141,17 @@ void check_dstrain(const RunConfig& c, bool default_finetuning, Rules& rules) {
 
 }  // namespace
 
-void validate(const ResolvedConfig& resolved, const GivenValues& given, bool partial,
+void validate(const ResolvedConfig& resolved, const GivenValues& given, bool /*partial*/,
               std::vector<ConfigProblem>& problems) {
   Rules rules(resolved, problems);
   check_llamafactory(resolved, given, problems);
+  check_data_keys(resolved, problems);
   check_sizes(resolved.config, rules);
   check_optimizer(resolved.config, rules);
   check_evaluation(resolved.config, rules);
   check_generation(resolved.config, rules);
-  check_dstrain(resolved.config,
-                !partial && !given.contains("finetuning_type") && !resolved.origins.contains("finetuning_type"), rules);
+  check_adapters(resolved.config, rules);
+  check_dstrain(resolved.config, rules);
 }
 
 std::vector<ConfigProblem> missing_keys(const ResolvedConfig& resolved, const GivenValues& given) {

@@ -26,6 +26,9 @@ std::vector<ConfigProblem> missing_keys(const ResolvedConfig& resolved, const Gi
 /// effect here included. validate() calls it.
 void check_llamafactory(const ResolvedConfig& resolved, const GivenValues& given, std::vector<ConfigProblem>& problems);
 
+/// Rules about the data keys. validate() calls it.
+void check_data_keys(const ResolvedConfig& resolved, std::vector<ConfigProblem>& problems);
+
 /// Values of all the trainer's keys by name, whatever is done with them: what the user wrote, else what another file
 /// set, else the default.
 class SaidValues {

@@ -8,7 +8,7 @@
 namespace dstrain {
 
 /// What a random number is for. New sites are added at the end: the numbers are part of what a checkpoint resumes to.
-enum class RngSite : std::uint32_t { weights = 1, dropout = 2, neftune = 3, synthetic_data = 4, sampling = 5 };
+enum class RngSite : std::uint32_t { weights = 1, dropout = 2, neftune = 3, synthetic_data = 4, sampling = 5, model_dropout = 8 };
 
 /// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,

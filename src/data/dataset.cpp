@@ -12,6 +12,8 @@
 #include "data/parsed_template.hpp"
 #include "data/row_maker.hpp"
 #include "data/selected_rows.hpp"
+#include "data/streamed_rows.hpp"
+#include "data/tokenized_folder.hpp"
 #include "io/files/digest.hpp"
 
 namespace dstrain {
@@ -88,6 +90,59 @@ std::vector<double> probabilities_of(const std::vector<std::string>& words) {
   return out;
 }
 
+/// Training rows and rows to evaluate on, each processed as a whole.
+void open_rows(const DatasetOptions& options, RowMaker& maker, Dataset& out) {
+  if (!options.dataset.empty()) {
+    auto made = maker.make(options.dataset);
+    out.from_cache = made.from_cache;
+    out.state = std::move(made.state);
+    out.rows = std::move(made.rows);
+  }
+  for (const auto& name : options.eval_dataset.empty() ? std::vector<std::string>{} : eval_source_names(options)) {
+    out.eval_rows.push_back(
+        {name, maker.make(name.empty() ? options.eval_dataset : std::vector<std::string>{name}).rows});
+  }
+  if (out.rows && options.val_size > 0.0) {
+    auto [train, validation] = split_source(std::move(out.rows), options.val_size, options.seed);
+    out.rows = std::move(train);
+    out.eval_rows.push_back({"", std::move(validation)});
+  }
+}
+
+/// The rows to evaluate on, as prompts: all of eval_dataset, or the part that val_size keeps.
+std::unique_ptr<RowSource> open_prompts(const DatasetOptions& options, const TokenizerFiles& files,
+                                        const TokenizerOptions& tokenizer_options, const Tokenizer& tokenizer,
+                                        const Template& chat) {
+  DatasetOptions prompts = options;
+  prompts.encode = {.stage = Stage::ppo,
+                    .cutoff_len = options.encode.cutoff_len,
+                    .preprocessing_batch_size = options.encode.preprocessing_batch_size,
+                    .packing_written = options.encode.packing_written};
+  RowMaker maker(prompts, tokenizer, chat, base_digest(prompts, chat, files, tokenizer_options));
+  if (!options.eval_dataset.empty()) return maker.make(options.eval_dataset).rows;
+  return split_source(maker.make(options.dataset).rows, options.val_size, options.seed).second;
+}
+
+/// Training rows that come while they are used. What is evaluated is kept, in the order in which the stream has it.
+void open_streams(const DatasetOptions& options, RowMaker& maker, const Template& chat, Dataset& out) {
+  DatasetOptions kept = options;
+  kept.dataset.clear();
+  kept.val_size = 0.0;
+  open_rows(kept, maker, out);
+  for (auto& [name, rows] : out.eval_rows)
+    rows = shuffle_source(std::move(rows), options.stream.buffer_size, options.seed);
+  if (options.dataset.empty()) return;
+  auto inputs = std::make_shared<StreamInputs>(StreamInputs{maker.open(options.dataset), maker.mix(), options.encode,
+                                                            out.tokenizer, chat, maker.facts(), options.threads});
+  out.state = maker.state_of(inputs->sources);
+  StreamOptions stream = options.stream;
+  if (options.val_size > 0.0) {
+    stream.skipped = static_cast<std::int64_t>(options.val_size);
+    out.eval_rows.push_back({"", first_rows(inputs, stream.buffer_size, stream.skipped, out.state.rows)});
+  }
+  out.rows = std::make_unique<StreamedRows>(std::move(inputs), stream);
+}
+
 }  // namespace
 
 DatasetOptions dataset_options(const RunConfig& config) {
@@ -107,6 +162,11 @@ DatasetOptions dataset_options(const RunConfig& config) {
                   .date = std::nullopt};
   options.max_samples = config.max_samples;
   options.threads = config.preprocessing_num_workers.value_or(0);
+  if (config.tokenized_path) options.tokenized_path = *config.tokenized_path;
+  options.prompts =
+      config.do_predict && config.predict_with_generate && (!config.eval_dataset.empty() || options.val_size > 0.0);
+  options.streaming = config.streaming;
+  options.stream.buffer_size = static_cast<std::size_t>(config.buffer_size);
   options.mix_strategy = mix_strategy(config.mix_strategy);
   options.interleave_probs = probabilities_of(config.interleave_probs);
   EncodeOptions& encode = options.encode;
@@ -131,25 +191,26 @@ std::vector<std::string> eval_source_names(const DatasetOptions& options) {
 Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
                      const TokenizerOptions& tokenizer_options) {
   if (options.dataset.empty() && options.eval_dataset.empty()) throw ConfigError("names no dataset", "dataset");
-  Dataset out{.rows = nullptr, .eval_rows = {}, .tokenizer = load_tokenizer(files, tokenizer_options)};
+  Dataset out{
+      .rows = nullptr, .eval_rows = {}, .prompts = nullptr, .tokenizer = load_tokenizer(files, tokenizer_options)};
   const Template chat = choose_template(options, files, out.tokenizer);
   out.added_tokens = chat.fix_tokenizer(out.tokenizer);
+  if (options.prompts) out.prompts = open_prompts(options, files, tokenizer_options, out.tokenizer, chat);
+  const RowKind kind = row_kind(options.encode.stage);
+  if (options.tokenized_path && has_tokenized_rows(*options.tokenized_path)) {
+    load_tokenized_rows(*options.tokenized_path, kind, out.tokenizer.vocab_size(), out);
+    return out;
+  }
+  if (options.tokenized_path && options.streaming) {
+    throw ConfigError("Turn off `streaming` when saving dataset to disk.", "tokenized_path");
+  }
   RowMaker maker(options, out.tokenizer, chat, base_digest(options, chat, files, tokenizer_options));
-  if (!options.dataset.empty()) {
-    auto made = maker.make(options.dataset);
-    out.from_cache = made.from_cache;
-    out.state = std::move(made.state);
-    out.rows = std::move(made.rows);
+  if (options.streaming) {
+    open_streams(options, maker, chat, out);
+    return out;
   }
-  for (const auto& name : options.eval_dataset.empty() ? std::vector<std::string>{} : eval_source_names(options)) {
-    out.eval_rows.push_back(
-        {name, maker.make(name.empty() ? options.eval_dataset : std::vector<std::string>{name}).rows});
-  }
-  if (out.rows && options.val_size > 0.0) {
-    auto [train, validation] = split_source(std::move(out.rows), options.val_size, options.seed);
-    out.rows = std::move(train);
-    out.eval_rows.push_back({"", std::move(validation)});
-  }
+  open_rows(options, maker, out);
+  if (options.tokenized_path) save_tokenized_rows(*options.tokenized_path, out);
   return out;
 }
 

@@ -21,6 +21,15 @@ namespace dstrain {
 
 struct RunConfig;
 
+/// What streaming needs beside the other data keys.
+struct StreamOptions {
+  std::size_t buffer_size = 16384;
+  std::int64_t rows = 0;           ///< that the run takes: max_steps times the rows of a step
+  std::int64_t rows_per_step = 1;  ///< rows that stay readable behind the newest one
+  std::int64_t skipped = 0;        ///< first rows of every pass that are left out: val_size
+  std::int64_t vocab_size = 0;     ///< of the model; 0: not checked
+};
+
 /// The data keys of a run. Names and defaults are those of the config keys.
 struct DatasetOptions {
   std::vector<std::string> dataset;
@@ -37,9 +46,13 @@ struct DatasetOptions {
   EncodeOptions encode;
   int threads = 0;                                 ///< preprocessing_num_workers; 0: OpenMP's number
   std::optional<std::filesystem::path> cache_dir;  ///< none: tokenised anew, nothing is written
+  std::optional<std::filesystem::path> tokenized_path;
+  bool prompts = false;  ///< predict_with_generate: what is evaluated is also wanted as prompts
+  bool streaming = false;
+  StreamOptions stream;  ///< with streaming; `skipped` is taken from val_size
 };
 
-/// The data keys of `config`. `cache_dir` is left to the caller.
+/// The data keys of `config`. `cache_dir` and the sizes in `stream` are left to the caller.
 /// @throws ConfigError  a stage that has no rows of this kind, or no template
 DatasetOptions dataset_options(const RunConfig& config);
 
@@ -51,8 +64,9 @@ struct NamedRows {
 
 /// Rows with the tokenizer as the template left it (stop words added, eos and pad set).
 struct Dataset {
-  std::unique_ptr<RowSource> rows;   ///< to train on; none where `dataset` names nothing
-  std::vector<NamedRows> eval_rows;  ///< from val_size or eval_dataset; may be empty
+  std::unique_ptr<RowSource> rows;     ///< to train on; none where `dataset` names nothing
+  std::vector<NamedRows> eval_rows;    ///< from val_size or eval_dataset; may be empty
+  std::unique_ptr<RowSource> prompts;  ///< with `prompts`: rows of kind `prompt`
   Tokenizer tokenizer;
   int added_tokens = 0;  ///< tokens the template added to the vocabulary: the embedding may be too small for them
   bool from_cache = false;

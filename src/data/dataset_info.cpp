@@ -108,6 +108,11 @@ void check_hub_parts(const json_read::element& entry, const std::string& where, 
 
 }  // namespace
 
+DatasetTags default_tags(DatasetFormatting formatting) {
+  if (formatting != DatasetFormatting::openai) return {};
+  return {"role", "content", "user", "assistant", "tool", "function", "system"};
+}
+
 DatasetDescription find_dataset(std::string_view info_text, const std::string& name, const std::string& where) {
   simdjson::dom::parser parser;
   json_read::object root;
@@ -130,8 +135,17 @@ DatasetDescription find_dataset(std::string_view info_text, const std::string& n
   }
   check_hub_parts(entry, where, out);
   read_columns(entry, where, out);
+  out.tags = default_tags(out.formatting);
   read_tags(entry, where, out.tags);
   return out;
+}
+
+bool names_dataset(std::string_view info_text, const std::string& name) {
+  simdjson::dom::parser parser;
+  json_read::object root;
+  json_read::element entry;
+  return parser.parse(info_text.data(), info_text.size()).get(root) == simdjson::SUCCESS &&
+         root.at_key(name).get(entry) == simdjson::SUCCESS;
 }
 
 std::string describe(const DatasetDescription& d) {

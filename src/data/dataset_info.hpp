@@ -37,6 +37,9 @@ struct DatasetTags {
 
 enum class DatasetFormatting : std::uint8_t { alpaca, sharegpt, openai };
 
+/// The tags of a dataset that gives none: openai's messages have words of their own.
+DatasetTags default_tags(DatasetFormatting formatting);
+
 /// One entry of dataset_info.json.
 struct DatasetDescription {
   std::string name;
@@ -53,6 +56,9 @@ struct DatasetDescription {
 /// Local. @param where  the file's path, for errors
 /// @throws ConfigError  "Undefined dataset X in dataset_info.json.", a remote source, an unknown formatting, damage
 DatasetDescription find_dataset(std::string_view info_text, const std::string& name, const std::string& where);
+
+/// Whether dataset_info.json has that name. Text that is no JSON has none.
+bool names_dataset(std::string_view info_text, const std::string& name);
 
 /// Every member as text: part of the digest of what rows are made from.
 std::string describe(const DatasetDescription& description);

@@ -77,7 +77,8 @@ std::optional<EncodedRow> encode_sft(const Sample& sample, const Tokenizer& toke
 /// Encodes a pair of answers to one prompt (rm), cut to the same lengths. None where the sample is no pair.
 std::optional<EncodedRow> encode_pair(const Sample& sample, const Tokenizer& tokenizer, const Template& chat,
                                       std::int64_t cutoff_len, bool& truncated);
-/// Encodes a tagged answer (kto); `kl_response` is the response of another row. None where either is not of two parts.
+/// Encodes a tagged answer (kto); `kl_response` is the response of another row. None where the sample has
+/// no tag or the other row no answer.
 std::optional<EncodedRow> encode_feedback(const Sample& sample, const std::vector<Message>& kl_response,
                                           const Tokenizer& tokenizer, const Template& chat, std::int64_t cutoff_len,
                                           bool& truncated);

@@ -39,9 +39,10 @@ Ids answer_labels(const Ids& source, const Ids& target) {
 
 bool is_question(const Sample& sample) { return sample.prompt.size() % 2 == 1; }
 
-/// The answer that a kto row has: the wanted one, else the other.
-const Message& given_answer(const std::vector<Message>& response) {
-  return response[response[0].content.empty() ? 1 : 0];
+/// The answer that a kto row has: the wanted one, else the other; nullptr: none.
+const Message* given_answer(const std::vector<Message>& response) {
+  const std::size_t place = !response.empty() && response[0].content.empty() ? 1 : 0;
+  return place < response.size() ? &response[place] : nullptr;
 }
 
 }  // namespace
@@ -68,19 +69,21 @@ std::optional<EncodedRow> encode_pair(const Sample& sample, const Tokenizer& tok
 std::optional<EncodedRow> encode_feedback(const Sample& sample, const std::vector<Message>& kl_response,
                                           const Tokenizer& tokenizer, const Template& chat, std::int64_t cutoff_len,
                                           bool& truncated) {
-  if (!is_question(sample) || sample.response.size() < 2 || kl_response.size() < 2) return std::nullopt;
+  const Message* answer = given_answer(sample.response);
+  const Message* kl_answer = given_answer(kl_response);
+  if (!is_question(sample) || sample.response.size() < 2 || kl_answer == nullptr) return std::nullopt;
   EncodedRow row;
   row.desirable = !sample.response[0].content.empty();
-  const auto encode = [&](const Message& answer, Ids& input_ids, Ids& labels) {
-    auto [source, target] = encode_one_turn(sample, answer, tokenizer, chat);
+  const auto encode = [&](const Message& message, Ids& input_ids, Ids& labels) {
+    auto [source, target] = encode_one_turn(sample, message, tokenizer, chat);
     const auto [source_len, target_len] = infer_seqlen(std::ssize(source), std::ssize(target), cutoff_len);
     shorten(source, source_len, truncated);
     shorten(target, target_len, truncated);
     input_ids = joined(source, target);
     labels = answer_labels(source, target);
   };
-  encode(given_answer(sample.response), row.input_ids, row.labels);
-  encode(given_answer(kl_response), row.second_input_ids, row.second_labels);
+  encode(*answer, row.input_ids, row.labels);
+  encode(*kl_answer, row.second_input_ids, row.second_labels);
   if (row.input_ids.empty() || row.second_input_ids.empty()) return std::nullopt;
   return row;
 }

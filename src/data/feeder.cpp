@@ -83,10 +83,15 @@ std::int64_t Feeder::slot_elements() const noexcept {
 
 std::int64_t Feeder::max_rounds() const noexcept { return (plan_->max_slots() + comm_.size() - 1) / comm_.size(); }
 
+std::int64_t Feeder::order_count() const noexcept {
+  // Rows that are taken as they come need no list of their order.
+  return plan_->options().disable_shuffling ? 0 : info_.rows;
+}
+
 std::int64_t Feeder::storage_count() const noexcept {
   const std::int64_t on_all = 2 * scalars_per_slot * plan_->max_slots() + max_rounds() * slot_elements();
   if (comm_.rank() != 0) return on_all;
-  return on_all + slot_elements() + info_.rows + plan_->options().per_device_train_batch_size;
+  return on_all + slot_elements() + order_count() + plan_->options().per_device_train_batch_size;
 }
 
 void Feeder::bind(View storage) {
@@ -102,7 +107,7 @@ void Feeder::bind(View storage) {
   slots_ = {take(slots), static_cast<std::size_t>(slots)};
   if (comm_.rank() != 0) return;
   staging_ = {take(slot_elements()), static_cast<std::size_t>(slot_elements())};
-  order_ = {reinterpret_cast<std::uint32_t*>(take(info_.rows)), static_cast<std::size_t>(info_.rows)};
+  order_ = {reinterpret_cast<std::uint32_t*>(take(order_count())), static_cast<std::size_t>(order_count())};
   const auto batch = plan_->options().per_device_train_batch_size;
   row_numbers_ = {reinterpret_cast<std::uint32_t*>(take(batch)), static_cast<std::size_t>(batch)};
   epoch_of_order_ = -1;
@@ -112,13 +117,14 @@ std::span<const std::uint32_t> Feeder::rows_of_slot(const PlannedStep& step, std
   const auto [begin, end] = plan_->places(step.first_batch + slot);
   const auto out = row_numbers_.first(static_cast<std::size_t>(end - begin));
   for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = order_[static_cast<std::size_t>((begin + static_cast<std::int64_t>(i)) % info_.rows)];
+    const auto place = static_cast<std::uint32_t>((begin + static_cast<std::int64_t>(i)) % info_.rows);
+    out[i] = order_.empty() ? place : order_[place];
   }
   return out;
 }
 
 void Feeder::plan_step(const PlannedStep& step) {
-  if (step.epoch != epoch_of_order_) {
+  if (!order_.empty() && step.epoch != epoch_of_order_) {
     epoch_order(plan_->options(), step.epoch, order_);
     epoch_of_order_ = step.epoch;
   }

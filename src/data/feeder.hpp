@@ -79,6 +79,7 @@ class Feeder {
   void share_plan(const FeederOptions& options);
   [[nodiscard]] std::int64_t slot_elements() const noexcept;
   [[nodiscard]] std::int64_t max_rounds() const noexcept;
+  [[nodiscard]] std::int64_t order_count() const noexcept;
   [[nodiscard]] std::span<const std::uint32_t> rows_of_slot(const PlannedStep& step, std::int64_t slot);
   void plan_step(const PlannedStep& step);
   void deal(const PlannedStep& step);

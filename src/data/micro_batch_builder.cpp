@@ -40,6 +40,18 @@ class LimitScan {
     return finish();
   }
 
+  /// Bounds for rows that are not there yet: each may have max_row_tokens, and samples of one token.
+  MicroBatchLimits bounds_of_stream() {
+    const std::int64_t batch = plan_.options().per_device_train_batch_size;
+    const std::int64_t longest = rows_.info().max_row_tokens;
+    limits_.tokens = batch * longest;
+    limits_.segments = rows_.info().separate_samples ? limits_.tokens : batch;
+    limits_.rows = batch;
+    limits_.seqlen = longest;
+    for (std::int64_t c = token_class(1); c <= token_class(limits_.tokens); c = token_class(c + 1)) classes_.insert(c);
+    return finish();
+  }
+
   /// Bounds from the sorted lengths: the batch of the longest rows, and every class from that of the shortest on.
   MicroBatchLimits bounds() {
     std::vector<std::int64_t> tokens;
@@ -107,6 +119,7 @@ class LimitScan {
 
 MicroBatchLimits micro_batch_limits(const RowSource& rows, const BatchPlan& plan) {
   LimitScan scan(rows, plan);
+  if (rows.info().streamed) return scan.bounds_of_stream();
   const auto epochs = plan.total_steps() / plan.steps_per_epoch() + 1;
   return epochs <= most_rows_to_scan / rows.info().rows ? scan.all_steps() : scan.bounds();
 }

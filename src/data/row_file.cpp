@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "core/error.hpp"
 
@@ -132,9 +133,6 @@ RowCursor::RowCursor(const RowFile& file) : file_(file), window_begin_(file.rows
 
 std::optional<RowCursor::Row> RowCursor::next() {
   if (ended_) return std::nullopt;
-  window_.erase(0, at_);
-  window_begin_ += static_cast<std::int64_t>(at_);
-  at_ = 0;
   if (file_.type() == RowFileType::csv) return next_record();
   return file_.is_list() ? next_element() : next_line();
 }
@@ -148,6 +146,9 @@ bool RowCursor::read_more() {
     throw ConfigError(fmt::format("a row is longer than {} MiB", most_row_bytes >> 20),
                       file_.where(window_begin_ + static_cast<std::int64_t>(at_)));
   }
+  // What lies behind goes only here: once for many rows.
+  window_.erase(0, at_);
+  window_begin_ += static_cast<std::int64_t>(std::exchange(at_, 0));
   // At least as much as there is, so that a long row is not scanned more than a few times.
   window_ +=
       file_.read(end, std::min<std::int64_t>(left, static_cast<std::int64_t>(std::max(chunk_bytes, window_.size()))));

@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "data/dataset_guess.hpp"
 #include "data/token_store.hpp"
 #include "io/files/file.hpp"
 
@@ -25,6 +26,20 @@ std::unique_ptr<RowSource> open_cache(const std::filesystem::path& path, const s
   } catch (const IoError& e) {
     log::warning("{} ({}); the data is tokenised again", e.what(), e.where());
     return nullptr;
+  }
+}
+
+/// The text of dataset_info.json; an empty object where it is not there and every name is that of a file.
+std::string read_info(const std::filesystem::path& path, const std::vector<std::string>& names) {
+  const bool files = std::all_of(names.begin(), names.end(), [](const std::string& name) {
+    std::error_code error;
+    return std::filesystem::exists(name, error);
+  });
+  if (files && !std::filesystem::exists(path)) return "{}";
+  try {
+    return read_file(path, most_info_bytes);
+  } catch (const IoError& e) {
+    throw ConfigError(fmt::format("Cannot open {} due to {}.", path.string(), e.what()), "dataset_dir");
   }
 }
 
@@ -82,17 +97,18 @@ std::vector<DatasetSource> RowMaker::open(const std::vector<std::string>& names)
                       "download the data and name its folder");
   }
   const auto info_path = options_.dataset_dir / "dataset_info.json";
-  std::string text;
-  try {
-    text = read_file(info_path, most_info_bytes);
-  } catch (const IoError& e) {
-    throw ConfigError(fmt::format("Cannot open {} due to {}.", info_path.string(), e.what()), "dataset_dir");
-  }
+  std::optional<std::string> info;
   std::vector<DatasetSource> sources;
   for (const auto& name : names) {
-    auto description = find_dataset(text, name, info_path.string());
-    check_stage(description, options_.encode.stage);
-    sources.push_back(open_dataset_files(std::move(description), options_.dataset_dir));
+    if (!info) info = read_info(info_path, names);
+    // A name of dataset_info.json comes before a file of that name.
+    std::optional<DatasetDescription> description;
+    if (!names_dataset(*info, name)) {
+      description = guess_dataset(name, options_.dataset_dir, options_.encode.stage == Stage::rm);
+    }
+    if (!description) description = find_dataset(*info, name, info_path.string());
+    check_stage(*description, options_.encode.stage);
+    sources.push_back(open_dataset_files(std::move(*description), options_.dataset_dir));
   }
   return sources;
 }

@@ -37,6 +37,9 @@ struct RowSourceInfo {
   std::int32_t padded_row_len =
       0;  ///< packing: what every row is padded to by the compatible program; 0: longest of its batch
   RowKind kind = RowKind::plain;
+  /// Rows come while they are used: counts of tokens, labels and samples are not known, max_row_tokens is a bound, and
+  /// rows are to be read in ascending order.
+  bool streamed = false;
   bool separate_samples = false;  ///< neat_packing: samples of one row do not see each other
 };
 

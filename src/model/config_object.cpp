@@ -35,6 +35,8 @@ const json* ConfigObject::find(const char* key) const {
 
 bool ConfigObject::has(const char* key) const { return find(key) != nullptr; }
 
+bool ConfigObject::is_null(const char* key) const { return object_.contains(key) && !has(key); }
+
 void ConfigObject::refuse(const char* key, const std::string& problem, const std::string& hint) const {
   throw ConfigError(fmt::format("{}{} {}", prefix_, key, problem), where_, hint);
 }
@@ -101,6 +103,20 @@ std::vector<std::int64_t> ConfigObject::integers_or_one(const char* key, std::in
   std::vector<std::int64_t> numbers;
   for (const json& item : *value) numbers.push_back(whole(key, item, low, high));
   return numbers;
+}
+
+std::vector<double> ConfigObject::numbers(const char* key, double low, double high) const {
+  const json* value = find(key);
+  if (value == nullptr) refuse(key, "is missing");
+  if (!value->is_array()) refuse(key, fmt::format("is {}; a list of numbers is needed", shown(*value)));
+  std::vector<double> all;
+  for (const json& item : *value) {
+    const double number = item.is_number() ? item.get<double>() : std::nan("");
+    if (!(number >= low && number <= high))
+      refuse(key, fmt::format("holds {}; numbers from {} to {} are needed", shown(item), low, high));
+    all.push_back(number);
+  }
+  return all;
 }
 
 std::vector<std::string> ConfigObject::texts(const char* key) const {

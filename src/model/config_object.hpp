@@ -18,6 +18,8 @@ class ConfigObject {
   ConfigObject(const nlohmann::json& object, std::string where, std::string prefix = {});
 
   [[nodiscard]] bool has(const char* key) const;
+  /// The key is there and its value is null.
+  [[nodiscard]] bool is_null(const char* key) const;
   [[nodiscard]] const std::string& where() const noexcept { return where_; }
 
   /// A whole number in [low, high]. A float without a fraction ("2048.0") is one.
@@ -31,6 +33,7 @@ class ConfigObject {
   [[nodiscard]] std::string text_or(const char* key, std::string fallback) const;
   /// One whole number or a list of them.
   [[nodiscard]] std::vector<std::int64_t> integers_or_one(const char* key, std::int64_t low, std::int64_t high) const;
+  [[nodiscard]] std::vector<double> numbers(const char* key, double low, double high) const;
   [[nodiscard]] std::vector<std::string> texts(const char* key) const;
   [[nodiscard]] ConfigObject object(const char* key) const;
 

@@ -3,15 +3,18 @@
 #include "model/decoder.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
 #include "core/error.hpp"
 #include "core/parallel.hpp"
+#include "kernels/ops/adapter.hpp"
 #include "kernels/ops/elementwise.hpp"
+#include "model/adapters/adapter_plan.hpp"
 #include "model/batch_checks.hpp"
 #include "model/block.hpp"
-#include "model/families/family.hpp"
+#include "model/embedding.hpp"
 #include "model/head.hpp"
 
 namespace dstrain {
@@ -22,15 +25,17 @@ struct Decoder::Impl {
       : spec(model),
         layout(layout_in),
         sizes(spec),
+        parts(spec),
         buffers(std::move(buffers_in)),
         options(buffers->options),
         arena(arena_in),
         exec{Stream(device, nullptr), arena[buffers->workspace].data, arena[buffers->workspace].count},
         rope(spec, arena[buffers->rope_cos].as<float>(), arena[buffers->rope_sin].as<float>(), options.max_position),
-        head(spec, layout) {
+        embedding(spec, layout),
+        head(spec, layout),
+        adapters(make_adapter_pass(buffers->adapters, arena, options.dtype, options.seed)),
+        lowest(first_trainable_unit(layout)) {
     for (std::int64_t l = 0; l < sizes.layers; ++l) blocks.emplace_back(spec, layout, l);
-    embedding = find_in_unit(layout, 0, std::string(spec.family->names.embedding) + ".weight");
-    DSTRAIN_CHECK(embedding != nullptr, "the first unit has no embedding");
     rope.use(exec, 0);
   }
 
@@ -49,10 +54,21 @@ struct Decoder::Impl {
     a.middle_TD = keeps ? slot(buffers->middle, at, sizes.D) : a.input_TD;
     a.qkv = slot(buffers->qkv, at, sizes.qkv_width());
     a.attention_TQ = slot(buffers->attention, at, sizes.Q);
-    a.gate_up = slot(buffers->gate_up, at, 2 * sizes.F);
+    a.gate_up = slot(buffers->gate_up, at, sizes.wide);
     a.lse_NT = keeps ? slot(buffers->lse, at, sizes.heads).as<float>() : nullptr;
-    a.rstd_input_T = slot(buffers->rstd_input, at, 1).as<float>();
-    a.rstd_middle_T = slot(buffers->rstd_middle, at, 1).as<float>();
+    a.kept_input = slot(buffers->kept_input, at, parts.norm_kept).as<float>();
+    a.kept_middle = slot(buffers->kept_middle, at, parts.norm_kept).as<float>();
+    if (parts.head_norms) {
+      if (keeps) a.heads = slot(buffers->heads, at, sizes.Q + sizes.KV);
+      a.rstd_heads = slot(buffers->rstd_heads, at, sizes.heads + sizes.kv_heads).as<float>();
+    }
+    if (parts.added_norms) {
+      const std::int64_t second = keeps ? 2 * at + 1 : 0;  // what is not kept may be overwritten
+      a.attention_added_TD = slot(buffers->added, 2 * at, sizes.D);
+      a.feed_forward_added_TD = slot(buffers->added, second, sizes.D);
+      a.kept_attention_added = slot(buffers->kept_added, 2 * at, parts.norm_kept).as<float>();
+      a.kept_feed_forward_added = slot(buffers->kept_added, second, parts.norm_kept).as<float>();
+    }
     return a;
   }
 
@@ -66,27 +82,58 @@ struct Decoder::Impl {
     const bool narrow = options.dtype != DType::f32;
     return {data(buffers->normed),
             data(buffers->delta),
-            data(buffers->rstd_final).as<float>(),
+            data(buffers->kept_final).as<float>(),
             data(buffers->logits).as<float>(),
             narrow ? data(buffers->dlogits) : data(buffers->logits),
             data(buffers->nll).as<float>(),
-            keeps || !options.predictions ? nullptr : data(buffers->predicted).as<std::int32_t>()};
+            keeps || !options.predictions ? nullptr : data(buffers->predicted).as<std::int32_t>(),
+            data(buffers->head_rows).as<float>()};
   }
 
-  [[nodiscard]] static BlockRows rows_of(const MicroBatch& batch) {
+  [[nodiscard]] EmbeddingBuffers embedding_buffers() const {
+    // Nothing is normed yet: the blocks' row is free.
+    return {options.train ? data(buffers->looked_up) : Data{}, data(buffers->normed),
+            data(buffers->kept_embedding).as<float>()};
+  }
+
+  [[nodiscard]] BlockRows rows_of(const MicroBatch& batch) const {
     return {batch.padded_tokens,     batch.tokens,     static_cast<std::int64_t>(batch.cu_seqlens.size()) - 1,
-            batch.cu_seqlens.data(), batch.max_seqlen, batch.position_ids.data()};
+            batch.cu_seqlens.data(), batch.max_seqlen, batch.position_ids.data(),
+            dropout_of(batch)};
   }
 
-  /// @param for_backward  every layer's activations are kept
+  [[nodiscard]] EmbeddingRows embedding_rows(const MicroBatch& batch) const {
+    return {batch.padded_tokens, batch.tokens, batch.input_ids.data(), batch.position_ids.data(), dropout_of(batch)};
+  }
+
+  /// Probability 1 stands for "those of the model", 0 for none.
+  [[nodiscard]] DropoutKey dropout_of(const MicroBatch& batch) const {
+    return {.probability = drops ? 1.0F : 0.0F, .seed = options.seed, .sample = batch.sample};
+  }
+
+  /// @param for_backward  every layer's activations are kept, and what training drops is dropped
   void begin(const MicroBatch& batch, bool for_backward) {
     keeps = for_backward;
+    drops = for_backward && options.dropout;
+    adapters.training = for_backward;
+    adapters.sample = batch.sample;
     if (batch.tokens == 0) return;
     check_batch(batch, {keeps ? options.max_tokens : forward_tokens(options), rope.positions(), sizes.V});
     rope.use(exec, batch.padded_len);
   }
 
+  UnitWeights acquire(ParameterStore& store, int unit) {
+    UnitWeights weights = store.acquire(unit, exec.stream);
+    weights.adapters = &adapters;
+    return weights;
+  }
+  /// Fetches ahead what backward will read; it ends at the first unit with anything to train.
+  void prefetch_below(ParameterStore& store, int unit) const {
+    if (unit - 1 >= std::max(lowest, 1)) store.prefetch(unit - 1, exec.stream);
+  }
+
   void embed(ParameterStore& store, const MicroBatch& batch);
+  void add_noise(const MicroBatch& batch) const;
   void run_blocks(ParameterStore& store, const MicroBatch& batch);
   HeadWeights acquire_head(ParameterStore& store);
   void release_head(ParameterStore& store);
@@ -98,25 +145,37 @@ struct Decoder::Impl {
   ModelSpec spec;
   const ModelLayout& layout;
   DecoderSizes sizes;
+  DecoderParts parts;
+  bool drops = false;
   std::shared_ptr<const DecoderBuffers> buffers;
   DecoderOptions options;
   const Arena& arena;
   Exec exec;
   RopeTables rope;
   std::vector<Block> blocks;
+  Embedding embedding;
   Head head;
-  const TensorLayout* embedding = nullptr;
+  AdapterPass adapters;
+  int lowest;         ///< first unit with anything to train
   bool keeps = true;  ///< the pass at work keeps its activations for a backward pass
 };
 
 void Decoder::Impl::embed(ParameterStore& store, const MicroBatch& batch) {
-  const UnitWeights weights = store.acquire(0, exec.stream);
+  const UnitWeights weights = acquire(store, 0);
   store.prefetch(1, exec.stream);
   if (batch.tokens > 0) {
-    ops::embedding_forward(exec, activations(0).input_TD, weights.of(*embedding), batch.input_ids.data(),
-                           batch.padded_tokens, sizes.D);
+    embedding.forward(exec, weights, embedding_rows(batch), activations(0).input_TD, embedding_buffers());
+    if (adapters.training && options.neftune_noise_alpha > 0) add_noise(batch);
   }
   store.release(0, exec.stream);
+}
+
+/// transformers' neftune_post_forward_hook: uniform in alpha / sqrt(padded length * hidden size).
+void Decoder::Impl::add_noise(const MicroBatch& batch) const {
+  const double elements = static_cast<double>(batch.padded_len) * static_cast<double>(sizes.D);
+  const auto magnitude = static_cast<float>(options.neftune_noise_alpha / std::sqrt(elements));
+  ops::add_uniform_noise(exec, activations(0).input_TD, batch.tokens * sizes.D, magnitude,
+                         Rng(options.seed, RngSite::neftune, 0, batch.sample));
 }
 
 void Decoder::Impl::run_blocks(ParameterStore& store, const MicroBatch& batch) {
@@ -124,18 +183,18 @@ void Decoder::Impl::run_blocks(ParameterStore& store, const MicroBatch& batch) {
   const BlockScratch s = scratch();
   for (std::int64_t layer = 0; layer < sizes.layers; ++layer) {
     const int unit = static_cast<int>(layer) + 1;
-    const UnitWeights weights = store.acquire(unit, exec.stream);
+    const UnitWeights weights = acquire(store, unit);
     store.prefetch(unit + 1, exec.stream);
     if (unit + 1 == head.unit() && head.tied()) store.prefetch(0, exec.stream);
     if (batch.tokens > 0) {
       const Block& block = blocks[static_cast<std::size_t>(layer)];
       const BlockActivations a = activations(layer);
       const bool first = layer == 0;
-      block.project(exec, weights, rows, rope, first ? a.input_TD : activations(layer - 1).middle_TD,
+      block.project(exec, weights, rows, rope, first ? a.input_TD : block.stream(activations(layer - 1), s),
                     first ? Data{} : s.delta_TD, a, s);
       block.attend(exec, rows, a);
-      block.expand(exec, weights, rows.T, a, s);
-      block.contract(exec, weights, rows.T, a, s);
+      block.expand(exec, weights, rows, a, s);
+      block.contract(exec, weights, rows, a, s);
     }
     store.release(unit, exec.stream);
   }
@@ -143,8 +202,8 @@ void Decoder::Impl::run_blocks(ParameterStore& store, const MicroBatch& batch) {
 
 HeadWeights Decoder::Impl::acquire_head(ParameterStore& store) {
   HeadWeights weights;
-  weights.norm = store.acquire(head.unit(), exec.stream);
-  weights.matrix = head.tied() ? store.acquire(0, exec.stream) : weights.norm;
+  weights.norm = acquire(store, head.unit());
+  weights.matrix = head.tied() ? acquire(store, 0) : weights.norm;
   return weights;
 }
 
@@ -154,8 +213,8 @@ void Decoder::Impl::release_head(ParameterStore& store) {
 }
 
 void Decoder::Impl::normalise(const HeadWeights& weights, const MicroBatch& batch) {
-  head.normalise(exec, weights, batch.padded_tokens, activations(sizes.layers - 1).middle_TD, data(buffers->delta),
-                 head_buffers());
+  const Data stream = blocks.back().stream(activations(sizes.layers - 1), scratch());
+  head.normalise(exec, weights, batch.padded_tokens, stream, data(buffers->delta), head_buffers());
 }
 
 /// The batch with weights times the loss scale: they are the gradient of the loss with respect to each nll.
@@ -173,7 +232,7 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
                                        float loss_scale) {
   HeadWeights weights = acquire_head(store);
   if (for_backward) {
-    store.prefetch(head.unit() - 1, exec.stream);  // backward starts with the last block
+    prefetch_below(store, head.unit());  // backward starts with the last block
     weights.norm_gradient = store.gradient(head.unit(), exec.stream);
     weights.matrix_gradient = head.tied() ? store.gradient(0, exec.stream) : weights.norm_gradient;
   }
@@ -199,8 +258,8 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
 
 void Decoder::Impl::block_backward(ParameterStore& store, const MicroBatch& batch, std::int64_t layer) {
   const int unit = static_cast<int>(layer) + 1;
-  const UnitWeights weights = store.acquire(unit, exec.stream);
-  if (layer > 0) store.prefetch(unit - 1, exec.stream);
+  const UnitWeights weights = acquire(store, unit);
+  prefetch_below(store, unit);
   const UnitGradient gradient = store.gradient(unit, exec.stream);
   if (batch.tokens > 0) {
     const Block& block = blocks[static_cast<std::size_t>(layer)];
@@ -210,7 +269,7 @@ void Decoder::Impl::block_backward(ParameterStore& store, const MicroBatch& batc
     if (options.gradient_checkpointing) {
       block.project(exec, weights, rows, rope, a.input_TD, {}, a, s);
       block.attend(exec, rows, a);
-      block.expand(exec, weights, rows.T, a, s);
+      block.expand(exec, weights, rows, a, s);
     }
     block.backward(exec, weights, gradient, rows, rope, data(buffers->dx), a, s, options.gradient_checkpointing);
   }
@@ -235,9 +294,11 @@ Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const Decoder
 Decoder::~Decoder() = default;
 
 void Decoder::prepare(std::int64_t padded_tokens, bool for_backward) {
-  const bool train = for_backward && impl_->options.train;
-  for (const Product& p : decoder_products(impl_->sizes, impl_->options.dtype, padded_tokens, train)) {
-    ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
+  const Impl& m = *impl_;
+  const bool train = for_backward && m.options.train;
+  for (const auto& list : {decoder_products(m.sizes, m.options.dtype, padded_tokens, train, trains_matrices(m.layout)),
+                           adapter_products(m.spec, m.layout, m.options.dtype, padded_tokens, train)}) {
+    for (const Product& p : list) ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
   }
 }
 
@@ -252,14 +313,19 @@ ForwardResult Decoder::forward(ParameterStore& store, const MicroBatch& batch, b
 void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {
   Impl& m = *impl_;
   DSTRAIN_CHECK(m.options.train, "this decoder was planned without a backward pass");
-  for (std::int64_t layer = m.sizes.layers - 1; layer >= 0; --layer) m.block_backward(store, batch, layer);
-  // The look-up needs no weights on the way back. A tied matrix already holds the head's part: the store says "add".
+  const std::int64_t last = std::max(m.lowest - 1, 0);  // no gradient is asked for below
+  for (std::int64_t layer = m.sizes.layers - 1; layer >= last; --layer) m.block_backward(store, batch, layer);
+  if (m.lowest > 0) return;
+  // The look-up needs no weights on the way back, a norm behind it does. A tied matrix already holds the head's part:
+  // the store says "add".
+  const bool weighs = m.embedding.needs_weights();
+  const UnitWeights weights = weighs ? m.acquire(store, 0) : UnitWeights{};
   const UnitGradient gradient = store.gradient(0, m.exec.stream);
-  if (batch.tokens > 0 && m.embedding->part == PartKind::trainable) {
-    ops::embedding_backward(m.exec, gradient.of(*m.embedding), m.data(m.buffers->dx), batch.input_ids.data(),
-                            batch.tokens, m.sizes.D, m.sizes.V, gradient.accumulate);
-  }
+  if (batch.tokens > 0)
+    m.embedding.backward(m.exec, weights, gradient, m.embedding_rows(batch), m.data(m.buffers->dx),
+                         m.embedding_buffers());
   store.gradient_ready(0, m.exec.stream);
+  if (weighs) store.release(0, m.exec.stream);
 }
 
 const float* Decoder::nll() const noexcept { return impl_->arena[impl_->buffers->nll].as<float>(); }

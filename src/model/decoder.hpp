@@ -21,12 +21,18 @@ struct DecoderOptions {
   bool predictions = false;             ///< passes without backward keep the likeliest token of every row
   std::int64_t max_position = 0;        ///< positions that the RoPE tables hold
   int threads = 1;
+  std::uint64_t seed = 42;           ///< of dropout and noise
+  bool dropout = true;               ///< false: none in training either, whatever config.json says
+  double neftune_noise_alpha = 0.0;  ///< 0: no noise on embeddings in training
 };
 
 /// Entries of the decoder in a MemoryPlan.
 struct DecoderBuffers;
 
 /// Enters everything the decoder needs. Pure arithmetic: `dstrain plan` calls it for any world size.
+/// @param layout  of `spec`; without it the plain one: everything is trained, no adapters
+std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec, const ModelLayout& layout,
+                                                   const DecoderOptions& options);
 std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const ModelSpec& spec,
                                                    const DecoderOptions& options);
 

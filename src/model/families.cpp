@@ -22,8 +22,11 @@ class UnitWriter {
     append_tensor(layout_, unit_, fmt::format("{}{}.{}", prefix_, module, tensor), std::move(shape), adjacent);
   }
 
+  /// A table of rows, or a matrix as the head has it.
+  void table(const char* module, std::int64_t rows, std::int64_t width) { add(module, "weight", {rows, width}); }
+
   void matrix(const char* module, std::int64_t out, std::int64_t in, bool adjacent = false) {
-    add(module, "weight", {out, in}, adjacent);
+    add(module, "weight", spec_.transposed_weights ? std::vector{in, out} : std::vector{out, in}, adjacent);
   }
 
   /// Modules of `rows` outputs each that are one product; the names behind the first may be missing: fused on disk too.
@@ -49,6 +52,11 @@ class UnitWriter {
     if (spec_.norm == NormKind::layer) add(module, "bias", {width});
   }
 
+  /// A weight for each dim of a head; these norms have no bias in any family.
+  void head_norm(const char* module) {
+    if (module != nullptr) add(module, "weight", {spec_.head_dim});
+  }
+
  private:
   ModelLayout& layout_;
   const ModelSpec& spec_;
@@ -70,6 +78,10 @@ void append_block(ModelLayout& layout, const ModelSpec& s, std::int64_t block) {
   unit.matrix(names.down, s.hidden_size, s.intermediate_size);
   unit.norm(names.input_norm, s.hidden_size);
   unit.norm(names.middle_norm, s.hidden_size);
+  unit.norm(names.attention_norm, s.hidden_size);
+  unit.norm(names.feed_forward_norm, s.hidden_size);
+  unit.head_norm(names.q_norm);
+  unit.head_norm(names.k_norm);
   if (s.qkv_bias) unit.group_biases(names.qkv, qkv);
   if (s.o_bias) unit.add(names.o, "bias", {s.hidden_size});
   if (s.mlp_bias) {
@@ -84,11 +96,14 @@ ModelLayout make_layout(const ModelSpec& spec) {
   const FamilyNames& names = spec.family->names;
   ModelLayout layout;
   UnitWriter first(layout, spec, 0, "");
-  first.matrix(names.embedding, spec.vocab_size, spec.hidden_size);
+  first.table(names.embedding, spec.vocab_size, spec.hidden_size);
+  if (spec.positions == PositionKind::learned)
+    first.table(names.positions, spec.max_position_embeddings, spec.hidden_size);
+  first.norm(names.embedding_norm, spec.hidden_size);
   for (std::int64_t block = 0; block < spec.num_hidden_layers; ++block) append_block(layout, spec, block);
   UnitWriter last(layout, spec, static_cast<int>(spec.num_hidden_layers) + 1, "");
   last.norm(names.final_norm, spec.hidden_size);
-  if (!spec.tie_word_embeddings) last.matrix(names.head, spec.vocab_size, spec.hidden_size);
+  if (!spec.tie_word_embeddings) last.table(names.head, spec.vocab_size, spec.hidden_size);
   finish_layout(layout);
   return layout;
 }

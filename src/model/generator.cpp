@@ -10,8 +10,9 @@
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "kernels/ops/elementwise.hpp"
+#include "model/adapters/adapter_plan.hpp"
 #include "model/block.hpp"
-#include "model/families/family.hpp"
+#include "model/embedding.hpp"
 #include "model/generator_buffers.hpp"
 #include "model/head.hpp"
 
@@ -45,12 +46,18 @@ struct Generator::Impl {
         arena(arena_in),
         exec{Stream(device, nullptr), arena[buffers->workspace].data, arena[buffers->workspace].count},
         rope(spec, arena[buffers->rope_cos].as<float>(), arena[buffers->rope_sin].as<float>(), options.max_length),
+        embedding(spec, layout),
         head(spec, layout),
+        adapters(make_adapter_pass(buffers->adapters, arena, options.dtype, 0)),
         ids(static_cast<std::size_t>(options.prompt_rows)),
         positions(static_cast<std::size_t>(options.prompt_rows)) {
     for (std::int64_t l = 0; l < sizes.layers; ++l) blocks.emplace_back(spec, layout, l);
-    embedding = find_in_unit(layout, 0, std::string(spec.family->names.embedding) + ".weight");
-    DSTRAIN_CHECK(embedding != nullptr, "the first unit has no embedding");
+  }
+
+  UnitWeights acquire(ParameterStore& store, int unit) {
+    UnitWeights weights = store.acquire(unit, exec.stream);
+    weights.adapters = &adapters;
+    return weights;
   }
 
   [[nodiscard]] Data data(BufferId id) const { return {arena[id].data, arena[id].dtype}; }
@@ -63,9 +70,10 @@ struct Generator::Impl {
   }
 
   void run(ParameterStore& store, std::span<const Piece> pieces, std::span<const Sequence> sequences, bool want_logits);
+  void keep(Data to, ConstData qkv) const;
   void attend(const Block& block, std::int64_t layer, std::span<const Piece> pieces, const BlockActivations& a) const;
-  void head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T, bool want_logits);
-  void head_logits(const HeadWeights& weights, std::span<const Piece> pieces, std::int64_t T);
+  void head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T, Data stream, bool want_logits);
+  void head_logits(const HeadWeights& weights, std::span<const Piece> pieces, std::int64_t T, Data stream);
   void read_prompt(ParameterStore& store, std::span<const Sequence> sequences, std::int64_t sequence);
   bool extend(Sequence& sequence, std::int64_t slot, const SamplingOptions& sampling, Generated& answer,
               const OnToken& on_token) const;
@@ -77,38 +85,48 @@ struct Generator::Impl {
   const Arena& arena;
   Exec exec;
   RopeTables rope;
+  Embedding embedding;
   Head head;
+  AdapterPass adapters;
   std::vector<Block> blocks;
-  const TensorLayout* embedding = nullptr;
   std::vector<std::int32_t> ids, positions;
   AnyRank any_rank;  ///< none: this rank goes its own way
 };
 
+/// Copies keys and values out of a row of q k v: in one piece, or from each group, where they lie side by side too.
+void Generator::Impl::keep(Data to, ConstData qkv) const {
+  if (sizes.group_stride == 0) return ops::convert(exec, to, qkv.at(sizes.Q), 2 * sizes.KV);
+  const std::int64_t pair = 2 * sizes.head_dim;
+  for (std::int64_t head = 0; head < sizes.kv_heads; ++head)
+    ops::convert(exec, to.at(head * pair), qkv.at(head * sizes.group_stride + sizes.k_at()), pair);
+}
+
 /// Keeps the new keys and values, then every sequence looks at all of its own.
 void Generator::Impl::attend(const Block& block, std::int64_t layer, std::span<const Piece> pieces,
                              const BlockActivations& a) const {
-  const std::int64_t width = 2 * sizes.KV;
   for (const Piece& p : pieces) {
-    for (std::int64_t i = 0; i < p.count; ++i) {  // k and v lie side by side in a row of q k v
-      ops::convert(exec, cache(layer, p.sequence, p.start + i), a.qkv.at((p.row + i) * sizes.qkv_width() + sizes.Q),
-                   width);
-    }
+    for (std::int64_t i = 0; i < p.count; ++i)
+      keep(cache(layer, p.sequence, p.start + i), a.qkv.at((p.row + i) * sizes.qkv_width()));
     const std::array<std::int32_t, 2> queries = {0, static_cast<std::int32_t>(p.count)};
     const std::array<std::int32_t, 2> keys = {0, static_cast<std::int32_t>(p.start + p.count)};
     AttentionShape shape = block.attention_shape({.T = p.count, .tokens = p.count, .segments = 1});
     shape.cu_q = queries.data();
     shape.cu_k = keys.data();
     shape.max_seqlen = keys[1];
-    shape.kv_stride = width;
+    shape.kv_stride = 2 * sizes.KV;
+    const bool groups = sizes.group_stride > 0;
+    if (groups) shape.kv_head_stride = 2 * sizes.head_dim;
     const Data k = cache(layer, p.sequence, 0);
     ops::attention_forward(exec, a.attention_TQ.at(p.row * sizes.Q), nullptr, a.qkv.at(p.row * sizes.qkv_width()), k,
-                           k.at(sizes.KV), shape);
+                           k.at(groups ? sizes.head_dim : sizes.KV), shape);
   }
 }
 
-void Generator::Impl::head_logits(const HeadWeights& weights, std::span<const Piece> pieces, std::int64_t T) {
-  HeadBuffers b{data(buffers->normed), data(buffers->delta), arena[buffers->rstd].as<float>(), nullptr, {}, nullptr};
-  head.normalise(exec, weights, T, data(buffers->residual), data(buffers->delta), b);
+void Generator::Impl::head_logits(const HeadWeights& weights, std::span<const Piece> pieces, std::int64_t T,
+                                  Data stream) {
+  HeadBuffers b{data(buffers->normed), data(buffers->delta), arena[buffers->kept].as<float>(), nullptr, {}, nullptr};
+  b.row_norms_V = arena[buffers->head_rows].as<float>();
+  head.normalise(exec, weights, T, stream, data(buffers->delta), b);
   // Only the last row of a piece says what comes next. Single rows of sequences in order are one product.
   const bool one_product =
       std::all_of(pieces.begin(), pieces.end(), [&](const Piece& p) { return p.count == 1 && p.sequence == p.row; });
@@ -123,12 +141,12 @@ void Generator::Impl::head_logits(const HeadWeights& weights, std::span<const Pi
   }
 }
 
-void Generator::Impl::head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T,
+void Generator::Impl::head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T, Data stream,
                                 bool want_logits) {
   HeadWeights weights;
-  weights.norm = store.acquire(head.unit(), exec.stream);
-  weights.matrix = head.tied() ? store.acquire(0, exec.stream) : weights.norm;
-  if (want_logits && !pieces.empty()) head_logits(weights, pieces, T);
+  weights.norm = acquire(store, head.unit());
+  weights.matrix = head.tied() ? acquire(store, 0) : weights.norm;
+  if (want_logits && !pieces.empty()) head_logits(weights, pieces, T, stream);
   if (head.tied()) store.release(0, exec.stream);
   store.release(head.unit(), exec.stream);
 }
@@ -154,30 +172,38 @@ void Generator::Impl::run(ParameterStore& store, std::span<const Piece> pieces, 
   rope.use(exec, longest);
 
   const Data residual = data(buffers->residual);
-  float* rstd = arena[buffers->rstd].as<float>();
-  const BlockActivations a{
-      residual, residual, data(buffers->qkv), data(buffers->attention), data(buffers->gate_up), nullptr, rstd, rstd};
+  float* kept = arena[buffers->kept].as<float>();
+  BlockActivations a{};
+  a.input_TD = a.middle_TD = residual;
+  a.qkv = data(buffers->qkv);
+  a.attention_TQ = data(buffers->attention);
+  a.gate_up = data(buffers->gate_up);
+  a.kept_input = a.kept_middle = a.kept_attention_added = a.kept_feed_forward_added = kept;
+  a.rstd_heads = arena[buffers->rstd_heads].as<float>();
+  a.attention_added_TD = a.feed_forward_added_TD = data(buffers->added);
   const BlockScratch s{data(buffers->normed), data(buffers->delta), data(buffers->hidden), {}, {}};
   if (tokens > 0) ops::fill_zero(exec, a.attention_TQ.at(tokens * sizes.Q), (T - tokens) * sizes.Q);
-  UnitWeights weights = store.acquire(0, exec.stream);
+  UnitWeights weights = acquire(store, 0);
   store.prefetch(1, exec.stream);
-  if (tokens > 0) ops::embedding_forward(exec, residual, weights.of(*embedding), ids.data(), T, sizes.D);
+  if (tokens > 0)
+    embedding.forward(exec, weights, {T, tokens, ids.data(), positions.data(), {}}, residual, {{}, s.normed_TD, kept});
   store.release(0, exec.stream);
   for (std::int64_t layer = 0; layer < sizes.layers; ++layer) {
     const int unit = static_cast<int>(layer) + 1;
-    weights = store.acquire(unit, exec.stream);
+    weights = acquire(store, unit);
     if (visit_head || layer + 1 < sizes.layers) store.prefetch(unit + 1, exec.stream);
     if (tokens > 0) {
       const Block& block = blocks[static_cast<std::size_t>(layer)];
       const BlockRows rows{.T = T, .tokens = tokens, .positions_T = positions.data()};
-      block.project(exec, weights, rows, rope, residual, layer == 0 ? Data{} : s.delta_TD, a, s);
+      block.project(exec, weights, rows, rope, layer == 0 ? residual : block.stream(a, s),
+                    layer == 0 ? Data{} : s.delta_TD, a, s);
       attend(block, layer, pieces, a);
-      block.expand(exec, weights, T, a, s);
-      block.contract(exec, weights, T, a, s);
+      block.expand(exec, weights, rows, a, s);
+      block.contract(exec, weights, rows, a, s);
     }
     store.release(unit, exec.stream);
   }
-  if (visit_head) head_pass(store, pieces, T, want_logits);
+  if (visit_head) head_pass(store, pieces, T, blocks.back().stream(a, s), want_logits);
 }
 
 void Generator::Impl::read_prompt(ParameterStore& store, std::span<const Sequence> sequences, std::int64_t sequence) {

@@ -28,6 +28,9 @@ struct GeneratorBuffers;
 /// Enters everything generation needs besides the weights. Pure arithmetic.
 /// @param phases  when the buffers are in use
 std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
+                                                       const ModelLayout& layout, const GeneratorOptions& options,
+                                                       std::uint32_t phases = phase_always);
+std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const ModelSpec& spec,
                                                        const GeneratorOptions& options,
                                                        std::uint32_t phases = phase_always);
 

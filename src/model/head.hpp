@@ -4,6 +4,7 @@
 
 #include "model/decoder_buffers.hpp"
 #include "model/linear.hpp"
+#include "model/norm.hpp"
 
 namespace dstrain {
 
@@ -11,11 +12,12 @@ namespace dstrain {
 struct HeadBuffers {
   Data normed_TD;  ///< final hidden state; its gradient where one is asked for
   Data sum_TD;     ///< last residual sum
-  float* rstd_T;
-  float* logits;  ///< [chunk_rows, V]
-  Data dlogits;   ///< [chunk_rows, V]; the logits themselves in f32
+  float* kept;     ///< of the norm
+  float* logits;   ///< [chunk_rows, V]
+  Data dlogits;    ///< [chunk_rows, V]; the logits themselves in f32
   float* nll_T;
   std::int32_t* predicted_T = nullptr;  ///< the likeliest tokens; null: not asked for
+  float* row_norms_V = nullptr;         ///< 1 / length of the matrix's rows, where they count with length one
 };
 
 /// Weights and open gradients of the head: its own unit's and, where tied, the embedding's matrix.
@@ -30,7 +32,7 @@ class Head {
  public:
   Head(const ModelSpec& spec, const ModelLayout& layout);
 
-  /// sum = residual + delta, normed = its norm.
+  /// sum = residual + delta, normed = its norm; the lengths of the matrix's rows where they are asked for.
   void normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, ConstData residual, ConstData delta,
                  const HeadBuffers& b) const;
   /// nll of every row, and the likeliest token where asked for. With `with_gradient` also the weight gradients, and
@@ -43,12 +45,17 @@ class Head {
   void logits(const Exec& exec, const HeadWeights& w, std::int64_t row, std::int64_t rows, const HeadBuffers& b) const;
 
   [[nodiscard]] bool tied() const noexcept { return matrix_.weight->unit == 0; }
-  [[nodiscard]] int unit() const noexcept { return norm_->unit; }
+  [[nodiscard]] int unit() const noexcept { return norm_.unit(); }
+  [[nodiscard]] const Linear& matrix() const noexcept { return matrix_; }
 
  private:
   DecoderSizes sizes_;
-  float eps_;
-  const TensorLayout* norm_;
+  void logits_gradient(const Exec& exec, Data dlogits, std::int64_t rows, const HeadBuffers& b) const;
+
+  bool normalised_;
+  float scale_;
+  float softcap_;
+  Norm norm_;
   Linear matrix_;
 };
 

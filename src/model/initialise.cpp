@@ -2,6 +2,7 @@
 #include "model/initialise.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/error.hpp"
 #include "core/parallel.hpp"
@@ -13,12 +14,29 @@ void fill_initial(const ModelSpec& spec, const TensorLayout& tensor, std::int64_
                   std::uint64_t seed) {
   DSTRAIN_CHECK(begin >= 0 && count >= 0 && begin + count <= tensor.count, "elements [{}, {}) of '{}', which has {}",
                 begin, begin + count, tensor.name, tensor.count);
+  if (tensor.name.ends_with(".lora_B.weight")) {
+    std::fill_n(out, count, 0.0F);
+    return;
+  }
   if (tensor.shape.size() < 2) {
-    std::fill_n(out, count, tensor.name.ends_with(".bias") ? 0.0F : 1.0F);
+    // Where norms multiply by 1 + w, their w starts at 0.
+    const bool zero = tensor.name.ends_with(".bias") || spec.norm == NormKind::rms_plus_one;
+    std::fill_n(out, count, zero ? 0.0F : 1.0F);
     return;
   }
   const Rng rng(seed, RngSite::weights, 0, static_cast<std::uint32_t>(tensor.index));
-  const auto deviation = static_cast<float>(spec.initializer_range);
+  if (tensor.name.ends_with(".lora_A.weight")) {
+    const float bound = 1.0F / std::sqrt(static_cast<float>(tensor.shape[1]));
+    parallel_for(count, 4096, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i)
+        out[i] = bound * (2.0F * rng.uniform(static_cast<std::uint64_t>(begin + i)) - 1.0F);
+    });
+    return;
+  }
+  // GPT-2 makes what joins the residual stream smaller, by the number of times that happens.
+  const bool joins = spec.transposed_weights && tensor.name.ends_with("c_proj.weight");
+  const double joined = joins ? std::sqrt(2.0 * static_cast<double>(spec.num_hidden_layers)) : 1.0;
+  const auto deviation = static_cast<float>(spec.initializer_range / joined);
   parallel_for(count, 4096, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) out[i] = deviation * rng.normal(static_cast<std::uint64_t>(begin + i));
   });

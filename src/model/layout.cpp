@@ -40,12 +40,16 @@ void append_tensor(ModelLayout& layout, int unit, std::string name, std::vector<
   tensor.index = static_cast<std::int32_t>(layout.tensors.size());
   tensor.unit = unit;
   tensor.part = part;
-  tensor.offset = adjacent ? buffer.count : round_up(buffer.count, grid);
-
-  buffer.count = tensor.offset + tensor.count;
+  place_tensor(buffer, tensor, adjacent);
   layout.parameters += tensor.count;
   owner.tensors.push_back(tensor.index);
   layout.tensors.push_back(std::move(tensor));
+}
+
+void place_tensor(PartLayout& buffer, TensorLayout& tensor, bool adjacent) {
+  tensor.offset = adjacent ? buffer.count : round_up(buffer.count, grid);
+  tensor.fused = adjacent;
+  buffer.count = tensor.offset + tensor.count;
 }
 
 void finish_layout(ModelLayout& layout) {

@@ -21,6 +21,18 @@ struct TensorLayout {
   std::int32_t unit = 0;
   PartKind part = PartKind::trainable;
   std::int64_t offset = 0;  ///< first element in the part's flat buffer
+  bool fused = false;       ///< lies right behind the tensor before it, with which it is one product
+};
+
+/// A low-rank update of one matrix, y += scale * (x A^T) B^T: its tensors by their index (model/adapters/lora.hpp).
+struct AdapterLayout {
+  std::int32_t weight = 0;      ///< the matrix, [out, in]
+  std::int32_t a = 0;           ///< [rank, in]
+  std::int32_t b = 0;           ///< [out, rank]
+  std::int32_t magnitude = -1;  ///< DoRA: [out]; -1: none
+  std::int64_t rank = 0;
+  float scale = 1.0F;
+  float dropout = 0.0F;  ///< of x, in training
 };
 
 /// One flat buffer: tensors one after the other; q, k, v and gate, up adjacent without gap; other tensors start on
@@ -45,7 +57,8 @@ struct UnitLayout {
 struct ModelLayout {
   std::vector<UnitLayout> units;
   std::vector<TensorLayout> tensors;
-  std::int64_t parameters = 0;  ///< sum of tensor counts, without gaps
+  std::vector<AdapterLayout> adapters;  ///< those of fused matrices one behind the other
+  std::int64_t parameters = 0;          ///< sum of tensor counts, without gaps
   [[nodiscard]] int unit_count() const noexcept { return static_cast<int>(units.size()); }
   /// Index of the tensor called `name`, or -1.
   [[nodiscard]] std::int32_t find(const std::string& name) const noexcept;
@@ -56,5 +69,8 @@ struct ModelLayout {
 void append_tensor(ModelLayout& layout, int unit, std::string name, std::vector<std::int64_t> shape,
                    bool adjacent = false, PartKind part = PartKind::trainable);
 void finish_layout(ModelLayout& layout);
+
+/// Gives `tensor` its place behind what `buffer` holds; `adjacent`: without a gap. The smaller step of append_tensor.
+void place_tensor(PartLayout& buffer, TensorLayout& tensor, bool adjacent);
 
 }  // namespace dstrain

@@ -40,17 +40,6 @@ const Family& read_family(const ConfigObject& c) {
            "dstrain runs " + family_names());
 }
 
-/// What families can say and blocks do not compute.
-void refuse_missing_mathematics(const ConfigObject& c, const ModelSpec& s) {
-  if (s.dropout.any()) {
-    c.refuse(s.dropout.attention > 0 ? "attention_dropout" : "hidden_dropout", "is not 0; dropout is not supported",
-             "set it to 0.0 in config.json");
-  }
-  if (s.activation != Activation::silu) c.refuse("hidden_act", "is not \"silu\", which is not supported");
-  if (s.norm != NormKind::rms) c.refuse("rmsnorm", "is false, which is not supported");
-  if (s.residual_after_norm) c.refuse("apply_residual_connection_post_layernorm", "is true, which is not supported");
-}
-
 }  // namespace
 
 ModelSpec parse_model_spec(std::string_view config_json, const std::string& where) {
@@ -67,7 +56,6 @@ ModelSpec parse_model_spec(std::string_view config_json, const std::string& wher
   s.model_type = s.family->model_type;
   refuse_unknown_mathematics(c);
   s.family->read(c, s);
-  refuse_missing_mathematics(c, s);
   s.initializer_range = c.number_or("initializer_range", 0.02, 0.0, 1e3);
   s.bos_token_id = c.integer_or("bos_token_id", -1, -1, largest_extent);
   s.eos_token_id = c.integers_or_one("eos_token_id", -1, largest_extent);

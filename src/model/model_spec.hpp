@@ -15,7 +15,7 @@ namespace dstrain {
 
 struct Family;
 
-enum class RopeKind : std::uint8_t { none_scaled, linear, dynamic, llama3, yarn };
+enum class RopeKind : std::uint8_t { none_scaled, linear, dynamic, llama3, yarn, longrope };
 
 /// rope_scaling of config.json, resolved (models-and-templates: common pieces).
 struct RopeSpec {
@@ -32,6 +32,8 @@ struct RopeSpec {
   std::optional<double> attention_factor;
   std::optional<double> mscale;
   std::optional<double> mscale_all_dim;
+  std::vector<double> short_factor;  ///< longrope: one per pair, up to the original length
+  std::vector<double> long_factor;   ///< and beyond it
 };
 
 enum class NormKind : std::uint8_t {
@@ -76,8 +78,18 @@ struct ModelSpec {
   bool o_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;
-  bool residual_after_norm = false;   ///< the residual stream is what the norm made of it
-  std::vector<std::int32_t> windows;  ///< per layer: keys that a query sees, 0 all; empty: 0 in all layers
+  bool residual_after_norm = false;  ///< the residual stream is what the norm made of it
+  bool qkv_in_groups = false;        ///< q, k, v rows: the queries of a key head, its key, its value, then the next
+  bool transposed_weights = false;   ///< matrices of blocks are stored [in, out] (GPT-2's Conv1D)
+  bool normalised_head = false;      ///< rows of the head's matrix count with length one
+  double embedding_scale = 1.0;      ///< what is looked up is multiplied by it
+  double residual_scale = 1.0;       ///< so is what attention and feed-forward layer add
+  double logit_scale = 1.0;          ///< and the logits
+  double logit_softcap = 0.0;        ///< 0: none
+  double attention_softcap = 0.0;    ///< 0: none
+  double attention_scale = 0.0;      ///< of q.k; 0: 1 / sqrt(head_dim)
+  bool attention_scale_by_layer = false;  ///< and divided by the layer's number, from 1
+  std::vector<std::int32_t> windows;      ///< per layer: keys that a query sees, 0 all; empty: 0 in all layers
   DropoutSpec dropout;
   double initializer_range = 0.02;
   std::int64_t bos_token_id = -1;
@@ -107,6 +119,10 @@ struct RopeFrequencies {
   float attention_factor = 1.0F;
 };
 RopeFrequencies rope_frequencies(const ModelSpec& spec, std::int64_t seq_len);
+
+/// Batches of lengths with the same number have the same frequencies, those of a batch of this length. 0 for most
+/// scalings.
+std::int64_t rope_length(const ModelSpec& spec, std::int64_t seq_len) noexcept;
 
 /// FLOPs of one training token at sequence length `seq_len`: 6 N + 12 L h s, N with the head once (benchmark
 /// convention).

@@ -11,11 +11,14 @@
 
 namespace dstrain {
 
+struct AdapterPass;
+
 /// The whole weights of one unit, readable until release().
 struct UnitWeights {
   std::array<ConstData, part_kinds>
-      parts;                  ///< flat buffers, indexed by PartKind; data is null for a part the unit has not
-  std::uint64_t version = 0;  ///< changes whenever the values change (keys packed copies)
+      parts;                        ///< flat buffers, indexed by PartKind; data is null for a part the unit has not
+  std::uint64_t version = 0;        ///< changes whenever the values change (keys packed copies)
+  AdapterPass* adapters = nullptr;  ///< memory for adapters; set by who runs the pass (model/adapters/lora.hpp)
 
   [[nodiscard]] ConstData of(const TensorLayout& tensor) const noexcept {
     return parts[static_cast<std::size_t>(tensor.part)].at(tensor.offset);

@@ -92,11 +92,37 @@ RopeFrequencies yarn(const ModelSpec& spec) {
   return out;
 }
 
+/// Ding et al., "LongRoPE", arXiv:2402.13753: a factor for every pair, one set for texts up to the original length and
+/// one for longer ones.
+RopeFrequencies longrope(const ModelSpec& spec, std::int64_t seq_len) {
+  const RopeSpec& rope = spec.rope;
+  const double original = rope.original_max_position_embeddings;
+  const auto& factors = static_cast<double>(seq_len) > original ? rope.long_factor : rope.short_factor;
+  RopeFrequencies out;
+  out.inv_freq = position_frequencies(static_cast<float>(rope.theta), rope.rotary_dim);
+  for (std::size_t i = 0; i < out.inv_freq.size(); ++i)
+    out.inv_freq[i] = 1.0F / (static_cast<float>(factors[i]) * out.inv_freq[i]);
+  const double stretch = static_cast<double>(spec.max_position_embeddings) / original;
+  const double factor = rope.factor > 0.0 ? rope.factor : stretch;
+  const double attention = factor <= 1.0 ? 1.0 : std::sqrt(1.0 + std::log(factor) / std::log(original));
+  out.attention_factor = static_cast<float>(rope.attention_factor.value_or(attention));
+  return out;
+}
+
 }  // namespace
+
+std::int64_t rope_length(const ModelSpec& spec, std::int64_t seq_len) noexcept {
+  const RopeSpec& rope = spec.rope;
+  if (rope.kind == RopeKind::dynamic) return std::max(seq_len, spec.max_position_embeddings);
+  if (rope.kind != RopeKind::longrope) return 0;
+  const auto original = static_cast<std::int64_t>(rope.original_max_position_embeddings);
+  return seq_len > original ? original + 1 : 0;
+}
 
 RopeFrequencies rope_frequencies(const ModelSpec& spec, std::int64_t seq_len) {
   const RopeSpec& rope = spec.rope;
   if (rope.kind == RopeKind::yarn) return yarn(spec);
+  if (rope.kind == RopeKind::longrope) return longrope(spec, seq_len);
   const bool stretched = rope.kind == RopeKind::dynamic && seq_len > spec.max_position_embeddings;
   const float base = stretched ? dynamic_base(spec, seq_len) : static_cast<float>(rope.theta);
   RopeFrequencies out;

@@ -15,8 +15,8 @@ class RopeTables {
   /// @param capacity  positions that `cos` and `sin` hold, d/2 numbers each
   RopeTables(const ModelSpec& spec, float* cos, float* sin, std::int64_t capacity);
 
-  /// Makes the tables right for a batch whose longest (padded) row is `seq_len`. Only dynamic scaling ever changes
-  /// them.
+  /// Makes the tables right for a batch whose longest (padded) row is `seq_len`. Only scalings that
+  /// depend on the length ever change them.
   void use(const Exec& exec, std::int64_t seq_len);
 
   [[nodiscard]] const float* cos() const noexcept { return cos_; }

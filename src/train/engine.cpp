@@ -9,11 +9,14 @@
 
 #include "comm/communicator.hpp"
 #include "core/error.hpp"
+#include "train/adapter_files.hpp"
+#include "train/adapter_start.hpp"
 #include "train/decay.hpp"
 #include "train/engine_plan.hpp"
 #include "train/engine_state.hpp"
 #include "train/loss_scale.hpp"
 #include "train/machine.hpp"
+#include "train/merged_weights.hpp"
 
 namespace dstrain {
 
@@ -23,8 +26,9 @@ class EngineImpl final : public Engine {
  public:
   EngineImpl(Communicator& comm, const ModelSpec& spec, const EngineOptions& options)
       : comm_(comm),
-        spec_(spec),
-        layout_(make_layout(spec)),
+        tied_(spec.tie_word_embeddings),
+        spec_(tuned_spec(spec, options.tuning)),
+        layout_(make_tuned_layout(spec_, options.tuning)),
         options_(options),
         plan_(make_engine_plan(spec_, layout_, options, comm.size())),
         arena_(plan_.memory, registered_memory(comm)),
@@ -37,7 +41,8 @@ class EngineImpl final : public Engine {
     rates_.reserve(layout_.tensors.size());
     contributors_.reserve(static_cast<std::size_t>(options.max_micro_steps));
     for (const auto& tensor : layout_.tensors) {
-      const bool decays = options.decays ? options.decays(tensor.name, tensor.shape) : decays_by_default(tensor.name);
+      const bool decays = options.decays ? options.decays(tensor.name, tensor.shape)
+                                         : decays_by_default(tensor.name) && !is_layer_norm(tensor);
       rates_.push_back({.lr_factor = options.lr_factor ? options.lr_factor(tensor.name, tensor.shape) : 1.0,
                         .weight_decay = decays ? options.weight_decay : 0.0});
     }
@@ -49,11 +54,41 @@ class EngineImpl final : public Engine {
   }
 
   void load_weights(const WeightOrigin& origin) {
-    if (!rank0_has_folder(origin)) {
-      initialise_weights(layout_, spec_, *store_, options_.seed);
-    } else {
-      stream_in_weights(comm_, layout_, *store_, origin.folder, staging());
+    const bool lora = options_.tuning.kind == TuningKind::lora;
+    const bool random = !rank0_has(origin.folder, "weight origin");
+    const bool untied = tied_ && !spec_.tie_word_embeddings;
+    initialise_weights(layout_, spec_, *store_, options_.seed, !random, untied, staging());
+    if (!random) {
+      std::unique_ptr<WeightSource> source;
+      on_all_ranks(comm_, "open the weights", [&] {
+        if (comm_.rank() != 0) return;
+        ModelSpec as_stored = spec_;
+        as_stored.tie_word_embeddings = tied_;
+        source = open_merged(origin.folder, as_stored, spec_, origin.merged);
+      });
+      stream_in_weights(comm_, layout_, *store_, source.get(), false, staging());
     }
+    store_->weights_changed();
+    if (lora) start_adapter(origin);
+  }
+
+  /// Splits the base weights where the adapter starts from them, then makes or reads the adapter.
+  void start_adapter(const WeightOrigin& origin) {
+    const AdapterConfig& config = options_.tuning.adapter;
+    if (config.starts_from_pissa()) {
+      start_from_pissa(comm_, layout_, config, *store_, options_.seed);
+      store_->weights_changed();
+    }
+    if (config.use_dora) {
+      start_magnitudes(layout_, *store_);
+      store_->weights_changed();
+    }
+    if (!rank0_has(origin.adapter, "adapter origin")) return;
+    std::unique_ptr<AdapterFolder> source;
+    on_all_ranks(comm_, "open the adapter", [&] {
+      if (comm_.rank() == 0) source = std::make_unique<AdapterFolder>(AdapterFolder::open(origin.adapter));
+    });
+    stream_in_weights(comm_, layout_, *store_, source.get(), true, staging());
     store_->weights_changed();
   }
 
@@ -164,12 +199,19 @@ class EngineImpl final : public Engine {
   }
 
   void export_weights(const std::filesystem::path& folder, DType dtype) override {
-    stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
+    if (options_.tuning.kind == TuningKind::lora) {
+      stream_out_adapter(comm_, layout_, *store_, folder, options_.tuning.adapter, staging());
+    } else {
+      stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
+    }
   }
 
   void for_each_slice(const std::function<void(std::int32_t, std::int64_t, std::int64_t, const float*, const float*)>&
                           f) const override {
-    for (const auto& slice : store_->owned()) f(slice.tensor, slice.begin, slice.count, slice.master, slice.gradient);
+    for (const auto& slice : store_->owned()) {
+      if (slice.master == nullptr) continue;  // frozen
+      f(slice.tensor, slice.begin, slice.count, slice.master, slice.gradient);
+    }
   }
 
   [[nodiscard]] const ModelSpec& spec() const noexcept override { return spec_; }
@@ -204,6 +246,11 @@ class EngineImpl final : public Engine {
     }
   }
 
+  /// transformers leaves torch's own LayerNorm out whatever its name ("ln_1", "norm"), RMS norms by name only.
+  [[nodiscard]] bool is_layer_norm(const TensorLayout& tensor) const noexcept {
+    return spec_.norm == NormKind::layer && tensor.shape.size() < 2;
+  }
+
   static std::function<void*(std::int64_t)> registered_memory(Communicator& comm) {
     return [&comm](std::int64_t bytes) { return comm.allocate_registered(bytes); };
   }
@@ -225,10 +272,10 @@ class EngineImpl final : public Engine {
   }
 
   /// Other ranks are given no folder: rank 0's decides. Collective.
-  bool rank0_has_folder(const WeightOrigin& origin) {
-    std::int32_t from_folder = origin.folder.empty() ? 0 : 1;
-    comm_.broadcast(View(&from_folder, 1, DType::i32), 0, Stream{}, "weight origin");
-    return from_folder != 0;
+  bool rank0_has(const std::filesystem::path& folder, const char* what) {
+    std::int32_t given = folder.empty() ? 0 : 1;
+    comm_.broadcast(View(&given, 1, DType::i32), 0, Stream{}, what);
+    return given != 0;
   }
 
   [[nodiscard]] std::span<float> staging() const {
@@ -260,6 +307,7 @@ class EngineImpl final : public Engine {
   }
 
   Communicator& comm_;
+  bool tied_;  ///< the model as it is stored
   ModelSpec spec_;
   ModelLayout layout_;
   EngineOptions options_;

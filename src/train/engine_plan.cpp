@@ -25,15 +25,17 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                           .max_forward_tokens = options.max_eval_tokens > 0 ? token_class(options.max_eval_tokens) : 0,
                           .predictions = options.eval_predictions,
                           .max_position = options.max_position > 0 ? options.max_position : options.max_tokens,
-                          .threads = options.threads};
+                          .threads = options.threads,
+                          .seed = options.seed,
+                          .neftune_noise_alpha = options.neftune_noise_alpha};
   plan.zero = plan_zero(plan.memory, layout, plan.zero_options, ranks);
-  plan.decoder = plan_decoder(plan.memory, spec, plan.decoder_options);
+  plan.decoder = plan_decoder(plan.memory, spec, layout, plan.decoder_options);
   if (options.max_prompts > 0) {
     plan.generator_options = {.dtype = options.dtype,
                               .max_sequences = options.max_prompts,
                               .max_length = options.max_answer_length,
                               .threads = options.threads};
-    plan.generator = plan_generator(plan.memory, spec, plan.generator_options, phase_generate);
+    plan.generator = plan_generator(plan.memory, spec, layout, plan.generator_options, phase_generate);
   }
   plan.staging = plan.memory.add("staging/weights", staging_count, DType::f32, phase_load | phase_save);
   plan.matrix_probe = plan.memory.add("staging/matrix_probe", matrix_peak_bytes(options.dtype), DType::u8, phase_load);
@@ -45,7 +47,8 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
 }
 
 MemoryPlan Engine::plan(const ModelSpec& spec, const EngineOptions& options, int ranks) {
-  return make_engine_plan(spec, make_layout(spec), options, ranks).memory;
+  const ModelSpec tuned = tuned_spec(spec, options.tuning);
+  return make_engine_plan(tuned, make_tuned_layout(tuned, options.tuning), options, ranks).memory;
 }
 
 }  // namespace dstrain

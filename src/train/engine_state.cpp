@@ -10,30 +10,54 @@
 #include "core/log.hpp"
 #include "io/checkpoint/read.hpp"
 #include "io/checkpoint/write.hpp"
-#include "io/safetensors/model.hpp"
 #include "io/safetensors/writer.hpp"
+#include "io/weights/open.hpp"
 #include "io/weights/stream.hpp"
+#include "kernels/ops/elementwise.hpp"
 #include "model/initialise.hpp"
+#include "train/adapter_files.hpp"
 
 namespace dstrain {
 
 namespace {
 
-std::vector<TensorInfo> tensor_list(const ModelLayout& layout) {
+/// Some tensors of a layout as a list of their own, and where each stands in it.
+struct TensorList {
   std::vector<TensorInfo> tensors;
-  tensors.reserve(layout.tensors.size());
-  for (const auto& tensor : layout.tensors) tensors.push_back({tensor.name, tensor.shape});
-  return tensors;
+  std::vector<std::int32_t> place;  ///< by index in the layout; -1: not in the list
+};
+
+template <typename Wanted>
+TensorList tensor_list(const ModelLayout& layout, const Wanted& wanted) {
+  TensorList list;
+  for (const auto& tensor : layout.tensors) {
+    list.place.push_back(wanted(tensor) ? static_cast<std::int32_t>(list.tensors.size()) : -1);
+    if (list.place.back() >= 0) list.tensors.push_back({tensor.name, tensor.shape});
+  }
+  return list;
 }
+
+/// "model." or "transformer.": what the names of the base model begin with.
+std::string base_prefix_of(const ModelLayout& layout) {
+  const std::string& name = layout.tensors.front().name;
+  return name.substr(0, name.find('.') + 1);
+}
+bool is_adapter(const TensorLayout& tensor) { return tensor.name.find(".lora_") != std::string::npos; }
+bool is_trained(const TensorLayout& tensor) { return tensor.part == PartKind::trainable; }
+bool is_any(const TensorLayout& /*tensor*/) { return true; }
 
 /// Who owns what, over all ranks, in tensor order: the list that streaming walks. Where every rank keeps everything
 /// (stage 0), each range stands once, for every rank.
-std::vector<WeightSlice> all_slices(const Communicator& comm, const ModelLayout& layout, const ZeroStore& store) {
+/// Tensors that are not in `list` are left out, the others go by their place in it.
+std::vector<WeightSlice> all_slices(const Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                                    const TensorList& list) {
   std::vector<WeightSlice> slices;
   std::int64_t total = 0;
+  const DType narrow = store.weight_dtype();  // frozen weights have no f32 masters
   for (int rank = 0; rank < comm.size(); ++rank) {
     for (const auto& s : store.owned_by(rank)) {
-      slices.push_back({s.tensor, s.begin, s.count, rank, nullptr});
+      const bool frozen = !is_trained(layout.tensors[static_cast<std::size_t>(s.tensor)]);
+      slices.push_back({s.tensor, s.begin, s.count, rank, nullptr, frozen ? narrow : DType::f32});
       total += s.count;
     }
   }
@@ -47,8 +71,10 @@ std::vector<WeightSlice> all_slices(const Communicator& comm, const ModelLayout&
       return s.tensor == slice.tensor && s.begin == slice.begin;
     });
     DSTRAIN_CHECK(at != mine.end(), "a slice of this rank is not in owned()");
-    slice.data = at->master;
+    slice.data = at->values().data;
   }
+  std::erase_if(slices, [&](const WeightSlice& s) { return list.place[static_cast<std::size_t>(s.tensor)] < 0; });
+  for (auto& slice : slices) slice.tensor = list.place[static_cast<std::size_t>(slice.tensor)];
   std::stable_sort(slices.begin(), slices.end(), [](const WeightSlice& a, const WeightSlice& b) {
     return a.tensor != b.tensor ? a.tensor < b.tensor : a.begin < b.begin;
   });
@@ -63,7 +89,7 @@ OwnedSlice inside_owned(const ZeroStore& store, OwnedSlice range) {
   });
   DSTRAIN_CHECK(at != mine.end(), "a slice to write is not in owned()");
   const std::int64_t offset = range.begin - at->begin;
-  range.master = at->master + offset;
+  if (at->master != nullptr) range.master = at->master + offset;
   for (std::size_t i = 0; i < range.states.size(); ++i) {
     StateSlice& state = range.states[i];
     if (state.spec.name == nullptr) continue;
@@ -97,38 +123,70 @@ void read_states(CheckpointReader& reader, std::int32_t tensor, const OwnedSlice
 
 }  // namespace
 
-void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const ZeroStore& store, std::uint64_t seed) {
+void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const ZeroStore& store, std::uint64_t seed,
+                        bool adapters_only, bool tied, std::span<float> staging) {
+  const auto piece = static_cast<std::int64_t>(staging.size());
   for (const auto& slice : store.owned()) {
-    fill_initial(spec, layout.tensors[static_cast<std::size_t>(slice.tensor)], slice.begin, slice.count, slice.master,
-                 seed);
+    const TensorLayout* tensor = &layout.tensors[static_cast<std::size_t>(slice.tensor)];
+    if (adapters_only && !is_adapter(*tensor)) continue;
+    const bool head = tensor->unit + 1 == layout.unit_count() && tensor->shape.size() == 2 && !is_adapter(*tensor);
+    if (tied && head) tensor = &layout.tensors.front();
+    if (slice.master != nullptr) {
+      fill_initial(spec, *tensor, slice.begin, slice.count, slice.master, seed);
+      continue;
+    }
+    for (std::int64_t done = 0; done < slice.count; done += piece) {
+      const std::int64_t n = std::min(piece, slice.count - done);
+      fill_initial(spec, *tensor, slice.begin + done, n, staging.data(), seed);
+      ops::convert(Exec{}, slice.weights.at(done), ConstData(staging.data(), DType::f32), n);
+    }
   }
 }
 
 void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                       const std::filesystem::path& folder, std::span<float> staging) {
-  const auto tensors = tensor_list(layout);
-  std::optional<SafetensorsModel> source;
-  on_all_ranks(comm, "open the weights", [&] {
+                       const WeightSource* source, bool adapters, std::span<float> staging) {
+  const auto list = adapters ? tensor_list(layout, is_trained)
+                             : tensor_list(layout, [](const TensorLayout& tensor) { return !is_adapter(tensor); });
+  on_all_ranks(comm, "look through the weights", [&] {
     if (comm.rank() != 0) return;
-    source = SafetensorsModel::open(folder);
-    for (const auto& name : unused_tensors(*source, tensors)) {
-      if (!name.ends_with("rotary_emb.inv_freq") && name != "lm_head.weight")
+    for (const auto& name : unused_tensors(*source, list.tensors)) {
+      if (!is_computed_buffer(name) && name != "lm_head.weight")
         log::warning("{} holds an unused tensor: {}", source->where(), name);
     }
   });
-  const auto slices = all_slices(comm, layout, store);
-  stream_weights(comm, source ? &*source : nullptr, tensors, slices, staging);
+  const auto slices = all_slices(comm, layout, store, list);
+  stream_weights(comm, source, list.tensors, slices, staging);
+}
+
+void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                       const std::filesystem::path& folder, std::span<float> staging) {
+  std::unique_ptr<WeightSource> source;
+  on_all_ranks(comm, "open the weights", [&] {
+    if (comm.rank() == 0) source = open_weights(folder, base_prefix_of(layout));
+  });
+  stream_in_weights(comm, layout, store, source.get(), false, staging);
 }
 
 void stream_out_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                         const std::filesystem::path& folder, DType dtype, std::span<float> staging) {
-  const auto tensors = tensor_list(layout);
+  const auto list = tensor_list(layout, is_any);
   std::unique_ptr<SafetensorsModelWriter> sink;
   on_all_ranks(comm, "create the model folder", [&] {
-    if (comm.rank() == 0) sink = std::make_unique<SafetensorsModelWriter>(folder, tensors, dtype);
+    if (comm.rank() == 0) sink = std::make_unique<SafetensorsModelWriter>(folder, list.tensors, dtype);
   });
-  const auto slices = all_slices(comm, layout, store);
-  collect_weights(comm, sink.get(), tensors, slices, staging);
+  const auto slices = all_slices(comm, layout, store, list);
+  collect_weights(comm, sink.get(), list.tensors, slices, staging);
+}
+
+void stream_out_adapter(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                        const std::filesystem::path& folder, const AdapterConfig& config, std::span<float> staging) {
+  const auto list = tensor_list(layout, is_trained);
+  std::unique_ptr<AdapterWriter> sink;
+  on_all_ranks(comm, "create the adapter folder", [&] {
+    if (comm.rank() == 0) sink = std::make_unique<AdapterWriter>(folder, config, list.tensors);
+  });
+  const auto slices = all_slices(comm, layout, store, list);
+  collect_weights(comm, sink.get(), list.tensors, slices, staging);
 }
 
 void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
@@ -136,15 +194,18 @@ void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& 
                 const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit,
                 const std::filesystem::path& best) {
   CheckpointContent content;
-  content.tensors = tensor_list(layout);
+  const auto list = tensor_list(layout, is_trained);
+  content.tensors = list.tensors;
   content.metadata = client_state;
   for (const auto& range : store.written_by(comm.rank())) {
+    const std::int32_t place = list.place[static_cast<std::size_t>(range.tensor)];
+    if (place < 0) continue;
     const auto slice = inside_owned(store, range);
-    content[CheckpointKind::parameter].push_back({slice.tensor, slice.begin, slice.count, slice.master});
+    content[CheckpointKind::parameter].push_back({place, slice.begin, slice.count, slice.master});
     if (save_only_model) continue;
     for (const StateSlice& state : slice.states) {
       if (state.spec.name == nullptr || !writes(slice, state)) continue;
-      content[checkpoint_kind(state.spec.name)].push_back({slice.tensor, state.begin, state.count, state.data});
+      content[checkpoint_kind(state.spec.name)].push_back({place, state.begin, state.count, state.data});
     }
   }
   CheckpointOptions options;
@@ -160,13 +221,15 @@ LoadedState load_state(Communicator& comm, const ModelLayout& layout, const Zero
     std::vector<std::int32_t> index(layout.tensors.size());
     for (std::size_t i = 0; i < index.size(); ++i) {
       const auto& tensor = layout.tensors[i];
+      if (!is_trained(tensor)) continue;
       index[i] = reader.find(tensor.name);
       if (index[i] < 0 || reader.tensors()[static_cast<std::size_t>(index[i])].shape != tensor.shape) {
         throw IoError(fmt::format("the checkpoint has no {} of shape {}", tensor.name, shape_text(tensor.shape)),
-                      checkpoint.string(), "it is of another model");
+                      checkpoint.string(), "it is of another model, or of another choice of what is trained");
       }
     }
     for (const auto& slice : store.owned()) {
+      if (!is_trained(layout.tensors[static_cast<std::size_t>(slice.tensor)])) continue;
       const auto tensor = index[static_cast<std::size_t>(slice.tensor)];
       reader.read(CheckpointKind::parameter, tensor, slice.begin, slice.count, slice.master, staging);
       if (!weights_only) read_states(reader, tensor, slice, staging, checkpoint);

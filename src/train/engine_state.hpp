@@ -9,17 +9,27 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "io/weights/weight_source.hpp"
+#include "model/adapters/adapter_config.hpp"
 #include "model/model_spec.hpp"
 #include "zero/zero_store.hpp"
 
 namespace dstrain {
 
 /// Random initial weights, made slice by slice on their owners: the same for any number of ranks. Local.
-void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const ZeroStore& store, std::uint64_t seed);
+/// @param adapters_only  the base weights come from elsewhere
+/// @param tied           the head's own matrix starts as the embedding (an untied head of a tied model)
+void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const ZeroStore& store, std::uint64_t seed,
+                        bool adapters_only, bool tied, std::span<float> staging);
 
-/// Reads the weights of a model folder on rank 0 and streams them to their owners through `staging`. Collective.
-/// @param folder  looked at on rank 0 only
+/// Reads tensors from `source` on rank 0 and streams them to their owners through `staging`. Collective.
+/// @param source    looked at on rank 0 only
+/// @param adapters  false: the model's own tensors; true: what is trained beside frozen weights
 /// @throws IoError, ConfigError on all ranks
+void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                       const WeightSource* source, bool adapters, std::span<float> staging);
+
+/// The same for the model folder `folder` (rank 0), every tensor.
 void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                        const std::filesystem::path& folder, std::span<float> staging);
 
@@ -27,14 +37,18 @@ void stream_in_weights(Communicator& comm, const ModelLayout& layout, const Zero
 void stream_out_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                         const std::filesystem::path& folder, DType dtype, std::span<float> staging);
 
+/// The trained tensors beside frozen ones as a PEFT adapter in `folder`, f32, written by rank 0. Collective.
+void stream_out_adapter(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                        const std::filesystem::path& folder, const AdapterConfig& config, std::span<float> staging);
+
 /// What a checkpoint holds besides tensors.
 struct LoadedState {
   std::int64_t step = 0;
   std::map<std::string, std::string> client_state;
 };
 
-/// Writes checkpoint-<step>/. Collective. @throws IoError (exit code 1) on all ranks; earlier checkpoints stay as they
-/// were.
+/// Writes checkpoint-<step>/ with everything that is trained (frozen weights stand where they came from). Collective.
+/// @throws IoError (exit code 1) on all ranks; earlier checkpoints stay as they were
 /// @param best  a checkpoint that save_total_limit never removes
 void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                 const std::filesystem::path& output_dir, std::int64_t step,

@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "io/files/file.hpp"
+#include "io/weights/open.hpp"
 
 namespace dstrain {
 
@@ -13,11 +14,6 @@ namespace {
 
 constexpr std::int64_t max_config_bytes = 16 << 20;
 constexpr std::string_view preset_prefix = "preset:";
-
-bool holds_weights(const std::filesystem::path& folder) {
-  return std::filesystem::exists(folder / "model.safetensors") ||
-         std::filesystem::exists(folder / "model.safetensors.index.json");
-}
 
 }  // namespace
 
@@ -44,6 +40,13 @@ ModelSource open_model(const std::string& model_name_or_path) {
 void apply_rope_scaling(ModelSpec& spec, const std::string& kind, std::int64_t cutoff_len) {
   if (kind != "linear" && kind != "dynamic" && kind != "yarn" && kind != "llama3") {
     throw ConfigError(fmt::format("rope_scaling: '{}' is not one of linear, dynamic, yarn, llama3", kind));
+  }
+  // Their own code knows no such key.
+  const bool has_scaling =
+      spec.positions == PositionKind::rotary && spec.model_type != "chatglm" && spec.model_type != "baichuan";
+  if (!has_scaling) {
+    log::warning("Current model does not support RoPE scaling.");
+    return;
   }
   const std::int64_t old_length = spec.max_position_embeddings;
   if (cutoff_len <= old_length) {

@@ -51,16 +51,6 @@ std::string json_text(const std::string& text) {
 
 }  // namespace
 
-std::vector<std::int32_t> stop_ids(const Tokenizer& tokenizer, const std::optional<Template>& chat_template) {
-  std::vector<std::int32_t> ids;
-  if (const auto eos = tokenizer.eos_id()) ids.push_back(*eos);
-  if (!chat_template) return ids;
-  for (const std::string_view word : chat_template->spec().stop_words) {
-    if (const auto id = tokenizer.token_to_id(word)) ids.push_back(*id);
-  }
-  return ids;
-}
-
 SamplingOptions sampling_options(const RunConfig& config) {
   SamplingOptions s;
   s.do_sample = config.do_sample;

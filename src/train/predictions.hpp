@@ -5,15 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.hpp"
 #include "config/run_config.hpp"
-#include "data/template.hpp"
-#include "data/tokenizer.hpp"
 #include "dstrain/engine.hpp"
 #include "model/sampling.hpp"
 #include "train/evaluation.hpp"
@@ -21,9 +18,6 @@
 namespace dstrain {
 
 using TokenRows = std::vector<std::vector<std::int32_t>>;
-
-/// The tokenizer's end and the template's stop words: where an answer ends. Local.
-std::vector<std::int32_t> stop_ids(const Tokenizer& tokenizer, const std::optional<Template>& chat_template);
 
 /// The generation keys. `stop_ids` is left to the caller. Local.
 SamplingOptions sampling_options(const RunConfig& config);

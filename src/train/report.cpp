@@ -22,12 +22,33 @@ std::string count_text(std::int64_t n) {
   return fmt::format("{}", n);
 }
 
+/// 13,828,096
+std::string with_commas(std::int64_t n) {
+  std::string text = fmt::format("{}", n);
+  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3)
+    text.insert(static_cast<std::size_t>(at), ",");
+  return text;
+}
+
 /// Arena bytes of a rank with some options changed: what the hints of a refusal quote.
 std::int64_t bytes_with(const ModelSpec& spec, EngineOptions options, int ranks) {
   const auto plan = Engine::plan(spec, options, ranks);
   std::int64_t bytes = 0;
   for (int kind = 0; kind < memory_kinds; ++kind) bytes += plan.arena_bytes(static_cast<MemoryKind>(kind));
   return bytes;
+}
+
+std::string trained_text(const StartReport& r) {
+  const Tuning& tuning = r.options.tuning;
+  const auto counts = count_parameters(r.setup.spec, r.layout, tuning);
+  std::string text = fmt::format("trainable params: {} || all params: {} || trainable%: {:.4f}",
+                                 with_commas(counts.trainable), with_commas(counts.all),
+                                 100.0 * static_cast<double>(counts.trainable) / static_cast<double>(counts.all));
+  if (tuning.kind == TuningKind::freeze) return text;
+  const AdapterConfig& a = tuning.adapter;
+  text += fmt::format("; {} of rank {}, alpha {}{}{}", a.use_dora ? "DoRA" : "LoRA", a.r, a.lora_alpha,
+                      a.use_rslora ? ", rank-stabilised" : "", a.starts_from_pissa() ? ", from PiSSA" : "");
+  return text;
 }
 
 using Line = std::function<void(const char* name, const std::string& value)>;
@@ -69,6 +90,7 @@ std::string start_report(const StartReport& r) {
                             c.fp16   ? "fp16 with fp32 master weights"
                             : c.bf16 ? "bf16 with fp32 master weights"
                                      : "fp32"));
+  if (r.options.tuning.kind != TuningKind::full) line("trained", trained_text(r));
   line("stage", fmt::format("{}, ZeRO {}, gradient checkpointing {}{}", c.stage, c.zero_stage,
                             r.options.gradient_checkpointing ? "on" : "off", c.reproducible ? ", reproducible" : ""));
   for (const auto& source : r.setup.eval_sources) {

@@ -10,6 +10,7 @@
 #include "train/optimizer_options.hpp"
 #include "train/predictions.hpp"
 #include "train/run_setup.hpp"
+#include "train/tuning_setup.hpp"
 
 namespace dstrain {
 
@@ -29,7 +30,8 @@ FeederOptions feeder_options(const RunConfig& config, int ranks) {
   options.plan.max_steps = config.max_steps;
   options.plan.seed = static_cast<std::uint64_t>(config.data_seed.value_or(config.seed));
   options.plan.dataloader_drop_last = config.dataloader_drop_last;
-  options.plan.disable_shuffling = config.disable_shuffling;
+  // A stream comes in its own order.
+  options.plan.disable_shuffling = config.disable_shuffling || config.streaming;
   options.average_tokens_across_devices = config.average_tokens_across_devices;
   return options;
 }
@@ -114,6 +116,9 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   options.optim = optimizer_settings(config);
   options.loss_scale = loss_scale_options(config);
   if (decays_everything(config)) options.decays = [](const auto&, const auto&) { return true; };
+  options.tuning = setup.tuning.tuning;
+  options.neftune_noise_alpha = config.neftune_noise_alpha.value_or(0.0);
+  options.lr_factor = lr_factors(config);
   options.weight_decay = config.weight_decay;
   options.max_grad_norm = config.max_grad_norm;
   return options;
@@ -123,8 +128,9 @@ void check_run(const RunConfig& config, int ranks) {
   std::vector<std::string> problems;
   if (config.device == "cuda")
     problems.emplace_back("device: cuda: this dstrain was built without CUDA; use device: cpu or auto");
-  if (config.finetuning_type != "full") {
-    problems.push_back(fmt::format("finetuning_type: {} is not supported yet; use full", config.finetuning_type));
+  if (config.stage != "sft" && config.stage != "pt") {
+    problems.push_back(
+        fmt::format("stage: {} does not train yet, only sft and pt do; `dstrain data` shows its rows", config.stage));
   }
   if (config.lr_scheduler_type == "reduce_lr_on_plateau" && !config.deepspeed_scheduler && config.eval_strategy == "no")
     problems.emplace_back(

@@ -38,29 +38,74 @@ std::vector<std::string> eval_source_names(const RunConfig& config) {
   return dstrain::eval_source_names(dataset_options(config));
 }
 
+void set_prompts(std::unique_ptr<RowSource> prompts, RunSetup& setup) {
+  setup.prompt_count = prompts->info().rows;
+  setup.longest_prompt = prompts->info().max_row_tokens;
+  setup.prompts = std::move(prompts);
+}
+
 /// Rows from the dataset files of the configuration.
-void open_files(const RunConfig& config, RunSetup& setup) {
+void open_files(const RunConfig& config, int ranks, RunSetup& setup) {
   if (setup.model_folder.empty()) {
     throw ConfigError(fmt::format("'{}' has no tokenizer, so it cannot read the dataset", config.model_name_or_path),
                       {}, "give a model folder with tokenizer files, or dataset: synthetic");
   }
   auto options = dataset_options(config);
   options.cache_dir = cache_folder();
+  if (options.streaming) {
+    const auto plan = feeder_options(config, ranks).plan;
+    options.stream.rows_per_step = static_cast<std::int64_t>(plan.per_device_train_batch_size) *
+                                   plan.gradient_accumulation_steps * plan.virtual_ranks;
+    options.stream.rows = std::max<std::int64_t>(config.max_steps, 1) * options.stream.rows_per_step;
+    options.stream.vocab_size = setup.spec.vocab_size;
+  }
   auto data = open_dataset(
       options, read_tokenizer_files(setup.model_folder),
       {.use_fast_tokenizer = config.use_fast_tokenizer, .split_special_tokens = config.split_special_tokens});
   for (auto& [name, rows] : data.eval_rows) setup.eval_sources.push_back({name, std::move(rows), nullptr});
   if (data.tokenizer.vocab_size() > setup.spec.vocab_size) {
-    if (data.rows) check_ids(*data.rows, setup.spec.vocab_size);
+    if (data.rows && !data.rows->info().streamed) check_ids(*data.rows, setup.spec.vocab_size);
+    if (data.prompts) check_ids(*data.prompts, setup.spec.vocab_size);
     for (const auto& source : setup.eval_sources) check_ids(*source.rows, setup.spec.vocab_size);
   }
   if (data.rows) {
     const auto& info = data.rows->info();
-    setup.data_note = fmt::format("{} truncated, {} dropped{}", info.truncated, info.dropped,
-                                  data.from_cache ? ", from the token cache" : "");
+    setup.data_note = info.streamed ? std::string("streamed")
+                                    : fmt::format("{} truncated, {} dropped{}", info.truncated, info.dropped,
+                                                  data.from_cache ? ", from the token cache" : "");
   }
+  if (data.prompts) set_prompts(std::move(data.prompts), setup);
+  setup.data_state = data.state;
   setup.row_source = std::move(data.rows);
   setup.tokenizer = std::move(data.tokenizer);
+}
+
+/// The validation set again, as prompts and answers: LLaMA-Factory's unsupervised rows.
+void open_prompts(const RunConfig& config, RunSetup& setup, bool read_data) {
+  if (!config.do_predict) return;
+  if (!read_data) {  // for sizes alone
+    setup.prompt_count = config.per_device_eval_batch_size;
+    setup.longest_prompt = config.cutoff_len;
+    return;
+  }
+  if (config.dataset == std::vector<std::string>{"synthetic"})
+    throw ConfigError("synthetic rows are no text to answer", "do_predict", "name datasets of files");
+  auto options = dataset_options(config);
+  options.cache_dir = cache_folder();
+  options.encode.stage = Stage::ppo;
+  options.encode.packing = options.encode.neat_packing = false;
+  options.encode.train_on_prompt = options.encode.mask_history = false;
+  options.eval_on_each_dataset = false;
+  if (!options.eval_dataset.empty()) options.dataset = std::exchange(options.eval_dataset, {});
+  auto data = open_dataset(
+      options, read_tokenizer_files(setup.model_folder),
+      {.use_fast_tokenizer = config.use_fast_tokenizer, .split_special_tokens = config.split_special_tokens});
+  setup.prompts = data.eval_rows.empty() ? std::move(data.rows) : std::move(data.eval_rows.front().rows);
+  setup.prompt_count = setup.prompts->info().rows;
+  std::vector<std::int32_t> scratch;
+  for (std::int64_t i = 0; i < setup.prompt_count; ++i) {
+    setup.longest_prompt = std::max(setup.longest_prompt, std::ssize(setup.prompts->row(i, scratch).input_ids));
+  }
 }
 
 void open_model_files(const RunConfig& config, RunSetup& setup) {
@@ -73,9 +118,9 @@ void open_model_files(const RunConfig& config, RunSetup& setup) {
   setup.files.config_json = setup.spec.config_json;
 }
 
-void open_rows(const RunConfig& config, RunSetup& setup, bool read_data) {
+void open_rows(const RunConfig& config, int ranks, RunSetup& setup, bool read_data) {
   if (read_data && config.dataset != std::vector<std::string>{"synthetic"}) {
-    open_files(config, setup);
+    open_files(config, ranks, setup);
     return;
   }
   const auto synthetic = [&](std::uint64_t seed) {
@@ -84,6 +129,7 @@ void open_rows(const RunConfig& config, RunSetup& setup, bool read_data) {
   };
   const auto seed = static_cast<std::uint64_t>(config.seed);
   if (!config.dataset.empty()) setup.row_source = synthetic(seed);
+  if (config.do_predict) set_prompts(synthetic(seed), setup);
   if (config.eval_dataset.empty() && config.val_size > 1e-6) {
     auto [train, validation] = split_source(std::move(setup.row_source), config.val_size, seed);
     setup.row_source = std::move(train);
@@ -92,6 +138,17 @@ void open_rows(const RunConfig& config, RunSetup& setup, bool read_data) {
   }
   // Where only sizes matter (`plan`), eval_dataset is taken to be as long as the training rows.
   for (const auto& name : eval_source_names(config)) setup.eval_sources.push_back({name, synthetic(seed), nullptr});
+}
+
+/// The sources to evaluate on are those that rank 0 found: a tokenized_path may hold others than the keys name.
+void share_names(Communicator& comm, RunSetup& setup) {
+  std::string text;
+  for (const auto& source : setup.eval_sources) text += source.name + "\n";
+  text = broadcast_string(comm, std::move(text));
+  if (comm.rank() == 0) return;
+  for (std::size_t begin = 0; begin < text.size(); begin = text.find('\n', begin) + 1) {
+    setup.eval_sources.push_back({text.substr(begin, text.find('\n', begin) - begin), nullptr, nullptr});
+  }
 }
 
 }  // namespace
@@ -114,7 +171,7 @@ std::filesystem::path cache_folder() {
 RunSetup open_run_data(const RunConfig& config) {
   RunSetup setup;
   open_model_files(config, setup);
-  open_rows(config, setup, true);
+  open_rows(config, 1, setup, true);
   return setup;
 }
 
@@ -122,10 +179,12 @@ RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) 
   RunSetup setup;
   const auto spec_text = on_rank0(comm, "open model and data", [&] {
     open_model_files(config, setup);
-    open_rows(config, setup, read_data);
+    open_rows(config, comm.size(), setup, read_data);
+    open_prompts(config, setup, read_data);
     return setup.spec.config_json;
   });
   if (comm.rank() != 0) setup.spec = parse_model_spec(spec_text, "config.json");
+  setup.tuning = setup_tuning(comm, config, setup.spec);
   std::int64_t prompts[] = {setup.prompt_count, setup.longest_prompt};
   comm.broadcast(View(std::span<std::int64_t>(prompts)), 0, {}, "prompts");
   setup.prompt_count = prompts[0];
@@ -133,11 +192,8 @@ RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) 
   if (trains(config)) {
     setup.feeder = std::make_unique<Feeder>(comm, setup.row_source.get(), feeder_options(config, comm.size()));
   }
-  const auto names = eval_source_names(config);
-  setup.eval_sources.resize(names.size());
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    EvalSource& source = setup.eval_sources[i];
-    source.name = names[i];
+  share_names(comm, setup);
+  for (auto& source : setup.eval_sources) {
     if (!runs_evaluation(config)) continue;
     source.feeder = std::make_unique<Feeder>(comm, source.rows.get(), eval_feeder_options(config, comm.size()));
   }

@@ -12,11 +12,13 @@
 
 #include "comm/communicator.hpp"
 #include "config/run_config.hpp"
+#include "data/dataset_digest.hpp"
 #include "data/feeder.hpp"
 #include "data/row_source.hpp"
 #include "data/tokenizer.hpp"
 #include "io/hf_folder/hf_folder.hpp"
 #include "model/model_spec.hpp"
+#include "train/tuning_setup.hpp"
 
 namespace dstrain {
 
@@ -30,6 +32,7 @@ struct EvalSource {
 /// Model and data of a run. Files are only known on rank 0.
 struct RunSetup {
   ModelSpec spec;                         ///< all ranks
+  TuningSetup tuning;                     ///< all ranks
   std::unique_ptr<Feeder> feeder;         ///< all ranks; none where there is nothing to train on
   std::vector<EvalSource> eval_sources;   ///< all ranks
   std::unique_ptr<RowSource> prompts;     ///< rank 0: what do_predict answers, rows of kind `prompt`
@@ -40,6 +43,7 @@ struct RunSetup {
   HfFolder files;                         ///< rank 0: written again beside the trained model
   std::unique_ptr<RowSource> row_source;  ///< rank 0
   std::optional<Tokenizer> tokenizer;     ///< rank 0: as the template left it; none for synthetic rows
+  DataState data_state;                   ///< rank 0: what the training rows are made from; empty for synthetic rows
   std::string data_note;                  ///< rank 0: truncated and dropped samples, cache; for the report
 };
 

@@ -8,6 +8,7 @@
 #include "core/system_memory.hpp"
 #include "io/checkpoint/folders.hpp"
 #include "io/hf_folder/hf_folder.hpp"
+#include "train/adapter_files.hpp"
 #include "train/machine.hpp"
 #include "train/report.hpp"
 #include "train/result_files.hpp"
@@ -70,9 +71,11 @@ void Trainer::save_checkpoint() {
     log_->set_totals(totals_);
     log_->set_best(best_.state());
     state.trainer_state_json = log_->state_json(step_, epoch_);
+    if (!setup_.data_state.rows.empty()) state.data = setup_.data_state.to_text();
   }
   engine_->save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0),
                 best_.state().checkpoint);
+  if (lora()) engine_->export_weights(std::filesystem::path(config_.output_dir) / checkpoint_name(step_), DType::f32);
   saved_step_ = step_;
 }
 
@@ -91,6 +94,12 @@ void Trainer::take_best_model() {
   last_evaluation_.reset();
 }
 
+/// The difference of the trained PiSSA adapter and the one it began as: a plain LoRA for the model as it was.
+void Trainer::convert_pissa() const {
+  const std::filesystem::path folder = config_.output_dir;
+  write_difference(AdapterFolder::open(folder), AdapterFolder::open(folder / "pissa_init"), folder / "pissa_converted");
+}
+
 void Trainer::finish() {
   take_best_model();
   const double runtime = std::chrono::duration<double>(Clock::now() - start_).count();
@@ -99,7 +108,12 @@ void Trainer::finish() {
   engine_->export_weights(config_.output_dir, weights);
   on_all_ranks(comm_, "write the results", [&] {
     if (!is_root()) return;
-    write_hf_folder(config_.output_dir, setup_.files, weights);
+    if (lora()) {
+      write_tokenizer_files(config_.output_dir, setup_.files);
+      if (config_.pissa_convert) convert_pissa();
+    } else {
+      write_hf_folder(config_.output_dir, setup_.files, weights);
+    }
     const double samples = config_.max_steps > 0
                                ? static_cast<double>(config_.max_steps * global_batch(config_, comm_.size()))
                                : static_cast<double>(setup_.feeder->info().rows) * config_.num_train_epochs;

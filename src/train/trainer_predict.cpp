@@ -4,6 +4,7 @@
 
 #include "core/log.hpp"
 #include "data/dataset.hpp"
+#include "data/template.hpp"
 #include "train/predictions.hpp"
 #include "train/result_files.hpp"
 #include "train/run_options.hpp"
@@ -28,7 +29,10 @@ void Trainer::predict() {
       prompts.push_back(copy(row.input_ids));
       labels.push_back(copy(row.labels));
     }
-    sampling.stop_ids = stop_ids(*setup_.tokenizer, Template(dataset_options(config_).template_name));
+    const auto data = dataset_options(config_);
+    // A template that is read out of a chat_template has no stop words, as `empty`.
+    const Template chat(data.template_name.empty() ? "empty" : data.template_name, data.chat);
+    sampling.stop_ids = chat.stop_ids(*setup_.tokenizer);
   }
   const int batch = prediction_batch(config_);
   const TokenRows answers = answer_prompts(comm_, *engine_, prompts, batch, sampling, [&](std::int64_t answered) {

@@ -68,7 +68,13 @@ void Trainer::prepare() {
 
   WeightOrigin origin;
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
+  if (is_root()) {
+    origin.merged = setup_.tuning.merged;
+    origin.adapter = setup_.tuning.adapter;
+  }
   engine_ = Engine::initialize(comm_, setup_.spec, options_, origin);
+  if (lora() && config_.pissa_convert && checkpoint.empty())
+    engine_->export_weights(std::filesystem::path(config_.output_dir) / "pissa_init", DType::f32);
   bind_batches();
   flos_per_token_ = 6.0 * static_cast<double>(non_embedding_parameters(engine_->layout()));
   matrix_peak_ = engine_->matrix_peak();
@@ -124,6 +130,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   on_all_ranks(comm_, "compare the checkpoint with this run", [&] {
     state = TrainerState::parse(client, checkpoint.string());
     state.check_batch(config_, comm_.size());
+    if (is_root()) state.check_data(setup_.data_state, checkpoint.string());
     best_.restore(parse_best_state(state.trainer_state_json, checkpoint.string()));
   });
   step_ = first_step_ = engine_->global_step();

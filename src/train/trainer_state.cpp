@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 #include "train/run_options.hpp"
 
 namespace dstrain {
@@ -39,7 +40,8 @@ std::map<std::string, std::string> TrainerState::to_map() const {
           {"global_batch", fmt::format("{}", global_batch)},
           {"seed", fmt::format("{}", seed)},
           {"trainer_state", trainer_state_json},
-          {"schedule", schedule}};
+          {"schedule", schedule},
+          {"data", data}};
 }
 
 TrainerState TrainerState::parse(const std::map<std::string, std::string>& entries, const std::string& where) {
@@ -53,6 +55,8 @@ TrainerState TrainerState::parse(const std::map<std::string, std::string>& entri
   state.trainer_state_json = at == entries.end() ? std::string() : at->second;
   const auto schedule = entries.find("schedule");
   if (schedule != entries.end()) state.schedule = schedule->second;
+  const auto data = entries.find("data");
+  state.data = data == entries.end() ? std::string() : data->second;
   return state;
 }
 
@@ -67,6 +71,19 @@ void TrainerState::check_batch(const RunConfig& config, int ranks) const {
     hint = fmt::format("set virtual_ranks: {}", global_batch / per_virtual_rank);
   throw RefusedError(fmt::format("the checkpoint was made with {} rows per step, this run has {}", global_batch, now),
                      {}, hint);
+}
+
+void TrainerState::check_data(const DataState& now, const std::string& where) const {
+  if (data.empty() || now.rows.empty()) return;
+  const auto before = DataState::parse(data, where);
+  const auto difference = now.difference(before);
+  if (difference.empty()) return;
+  if (now.files == before.files) {
+    log::warning("the rows are not those of the checkpoint: {}", difference);
+    return;
+  }
+  throw RefusedError(fmt::format("the data is not what the checkpoint was trained on: {}", difference), where,
+                     "give the same files, or begin a new run with model_name_or_path: the model of this one");
 }
 
 }  // namespace dstrain

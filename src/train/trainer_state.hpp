@@ -7,6 +7,7 @@
 #include <string>
 
 #include "config/run_config.hpp"
+#include "data/dataset_digest.hpp"
 
 namespace dstrain {
 
@@ -21,6 +22,7 @@ struct TrainerState {
   std::int64_t seed = 0;           ///< of the order of samples
   std::string trainer_state_json;  ///< rank 0
   std::string schedule;            ///< Schedule::state()
+  std::string data;                ///< rank 0: DataState::to_text(); empty: not kept
 
   [[nodiscard]] std::map<std::string, std::string> to_map() const;
   /// @throws IoError  an entry is missing or no number; `where` names the checkpoint
@@ -28,6 +30,9 @@ struct TrainerState {
 
   /// @throws RefusedError  the global batch differs: with both numbers and the virtual_ranks that keeps it
   void check_batch(const RunConfig& config, int ranks) const;
+  /// Warns where only keys that shape the rows changed. Rank 0.
+  /// @throws RefusedError  the files of the data changed: with their names
+  void check_data(const DataState& now, const std::string& where) const;
 };
 
 }  // namespace dstrain

@@ -65,6 +65,8 @@ class Trainer {
   void predict();
 
   [[nodiscard]] bool is_root() const noexcept { return comm_.rank() == 0; }
+  [[nodiscard]] bool lora() const noexcept { return options_.tuning.kind == TuningKind::lora; }
+  void convert_pissa() const;  ///< Local
 
   const TrainContext& context_;
   Communicator& comm_;

@@ -44,8 +44,9 @@ void GatheredUnits::gather(int unit, int region, const Stream& stream) {
   std::int64_t at = 0;
   const View memory = regions_[static_cast<std::size_t>(region)].memory;
   for (int kind = 0; kind < part_kinds; ++kind) {
-    const std::int64_t count = memory_.unit(unit).weights[kind].slices.padded;
-    if (count == 0) continue;
+    const PartPlace& part = memory_.unit(unit).weights[kind];
+    const std::int64_t count = part.slices.padded;
+    if (count == 0 || part.whole) continue;
     parts[used++] = {memory_.weight_shard(unit, kind), memory.slice(at, count)};
     at += count;
   }
@@ -86,8 +87,12 @@ void GatheredUnits::drop(int unit) {
 
 ConstData GatheredUnits::part(int unit, int kind) const {
   const PartPlace* parts = memory_.unit(unit).weights;
+  if (parts[kind].whole) {
+    const View whole = memory_.full_weights(unit, kind);
+    return {whole.data, whole.dtype};
+  }
   const View memory = regions_[static_cast<std::size_t>(region_of_[static_cast<std::size_t>(unit)])].memory;
-  const std::int64_t at = kind == 0 ? 0 : parts[0].slices.padded;
+  const std::int64_t at = kind == 0 || parts[0].whole ? 0 : parts[0].slices.padded;
   return ConstData(Data{memory.data, memory.dtype}.at(at));
 }
 

@@ -17,12 +17,11 @@ struct SliceOptimizerContext {
   Communicator& comm;
   const Exec& exec;
   const std::vector<OwnedSlice>& owned;
-  const std::vector<Data>& compute;  ///< the weights of each owned slice in the compute dtype
 
   [[nodiscard]] const ZeroBuffers& buffers() const noexcept { return memory.buffers(); }
   /// Where the update of owned slice `index` writes besides the master; nowhere in f32.
   [[nodiscard]] Data compute_copy(std::size_t index) const {
-    return buffers().scheme.master_copy ? compute[index] : Data{};
+    return buffers().scheme.master_copy ? owned[index].weights : Data{};
   }
 };
 

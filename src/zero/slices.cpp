@@ -119,20 +119,17 @@ std::vector<OwnedSlice> shard_slices(const ModelLayout& layout, const ZeroBuffer
   });
 }
 
-std::vector<OwnedSlice> slices_in_memory(const ModelLayout& layout, const ZeroMemory& memory,
-                                         std::vector<Data>& compute) {
+std::vector<OwnedSlice> slices_in_memory(const ModelLayout& layout, const ZeroMemory& memory) {
   std::vector<OwnedSlice> slices = kept_slices(layout, memory.buffers(), memory.rank());
-  compute.clear();
   for (OwnedSlice& slice : slices) {
     const TensorLayout& tensor = layout.tensors[static_cast<std::size_t>(slice.tensor)];
     const int kind = static_cast<int>(tensor.part);
     const PartRange kept = kept_range(memory.buffers(), memory.unit(tensor.unit).weights[kind], memory.rank());
     const std::int64_t at = tensor.offset + slice.begin - kept.begin;
-    compute.push_back(memory.kept_weights(tensor.unit, kind).at(at));
-    slice.master = memory.master(tensor.unit, kind) + at;
-    if (tensor.part != PartKind::trainable) continue;
-    float* gradient = memory.kept_gradient(tensor.unit);
-    slice.gradient = gradient == nullptr ? nullptr : gradient + at;
+    slice.weights = memory.kept_weights(tensor.unit, kind).at(at);
+    const auto moved = [at](float* base) { return base == nullptr ? nullptr : base + at; };
+    slice.master = moved(memory.master(tensor.unit, kind));
+    if (tensor.part == PartKind::trainable) slice.gradient = moved(memory.kept_gradient(tensor.unit));
   }
   place_states(slices, memory.buffers().state_rows, [&](const StateRow& row, std::int64_t element) {
     const View view = memory.view(row.buffer);

@@ -22,8 +22,7 @@ std::vector<OwnedSlice> kept_slices(const ModelLayout& layout, const ZeroBuffers
 /// The ranges of tensors in `rank`'s slice, also where everybody keeps everything. Local, pure.
 std::vector<OwnedSlice> shard_slices(const ModelLayout& layout, const ZeroBuffers& buffers, int rank);
 
-/// kept_slices() of this rank with their places in memory; `compute` gets the place of each slice's weights.
-std::vector<OwnedSlice> slices_in_memory(const ModelLayout& layout, const ZeroMemory& memory,
-                                         std::vector<Data>& compute);
+/// kept_slices() of this rank with their places in memory.
+std::vector<OwnedSlice> slices_in_memory(const ModelLayout& layout, const ZeroMemory& memory);
 
 }  // namespace dstrain

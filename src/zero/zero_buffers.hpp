@@ -25,11 +25,12 @@ struct ZeroScheme {
 struct PartPlace {
   PartLayout part;
   Partition slices;
-  std::int64_t full_at = 0;   ///< of the gathered part, in a row of gathered parts
+  bool whole = false;         ///< stage 3: every rank keeps all of it (small trainable parts beside frozen ones)
+  std::int64_t full_at = 0;   ///< of the gathered part, in a row of gathered parts (`whole`: in the row of those)
   std::int64_t shard_at = 0;  ///< of one rank's slice, in a row of slices
 };
 
-/// One unit. Weights rows hold every part, gradient and moment rows only the trainable ones.
+/// One unit. Weights rows hold every part; gradient, moment and master rows only the trainable ones.
 struct UnitPlace {
   PartPlace weights[part_kinds];
   std::int64_t gradient_full_at = 0;
@@ -44,6 +45,7 @@ struct UnitPlace {
 struct RowSizes {
   std::int64_t weights_full = 0;
   std::int64_t weights_shard = 0;
+  std::int64_t weights_whole = 0;
   std::int64_t gradient_full = 0;
   std::int64_t gradient_shard = 0;
   std::int64_t chunks = 0;  ///< chunks in a rank's gradient slices
@@ -88,9 +90,11 @@ struct ZeroBuffers {
   std::int64_t group_limit = 0;  ///< elements after which waiting gradients or weights are sent
   std::vector<UnitGroup>
       groups;  ///< all units, cut so that a group of several has at most group_limit trainable elements
+  std::vector<UnitGroup> weight_groups;  ///< the same with all elements: for gathers of frozen parts too
 
   BufferId weights;    ///< compute dtype: the full row, or the row of slices at stage 3
-  BufferId master;     ///< f32, only with master_copy: full row at stage 0, else the row of slices
+  BufferId whole;      ///< compute dtype, stage 3: parts that every rank keeps
+  BufferId master;     ///< f32, trainable parts, only with master_copy: full row at stage 0, else the row of slices
   BufferId gradient;   ///< f32: full row where gradients are accumulated locally and at stage 0, else the row of slices
   BufferId bucket;     ///< reduce_each: unit gradients of the running micro step
   BufferId held_open;  ///< reduce_each: gradient of unit 0 where the head writes into it first

@@ -18,18 +18,19 @@ ZeroMemory::ZeroMemory(std::shared_ptr<const ZeroBuffers> buffers, const Arena& 
       arena_(arena),
       rank_(rank),
       weights_(view(buffers_->weights)),
+      whole_(view(buffers_->whole)),
       master_(view(buffers_->master)),
       gradient_(view(buffers_->gradient)) {}
 
 View ZeroMemory::full_weights(int unit, int kind) const {
   const PartPlace& part = this->unit(unit).weights[kind];
-  return weights_.slice(part.full_at, part.slices.padded);
+  return (part.whole ? whole_ : weights_).slice(part.full_at, part.slices.padded);
 }
 
 View ZeroMemory::weight_shard(int unit, int kind) const {
   const PartPlace& part = this->unit(unit).weights[kind];
-  const std::int64_t at = buffers_->scheme.sharded_weights ? part.shard_at : part.full_at + part.slices.shard * rank_;
-  return weights_.slice(at, part.slices.shard);
+  if (buffers_->scheme.sharded_weights && !part.whole) return weights_.slice(part.shard_at, part.slices.shard);
+  return full_weights(unit, kind).slice(part.slices.shard * rank_, part.slices.shard);
 }
 
 Data ZeroMemory::kept_weights(int unit, int kind) const {
@@ -39,8 +40,12 @@ Data ZeroMemory::kept_weights(int unit, int kind) const {
 
 float* ZeroMemory::master(int unit, int kind) const {
   if (!buffers_->scheme.master_copy) return kept_weights(unit, kind).as<float>();
-  const PartPlace& part = this->unit(unit).weights[kind];
-  return master_.as<float>() + (buffers_->scheme.sharded_state ? part.shard_at : part.full_at);
+  return kind == static_cast<int>(PartKind::trainable) ? trainable_row(master_, unit) : nullptr;
+}
+
+float* ZeroMemory::trainable_row(View row, int unit) const {
+  const UnitPlace& place = this->unit(unit);
+  return row.as<float>() + (buffers_->scheme.sharded_state ? place.gradient_shard_at : place.gradient_full_at);
 }
 
 bool ZeroMemory::full_gradient_row() const noexcept {
@@ -69,6 +74,7 @@ void ZeroMemory::zero_state(const Exec& exec) const {
     if (v.count > 0) ops::fill_zero(exec, {v.data, v.dtype}, v.count);
   };
   zero(weights_);
+  zero(whole_);
   zero(master_);
   for (const StateRow& row : buffers_->state_rows) zero(view(row.buffer));
 }

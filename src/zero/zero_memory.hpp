@@ -29,13 +29,14 @@ class ZeroMemory {
   [[nodiscard]] int rank() const noexcept { return rank_; }
   [[nodiscard]] int units() const noexcept { return static_cast<int>(buffers_->units.size()); }
 
-  /// The gathered part (stages 0-2).
+  /// The gathered part (stages 0-2, and parts that stay whole).
   [[nodiscard]] View full_weights(int unit, int kind) const;
   /// This rank's slice of the part, padding included: in the full row, or in the row of slices (stage 3).
   [[nodiscard]] View weight_shard(int unit, int kind) const;
   /// Weights of kept_range(): what the optimizer writes beside the masters.
   [[nodiscard]] Data kept_weights(int unit, int kind) const;
-  /// f32 masters of kept_range(); the weights themselves without master_copy.
+  /// f32 masters of kept_range(); the weights themselves without master_copy; null for frozen weights in a narrow
+  /// dtype, which have none.
   [[nodiscard]] float* master(int unit, int kind) const;
 
   /// The unit's full gradient row (local accumulation, stage 0).
@@ -52,12 +53,15 @@ class ZeroMemory {
   void zero_state(const Exec& exec) const;
 
  private:
+  /// First element of a unit's trainable part in a row that is laid out as gradients are.
+  [[nodiscard]] float* trainable_row(View row, int unit) const;
   [[nodiscard]] bool full_gradient_row() const noexcept;
 
   std::shared_ptr<const ZeroBuffers> buffers_;
   const Arena& arena_;
   int rank_;
   View weights_;
+  View whole_;
   View master_;
   View gradient_;
 };

@@ -44,6 +44,13 @@ void check(const ZeroOptions& options, int ranks) {
   DSTRAIN_CHECK(ranks >= 1, "{} ranks", ranks);
 }
 
+/// Adapters are a few percent of their unit: gathering them with each use would cost a message more and save nothing
+/// that counts. So they lie whole on every rank, like all weights at stage 2; gradients and states stay slices.
+bool stays_whole(const UnitLayout& unit) {
+  const std::int64_t trainable = unit.parts[static_cast<int>(PartKind::trainable)].count;
+  return trainable * 4 <= unit.parts[static_cast<int>(PartKind::frozen)].count;
+}
+
 void place_units(ZeroBuffers& z, const ModelLayout& layout) {
   z.units.resize(layout.units.size());
   for (std::size_t u = 0; u < layout.units.size(); ++u) {
@@ -53,6 +60,13 @@ void place_units(ZeroBuffers& z, const ModelLayout& layout) {
       weights.part = layout.units[u].parts[kind];
       if (weights.part.count == 0) continue;
       weights.slices = partition(weights.part, z.ranks);
+      weights.whole =
+          z.scheme.sharded_weights && kind == static_cast<int>(PartKind::trainable) && stays_whole(layout.units[u]);
+      if (weights.whole) {
+        weights.full_at = z.rows.weights_whole;
+        z.rows.weights_whole += weights.slices.padded;
+        continue;
+      }
       weights.full_at = z.rows.weights_full;
       weights.shard_at = z.rows.weights_shard;
       z.rows.weights_full += weights.slices.padded;
@@ -71,7 +85,9 @@ void place_units(ZeroBuffers& z, const ModelLayout& layout) {
 
 std::int64_t gathered_count(const UnitPlace& unit) {
   std::int64_t count = 0;
-  for (const PartPlace& part : unit.weights) count += part.slices.padded;
+  for (const PartPlace& part : unit.weights) {
+    if (!part.whole) count += part.slices.padded;
+  }
   return count;
 }
 
@@ -117,9 +133,11 @@ void plan_weights(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
   const MemoryKind kind = z.scheme.sharded_state && z.ranks > 1 ? MemoryKind::registered : MemoryKind::host;
   const std::int64_t count = z.scheme.sharded_weights ? z.rows.weights_shard : z.rows.weights_full;
   z.weights = plan.add("parameters/weights", count, z.options.compute, phase_always, kind);
+  if (z.scheme.sharded_weights)
+    z.whole = plan.add("parameters/whole", z.rows.weights_whole, z.options.compute, phase_always, kind);
   if (z.scheme.master_copy) {
-    z.master = plan.add("optimizer/master_weights", z.scheme.sharded_state ? z.rows.weights_shard : z.rows.weights_full,
-                        DType::f32);
+    const std::int64_t trainable = z.scheme.sharded_state ? z.rows.gradient_shard : z.rows.gradient_full;
+    z.master = plan.add("optimizer/master_weights", trainable, DType::f32);
   }
   if (z.scheme.sharded_weights) plan_regions(plan, z, tied);
 }
@@ -142,11 +160,13 @@ void plan_buckets(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
   z.bucket = plan.add("gradients/bucket", std::max(largest, std::min(sum, z.group_limit)), DType::f32, phases, kind);
 }
 
-std::vector<UnitGroup> cut_groups(const ZeroBuffers& z) {
+/// @param kinds  1: trainable parts count, part_kinds: all
+std::vector<UnitGroup> cut_groups(const ZeroBuffers& z, int kinds) {
   std::vector<UnitGroup> groups;
   std::int64_t elements = 0;
   for (int u = 0; u < static_cast<int>(z.units.size()); ++u) {
-    const std::int64_t count = z.units[static_cast<std::size_t>(u)].trainable().slices.padded;
+    std::int64_t count = 0;
+    for (int kind = 0; kind < kinds; ++kind) count += z.units[static_cast<std::size_t>(u)].weights[kind].slices.padded;
     if (groups.empty() || elements + count > z.group_limit) {
       groups.push_back({u, u});
       elements = 0;
@@ -198,7 +218,8 @@ std::shared_ptr<const ZeroBuffers> plan_zero(MemoryPlan& plan, const ModelLayout
   z->scheme = scheme_of(options, ranks);
   z->group_limit = std::min(options.reduce_bucket_size, useful_bucket_elements);
   place_units(*z, layout);
-  z->groups = cut_groups(*z);
+  z->groups = cut_groups(*z, 1);
+  z->weight_groups = cut_groups(*z, part_kinds);
   const bool tied = head_uses_first_unit(layout);
   plan_weights(plan, *z, tied);
   if (options.train) plan_gradients(plan, *z, tied);

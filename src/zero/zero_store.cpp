@@ -33,10 +33,10 @@ class ShardedStore final : public ZeroStore {
       gradients_ = buffers_->scheme.reduce_each ? make_bucketed_gradients(layout, memory_, comm_)
                                                 : make_accumulated_gradients(layout, memory_, comm_);
     }
-    owned_ = slices_in_memory(layout, memory_, compute_);
+    owned_ = slices_in_memory(layout, memory_);
     gather_.reserve(layout.units.size() * part_kinds);
     if (buffers_->options.train && buffers_->options.optimizer)
-      optimizer_ = make_slice_optimizer({layout, memory_, comm_, exec_, owned_, compute_});
+      optimizer_ = make_slice_optimizer({layout, memory_, comm_, exec_, owned_});
   }
 
   UnitWeights acquire(int unit, const Stream& stream) override {
@@ -114,6 +114,7 @@ class ShardedStore final : public ZeroStore {
     gather_weights(1);
   }
 
+  [[nodiscard]] DType weight_dtype() const noexcept override { return buffers_->options.compute; }
   [[nodiscard]] const std::vector<OwnedSlice>& owned() const noexcept override { return owned_; }
   [[nodiscard]] std::vector<OwnedSlice> owned_by(int rank) const override {
     return kept_slices(layout_, *buffers_, rank);
@@ -125,8 +126,8 @@ class ShardedStore final : public ZeroStore {
   void weights_changed() override {
     forget_gathered();
     if (buffers_->scheme.master_copy) {
-      for (std::size_t i = 0; i < owned_.size(); ++i) {
-        ops::convert(exec_, compute_[i], Data{owned_[i].master, DType::f32}, owned_[i].count);
+      for (const OwnedSlice& slice : owned_) {
+        if (slice.master != nullptr) ops::convert(exec_, slice.weights, Data{slice.master, DType::f32}, slice.count);
       }
     }
     ++version_;
@@ -151,15 +152,17 @@ class ShardedStore final : public ZeroStore {
     }
   }
 
-  /// Stages 1 and 2: everybody's new slices into everybody's full row, in place.
+  /// Everybody's new slices into everybody's full row, in place: stages 1 and 2, and at stage 3 the parts that stay
+  /// whole.
   /// @param kinds  1: trainable parts, part_kinds: all
   void gather_weights(int kinds) {
-    if (!buffers_->scheme.sharded_state || buffers_->scheme.sharded_weights || comm_.size() == 1) return;
-    for (const UnitGroup& group : buffers_->groups) {
+    if (!buffers_->scheme.sharded_state || comm_.size() == 1) return;
+    for (const UnitGroup& group : kinds == 1 ? buffers_->groups : buffers_->weight_groups) {
       gather_.clear();
       for (int u = group.first; u < group.last; ++u) {
         for (int kind = 0; kind < kinds; ++kind) {
-          if (memory_.unit(u).weights[kind].part.count == 0) continue;
+          const PartPlace& part = memory_.unit(u).weights[kind];
+          if (part.part.count == 0 || (buffers_->scheme.sharded_weights && !part.whole)) continue;
           gather_.push_back({memory_.weight_shard(u, kind), memory_.full_weights(u, kind)});
         }
       }
@@ -176,7 +179,6 @@ class ShardedStore final : public ZeroStore {
   std::optional<GatheredUnits> gathered_;  ///< stage 3 on several ranks
   std::unique_ptr<Gradients> gradients_;   ///< null without training
   std::vector<OwnedSlice> owned_;
-  std::vector<Data> compute_;  ///< the weights of each owned slice in the compute dtype
   std::vector<AllGatherPart> gather_;
   std::unique_ptr<SliceOptimizer> optimizer_;  ///< null without training or without an optimizer
   std::uint64_t version_ = 0;

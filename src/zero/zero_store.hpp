@@ -49,9 +49,13 @@ struct OwnedSlice {
   std::int32_t tensor = 0;  ///< index into ModelLayout::tensors
   std::int64_t begin = 0;
   std::int64_t count = 0;
-  float* master = nullptr;
+  float* master = nullptr;    ///< null: frozen and kept in the compute dtype alone
   float* gradient = nullptr;  ///< where the reduced gradient stands after reduce_gradients()
   std::array<StateSlice, most_states> states{};
+  Data weights = {};  ///< in the compute dtype
+
+  /// Where the values are filled in and read out: the masters, or the weights of what has none.
+  [[nodiscard]] Data values() const noexcept { return master != nullptr ? Data{master, DType::f32} : weights; }
 
   /// The f32 state of that name, null where there is none. Local.
   [[nodiscard]] float* state(std::string_view name) const noexcept {
@@ -88,6 +92,8 @@ class ZeroStore : public ParameterStore {
   /// @param rates  one per tensor of the layout
   virtual void optimizer_step(const StepParameters& p, const std::vector<TensorRates>& rates) = 0;
 
+  /// Of weights in the compute dtype. Local.
+  [[nodiscard]] virtual DType weight_dtype() const noexcept = 0;
   /// The ranges whose state this rank keeps, by unit and offset: together over ranks every element once (stage 0: every
   /// rank keeps everything). Local.
   [[nodiscard]] virtual const std::vector<OwnedSlice>& owned() const noexcept = 0;
@@ -96,7 +102,7 @@ class ZeroStore : public ParameterStore {
   /// The ranges that `rank` writes into a checkpoint (pointers null): those it owns, but at stage 0 a share of them, so
   /// that all ranks write and none twice. Local.
   [[nodiscard]] virtual std::vector<OwnedSlice> written_by(int rank) const = 0;
-  /// After master weights were filled through owned(): rounds them to the compute dtype and gathers. Collective.
+  /// After values() were filled through owned(): rounds masters them to the compute dtype and gathers. Collective.
   virtual void weights_changed() = 0;
 };
 

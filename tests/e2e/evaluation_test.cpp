@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "run_support.hpp"
 #include "support/shared_data.hpp"
@@ -160,6 +162,42 @@ TEST(Evaluation, EarlyStoppingEndsTheRunAndEverythingIsWritten) {
   EXPECT_TRUE(std::filesystem::exists(state["best_model_checkpoint"].get<std::string>()));
   EXPECT_TRUE(std::filesystem::exists(folder / "model.safetensors"));
   EXPECT_TRUE(read_json(folder / "train_results.json").contains("train_loss"));
+}
+
+// stories260K answers alpaca's questions: nonsense, but the same nonsense on any ranks.
+TEST(Prediction, WritesAnAnswerToEveryRowInTheirOrder) {
+  const auto shared = shared_dir();
+  if (!shared) GTEST_SKIP() << "skipped: no ../shared";
+  const auto data = *shared / "data";
+  const auto folder = fresh_folder();
+  std::map<std::string, std::string> files;
+  for (const auto& [ranks, stage] : {std::pair{1, 0}, {3, 0}, {2, 3}}) {
+    const auto name = fmt::format("{}-{}", ranks, stage);
+
+    const auto result = run(fmt::format(
+        "{}{} train --stage sft --model_name_or_path {} --dataset_dir {} --eval_dataset identity --max_samples 5 "
+        "--template default --cutoff_len 64 --finetuning_type full --do_predict --predict_with_generate --do_sample "
+        "false --max_new_tokens 12 --per_device_eval_batch_size 2 --zero_stage {} --output_dir {}",
+        mpirun(ranks), binary(), (data / "stories260K").string(), (data / "llamafactory-demo").string(), stage,
+        (folder / name).string()));
+
+    ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
+    std::ifstream in(folder / name / "generated_predictions.jsonl");
+    files[name] = std::string(std::istreambuf_iterator<char>(in), {});
+    const auto metrics = read_json(folder / name / "predict_results.json");
+    for (const char* key : {"predict_bleu-4", "predict_runtime", "predict_samples_per_second"})
+      EXPECT_TRUE(metrics.contains(key)) << key;
+    EXPECT_FALSE(std::filesystem::exists(folder / name / "model.safetensors"));
+  }
+  EXPECT_EQ(files["3-0"], files["1-0"]);
+  EXPECT_EQ(files["2-3"], files["1-0"]);
+  std::istringstream lines(files["1-0"]);
+  std::vector<Json> rows;
+  for (std::string line; std::getline(lines, line);) rows.push_back(Json::parse(line));
+  ASSERT_EQ(rows.size(), 5U);
+  EXPECT_EQ(rows[0]["prompt"], "Human: hi</s> \nAssistant:");
+  EXPECT_TRUE(rows[0]["label"].get<std::string>().starts_with("Hello! I am {{name}}")) << rows[0].dump();
+  for (const auto& row : rows) EXPECT_FALSE(row["predict"].get<std::string>().empty()) << row.dump();
 }
 
 TEST(Evaluation, WithoutRowsItIsAnErrorBeforeTheStart) {

@@ -28,9 +28,14 @@ TEST_P(ReferenceRun, HasLlamaFactorysLossesAndWeights) {
   const auto reference = data / "reference-runs" / c.run;
   const auto folder = fresh_folder();
 
-  const auto result = run(fmt::format("{}{} {} model_name_or_path={} dataset_dir={} output_dir={} {}", mpirun(c.ranks),
-                                      binary(), (reference / "train.yaml").string(), (data / "stories260K").string(),
-                                      (data / "llamafactory-demo").string(), folder.string(), c.extra));
+  const bool lora = std::filesystem::exists(reference / "final_adapter_model.safetensors");
+  const std::string adapter =
+      lora ? "adapter_name_or_path=" + (data / "reference-runs/init_adapter").string() : std::string();
+
+  const auto result =
+      run(fmt::format("{}{} {} model_name_or_path={} dataset_dir={} output_dir={} {} {}", mpirun(c.ranks), binary(),
+                      (reference / "train.yaml").string(), (data / "stories260K").string(),
+                      (data / "llamafactory-demo").string(), folder.string(), adapter, c.extra));
 
   ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
   const auto expected = logged(reference / "trainer_state.json");
@@ -45,19 +50,29 @@ TEST_P(ReferenceRun, HasLlamaFactorysLossesAndWeights) {
   for (const auto& [step, norm] : logged(reference / "trainer_state.json", "grad_norm")) {
     EXPECT_NEAR(norms.at(step), norm, 1e-3 * norm) << "step " << step;
   }
+  std::string worst;
+  if (lora) {
+    const auto ours = weights_of(folder / "adapter_model.safetensors");
+    EXPECT_LE(relative_distance(ours, weights_of(reference / "final_adapter_model.safetensors"), &worst), 1e-4)
+        << worst;
+    return;
+  }
   const auto final_weights = reference / "final_model.safetensors";
   if (!std::filesystem::exists(final_weights)) return;  // sft_packing was kept without
-  std::string worst;
   EXPECT_LE(relative_distance(weights_of(folder), weights_of(final_weights), &worst), 1e-4) << worst;
 }
 
-INSTANTIATE_TEST_SUITE_P(Runs, ReferenceRun,
-                         testing::Values(Case{"sft_full", 0, ""}, Case{"sft_full", 3, "virtual_ranks=1 zero_stage=3"},
-                                         Case{"sft_full_2rank", 2, "zero_stage=2"},
-                                         Case{"sft_full_2rank", 1, "virtual_ranks=2"},
-                                         Case{"sft_packing", 1, "disable_gradient_checkpointing=false"},
-                                         Case{"sft_packing", 2, "virtual_ranks=1 zero_stage=1"}, Case{"pt_full", 1, ""},
-                                         Case{"pt_full", 4, "virtual_ranks=1 zero_stage=3 reproducible=true"}));
+INSTANTIATE_TEST_SUITE_P(
+    Runs, ReferenceRun,
+    testing::Values(Case{"sft_full", 0, ""}, Case{"sft_full", 3, "virtual_ranks=1 zero_stage=3"},
+                    Case{"sft_full_2rank", 2, "zero_stage=2"}, Case{"sft_full_2rank", 1, "virtual_ranks=2"},
+                    Case{"sft_packing", 1, "disable_gradient_checkpointing=false"},
+                    Case{"sft_packing", 2, "virtual_ranks=1 zero_stage=1"}, Case{"pt_full", 1, ""},
+                    Case{"sft_lora", 0, ""}, Case{"sft_lora", 2, "virtual_ranks=1 zero_stage=2"},
+                    Case{"sft_lora", 4, "virtual_ranks=1 zero_stage=3"},
+                    Case{"sft_lora", 4, "virtual_ranks=1 zero_stage=2 reproducible=true"},
+                    Case{"sft_lora", 2, "virtual_ranks=1 zero_stage=3 disable_gradient_checkpointing=false"},
+                    Case{"pt_full", 4, "virtual_ranks=1 zero_stage=3 reproducible=true"}));
 
 }  // namespace
 }  // namespace dstrain::test

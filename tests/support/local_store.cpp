@@ -85,6 +85,12 @@ void LocalParameterStore::begin_micro_step(bool accumulate) {
   }
 }
 
+const float* LocalParameterStore::weights_of(const TensorLayout& tensor) const {
+  DSTRAIN_CHECK(dtype_ == DType::f32, "weights of {} are asked for as f32", name_of(dtype_));
+  const auto& unit = units_.at(static_cast<std::size_t>(tensor.unit));
+  return reinterpret_cast<const float*>(unit.weights[static_cast<int>(tensor.part)].data()) + tensor.offset;
+}
+
 const float* LocalParameterStore::gradient_of(const TensorLayout& tensor) const {
   return units_.at(static_cast<std::size_t>(tensor.unit)).gradient.data() + tensor.offset;
 }

@@ -26,6 +26,8 @@ class LocalParameterStore final : public ParameterStore {
   void fill(const std::function<void(const TensorLayout& tensor, float* out)>& value);
   /// Starts a micro step. `accumulate`: gradients are added to what is there.
   void begin_micro_step(bool accumulate = false);
+  /// The weights of `tensor` as they were filled; f32 stores only.
+  [[nodiscard]] const float* weights_of(const TensorLayout& tensor) const;
   [[nodiscard]] const float* gradient_of(const TensorLayout& tensor) const;
   [[nodiscard]] const std::vector<std::string>& calls() const noexcept { return calls_; }
   void forget_calls() { calls_.clear(); }

@@ -5,7 +5,6 @@
 /// p = exp(scale q.k - lse), dp = dout.v, ds = scale p (dp - dout.out); dq = ds K, dk = ds^T Q, dv = p^T dout. Blocks
 /// of queries run over blocks of keys; dk and dv of the whole segment are summed in f32, in one order.
 #include "kernels/cpu/simd/attention_tiles.hpp"
-#include "kernels/cpu/simd/vector_math.hpp"
 
 namespace dstrain::cpu::DSTRAIN_ISA {
 namespace {
@@ -132,6 +131,35 @@ DSTRAIN_INLINE void gradient_row(float* p_row, float* ds_row, std::int64_t from,
   }
 }
 
+/// The same where scores are capped or biased, or weights dropped: p is what v is multiplied by, dropped weights left
+/// out.
+DSTRAIN_INLINE void special_gradient_row(const AttentionTask& t, const Block& b, std::int64_t a, float* p_row,
+                                         float* ds_row, std::int64_t from, std::int64_t to, std::int64_t first,
+                                         std::int64_t end, float delta) {
+  const Score score = Score::of(t, b.g, a, b.j0);
+  const float lse = t.lse[b.g * t.lse_stride + a];
+  float factors[key_block];
+  if (t.dropout != nullptr) t.dropout(factors, t, b.g, a, b.j0, key_block);
+  for (std::int64_t j = from; j < to; j += lanes) {
+    VecF x = load(p_row + j, Full{}) * t.scale;
+    VecF slope = broadcast(t.scale);
+    if (score.cap > 0.0F) {
+      const VecF bent = score.bent(x);
+      x = bent * score.cap;
+      slope *= 1.0F - bent * bent;
+    }
+    VecF p = exp(x + score.bias(j) - lse);
+    const VecF factor = t.dropout != nullptr ? load(factors + j, Full{}) : broadcast(1.0F);
+    VecF ds = p * (load(ds_row + j, Full{}) * factor - delta) * slope;
+    p *= factor;
+    const VecI seen = in_range(j, first, end);
+    p = seen != 0 ? p : VecF{};
+    ds = seen != 0 ? ds : VecF{};
+    store(p_row + j, p, Full{});
+    store(ds_row + j, ds, Full{});
+  }
+}
+
 /// p and ds of one strip, and what it adds to dq.
 DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const Space& s, const Block& b, std::int64_t i) {
   const Visible visible{t.n_k - t.n_q, t.window};
@@ -158,8 +186,14 @@ DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const Space& s, con
                                      panel_words, to - from, t.head_dim);
   for (std::int64_t r = 0; r < rows; ++r) {
     const std::int64_t a = b.a0 + i + r;
-    gradient_row(p + r * key_block, ds + r * key_block, from, to, visible.first(a) - b.j0,
-                 least(visible.end(a) - b.j0, b.columns), t.scale, t.lse[b.g * t.lse_stride + a], s.delta[i + r]);
+    const std::int64_t first = visible.first(a) - b.j0;
+    const std::int64_t row_end = least(visible.end(a) - b.j0, b.columns);
+    if (is_plain(t)) {
+      gradient_row(p + r * key_block, ds + r * key_block, from, to, first, row_end, t.scale,
+                   t.lse[b.g * t.lse_stride + a], s.delta[i + r]);
+    } else {
+      special_gradient_row(t, b, a, p + r * key_block, ds + r * key_block, from, to, first, row_end, s.delta[i + r]);
+    }
   }
   strip_product<key_block, 1, true>(s.dq + i * padded_dim(t.head_dim), padded_dim(t.head_dim), ds + from,
                                     s.keys + (b.j0 + from) * tile_columns, t.n_k * tile_columns, t.head_dim,

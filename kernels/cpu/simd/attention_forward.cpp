@@ -2,7 +2,6 @@
 /// Attention forward: strips of queries run over blocks of keys with a running maximum and sum (Rabe and Staats,
 /// arXiv:2112.05682; Dao, arXiv:2307.08691).
 #include "kernels/cpu/simd/attention_tiles.hpp"
-#include "kernels/cpu/simd/vector_math.hpp"
 
 namespace dstrain::cpu::DSTRAIN_ISA {
 namespace {
@@ -44,12 +43,14 @@ struct Running {
 
 /// Turns one row of scores into exp(scale * score - greatest), zero outside [first, end); returns the factor by which
 /// what was summed before shrinks.
+template <bool plain>
 DSTRAIN_INLINE float softmax_row(float* row, std::int64_t columns, std::int64_t first, std::int64_t end, float scale,
-                                 float& greatest, float& sum) {
+                                 const Score& score, float& greatest, float& sum) {
   const bool whole = first <= 0 && end >= columns;
   VecF top = broadcast(minus_infinity);
   for (std::int64_t j = 0; j < columns; j += lanes) {
     VecF x = load(row + j, Full{}) * scale;
+    if (!plain) x = (score.cap > 0.0F ? score.cap * score.bent(x) : x) + score.bias(j);
     if (!whole || j + lanes > columns) x = in_range(j, first, least(end, columns)) != 0 ? x : broadcast(minus_infinity);
     store(row + j, x, Full{});
     top = max(x, top);
@@ -72,15 +73,28 @@ DSTRAIN_INLINE float softmax_row(float* row, std::int64_t columns, std::int64_t 
   return shrink[0];
 }
 
+/// Drops weights of one row; the sum of the softmax holds all of them.
+DSTRAIN_INLINE void drop(const AttentionTask& t, float* row, std::int64_t columns, std::int64_t g, std::int64_t a,
+                         std::int64_t j0) {
+  float factors[key_block];
+  t.dropout(factors, t, g, a, j0, columns);
+  for_lanes(columns,
+            [&](std::int64_t j, auto part) { store(row + j, load(row + j, part) * load(factors + j, part), part); });
+}
+
 /// One block of keys [j0, j0 + columns) for the strip of queries at a0.
+template <bool plain>
 DSTRAIN_INLINE void add_block(const AttentionTask& t, const Space& s, const Visible& visible, Running& running,
-                              std::int64_t a0, std::int64_t rows, std::int64_t j0, std::int64_t columns) {
+                              std::int64_t g, std::int64_t a0, std::int64_t rows, std::int64_t j0,
+                              std::int64_t columns) {
   strip_product<1, tile_rows, false>(s.scores, key_block, s.q, s.keys + j0 * t.head_dim, tile_columns * t.head_dim,
                                      columns, t.head_dim);
   const std::int64_t dim = padded_dim(t.head_dim);
   for (std::int64_t r = 0; r < rows; ++r) {
-    const float shrink = softmax_row(s.scores + r * key_block, columns, visible.first(a0 + r) - j0,
-                                     visible.end(a0 + r) - j0, t.scale, running.greatest[r], running.sum[r]);
+    float* row = s.scores + r * key_block;
+    const float shrink = softmax_row<plain>(row, columns, visible.first(a0 + r) - j0, visible.end(a0 + r) - j0, t.scale,
+                                            Score::of(t, g, a0 + r, j0), running.greatest[r], running.sum[r]);
+    if (!plain && t.dropout != nullptr) drop(t, row, columns, g, a0 + r, j0);
     if (shrink == 1.0F) continue;
     for (std::int64_t d = 0; d < t.head_dim; d += lanes) {
       float* out = s.out + r * dim + d;
@@ -106,7 +120,7 @@ DSTRAIN_INLINE void write_strip(const AttentionTask& t, const Space& s, const Ru
   }
 }
 
-template <typename S>
+template <typename S, bool plain>
 DSTRAIN_FLATTEN void forward_strip(const AttentionTask& t, const Space& s, std::int64_t g, std::int64_t a0) {
   const Visible visible{t.n_k - t.n_q, t.window};
   const std::int64_t rows = least(tile_rows, t.q_end - a0);
@@ -118,7 +132,7 @@ DSTRAIN_FLATTEN void forward_strip(const AttentionTask& t, const Space& s, std::
   const std::int64_t end = least(t.n_k, visible.end(a0 + rows - 1));
   const std::int64_t begin = visible.first(a0) / tile_columns * tile_columns;
   for (std::int64_t j0 = begin; j0 < end; j0 += key_block)
-    add_block(t, s, visible, running, a0, rows, j0, least(key_block, end - j0));
+    add_block<plain>(t, s, visible, running, g, a0, rows, j0, least(key_block, end - j0));
   write_strip<S>(t, s, running, g, a0, rows);
 }
 
@@ -134,7 +148,8 @@ void forward(const AttentionTask& t) {
     pack_along_width<packing_of<S>, tile_columns>(s.values + d * t.n_k, part);
   }
   for (std::int64_t g = 0; g < t.group; ++g) {
-    for (std::int64_t a = t.q_begin; a < t.q_end; a += tile_rows) forward_strip<S>(t, s, g, a);
+    for (std::int64_t a = t.q_begin; a < t.q_end; a += tile_rows)
+      is_plain(t) ? forward_strip<S, true>(t, s, g, a) : forward_strip<S, false>(t, s, g, a);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/simd/isa.hpp"
+#include "kernels/ops/dropout.hpp"
 
 namespace dstrain::cpu {
 
@@ -30,7 +31,16 @@ struct AttentionTask {
   std::int64_t head_dim;
   std::int64_t window;  ///< 0: none
   float scale;
-  float* workspace;  ///< workspace_words
+  const float* slopes;  ///< ALiBi, one per head of the group; null: none
+  float softcap;        ///< 0: none
+  /// Factors of the weights behind the softmax for keys [key, key + count) of a query of head g; null: nothing is
+  /// dropped. `key` is a multiple of 4.
+  void (*dropout)(float* factors, const AttentionTask& task, std::int64_t g, std::int64_t query, std::int64_t key,
+                  std::int64_t count);
+  const DropoutKey* dropout_key;
+  std::int64_t dropout_head;  ///< what is added to its site for head 0 of the group
+  std::int64_t first_row;     ///< row of query 0 in the micro-batch
+  float* workspace;           ///< workspace_words
 };
 
 /// The additional operands of backward; strides as those of q, k, v and out.

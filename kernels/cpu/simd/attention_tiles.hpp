@@ -10,6 +10,7 @@
 #include "kernels/cpu/simd/attention_functions.hpp"
 #include "kernels/cpu/simd/gemm_pack.hpp"
 #include "kernels/cpu/simd/tile.hpp"
+#include "kernels/cpu/simd/vector_math.hpp"
 
 namespace dstrain::cpu::DSTRAIN_ISA {
 namespace {
@@ -80,6 +81,31 @@ DSTRAIN_INLINE VecI lane_numbers() {
   VecI v;
   for (int i = 0; i < lanes; ++i) v[i] = i;
   return v;
+}
+
+/// What happens to scaled scores before the softmax beside the mask, for one query of one head.
+struct Score {
+  float slope;  ///< ALiBi
+  float first;  ///< position of the block's first key less that of the query
+  float cap;    ///< 0: none
+
+  [[nodiscard]] DSTRAIN_INLINE static Score of(const AttentionTask& t, std::int64_t g, std::int64_t a,
+                                               std::int64_t j0) {
+    const std::int64_t distance = j0 - (t.n_k - t.n_q + a);
+    return {t.slopes != nullptr ? t.slopes[g] : 0.0F, static_cast<float>(distance), t.softcap};
+  }
+  /// tanh of the scaled scores over the cap.
+  [[nodiscard]] DSTRAIN_INLINE VecF bent(VecF scaled) const { return tanh(scaled / cap); }
+  /// The bias of columns j, j + 1, ... of the block.
+  [[nodiscard]] DSTRAIN_INLINE VecF bias(std::int64_t j) const {
+    const VecF column = __builtin_convertvector(lane_numbers() + static_cast<std::int32_t>(j), VecF);
+    return (column + first) * slope;
+  }
+};
+
+/// Whether scores are more than products: such tasks run code of their own, so that the usual one stays short.
+DSTRAIN_INLINE bool is_plain(const AttentionTask& t) {
+  return t.slopes == nullptr && t.softcap == 0.0F && t.dropout == nullptr;
 }
 
 /// All bits of the lanes whose column at + lane lies in [first, end); columns count from the block's first key.

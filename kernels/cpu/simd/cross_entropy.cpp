@@ -45,8 +45,15 @@ DSTRAIN_INLINE Running scan(const float* logits, std::int64_t V) {
   return run;
 }
 
+/// d(cap tanh(z / cap)) / dz where cap tanh(z / cap) = x.
+DSTRAIN_INLINE VecF slope(VecF x, float cap) {
+  const VecF tanh = x / cap;
+  return 1.0F - tanh * tanh;
+}
+
 template <typename S>
-DSTRAIN_FLATTEN float row(void* dlogits_void, const float* logits, std::int32_t target, float weight, std::int64_t V) {
+DSTRAIN_FLATTEN float row(void* dlogits_void, const float* logits, std::int32_t target, float weight, std::int64_t V,
+                          float softcap) {
   const Running run = scan(logits, V);
   const float top = greatest(run.greatest);
   const float total = sum(run.sum * exp_up_to_89(run.greatest - top));
@@ -56,12 +63,20 @@ DSTRAIN_FLATTEN float row(void* dlogits_void, const float* logits, std::int32_t 
   if (dlogits_void != nullptr) {
     S* dlogits = static_cast<S*>(dlogits_void);
     const float factor = weight / total;
-    for_lanes(V, [&](std::int64_t v, auto part) {
-      store(dlogits + v, exp_up_to_89(load(logits + v, part) - top) * factor, part);
-    });
+    if (softcap > 0.0F) {
+      for_lanes(V, [&](std::int64_t v, auto part) {
+        const VecF x = load(logits + v, part);
+        store(dlogits + v, exp_up_to_89(x - top) * factor * slope(x, softcap), part);
+      });
+    } else {
+      for_lanes(V, [&](std::int64_t v, auto part) {
+        store(dlogits + v, exp_up_to_89(load(logits + v, part) - top) * factor, part);
+      });
+    }
     // The target's own value from unrounded numbers: p - 1 would lose most digits of a bf16 p near 1.
     const VecF probability = exp_up_to_89(broadcast(at_target - top)) * (1.0F / total);
-    store(dlogits + target, (probability - 1.0F) * weight, Tail{1});
+    const VecF capped = softcap > 0.0F ? slope(broadcast(at_target), softcap) : broadcast(1.0F);
+    store(dlogits + target, (probability - 1.0F) * weight * capped, Tail{1});
   }
   return static_cast<float>(nll);
 }

@@ -24,18 +24,55 @@ struct RmsNormFunctions {
   /// One row; dw (f32, this thread's) is added to where not null.
   void (*backward_row[storage_types])(void* dx, float* dw, const void* dy, const void* x, const void* w, float rstd,
                                       std::int64_t D, bool add_dx);
+  /// The same with 1 + w in the place of w.
+  float (*forward_row_plus_one[storage_types])(void* y, void* s, const void* x, const void* r, const void* w, float eps,
+                                               std::int64_t D);
+  void (*backward_row_plus_one[storage_types])(void* dx, float* dw, const void* dy, const void* x, const void* w,
+                                               float rstd, std::int64_t D, bool add_dx);
+};
+
+struct LayerNormFunctions {
+  struct Row {
+    float mean;
+    float rstd;
+  };
+  /// One row; `s` and `r` null without a residual, b without a bias.
+  Row (*forward_row[storage_types])(void* y, void* s, const void* x, const void* r, const void* w, const void* b,
+                                    float eps, std::int64_t D);
+  /// One row; dw and db (f32, this thread's) are added to where not null.
+  void (*backward_row[storage_types])(void* dx, float* dw, float* db, const void* dy, const void* x, const void* w,
+                                      Row row, std::int64_t D, bool add_dx);
+};
+
+struct RowNormFunctions {
+  float (*sum_of_squares[storage_types])(const void* x, std::int64_t D);
+  /// x[i] *= factor[i]
+  void (*multiply[storage_types])(void* x, const float* factor, std::int64_t count);
+  /// dw -= squared_r (w . dw) w
+  void (*remove_component[storage_types])(float* dw, const void* w, float squared_r, std::int64_t D);
+  void (*softcap)(float* x, float cap, std::int64_t count);
+};
+
+struct ActivationFunctions {
+  /// One row of F values.
+  struct OfKind {
+    void (*gated_forward[storage_types])(void* h, const void* gate, const void* up, std::int64_t F);
+    void (*gated_backward[storage_types])(void* dgate, void* dup, const void* dh, const void* gate, const void* up,
+                                          std::int64_t F);
+    void (*plain_forward[storage_types])(void* h, const void* x, std::int64_t F);
+    void (*plain_backward[storage_types])(void* dx, const void* dh, const void* x, std::int64_t F);
+  };
+  OfKind of_kind[4];  ///< in the order of enum Activation
 };
 
 struct CrossEntropyFunctions {
   /// One row of V logits with target >= 0. Returns the negative log likelihood; dlogits may be null.
-  float (*row[storage_types])(void* dlogits, const float* logits, std::int32_t target, float weight, std::int64_t V);
+  /// softcap as in ops::cross_entropy.
+  float (*row[storage_types])(void* dlogits, const float* logits, std::int32_t target, float weight, std::int64_t V,
+                              float softcap);
 };
 
 struct ElementwiseFunctions {
-  /// One row of F values of h, gate and up.
-  void (*swiglu_forward_row[storage_types])(void* h, const void* gate, const void* up, std::int64_t F);
-  void (*swiglu_backward_row[storage_types])(void* dgate, void* dup, const void* dh, const void* gate, const void* up,
-                                             std::int64_t F);
   /// Index 0, where source and target are f32, is a copy.
   void (*from_f32[storage_types])(void* dst, const void* src, std::int64_t count);
   void (*to_f32[storage_types])(void* dst, const void* src, std::int64_t count);
@@ -133,6 +170,9 @@ struct AdafactorFunctions {
 
 DSTRAIN_DECLARE_ISA_TABLE(VectorMathFunctions, vector_math)
 DSTRAIN_DECLARE_ISA_TABLE(RmsNormFunctions, rms_norm)
+DSTRAIN_DECLARE_ISA_TABLE(LayerNormFunctions, layer_norm)
+DSTRAIN_DECLARE_ISA_TABLE(RowNormFunctions, row_norm)
+DSTRAIN_DECLARE_ISA_TABLE(ActivationFunctions, activation)
 DSTRAIN_DECLARE_ISA_TABLE(CrossEntropyFunctions, cross_entropy)
 DSTRAIN_DECLARE_ISA_TABLE(ElementwiseFunctions, elementwise)
 DSTRAIN_DECLARE_ISA_TABLE(RopeFunctions, rope)

@@ -45,8 +45,8 @@ void read(const ConfigObject& c, ModelSpec& s) {
   s.residual_after_norm = c.flag_or("apply_residual_connection_post_layernorm", false);
   s.o_bias = s.mlp_bias = c.flag_or("add_bias_linear", false);
   s.qkv_bias = s.o_bias || c.flag_or("add_qkv_bias", false);
-  s.dropout.attention = c.number_or("attention_dropout", 0.0, 0.0, 0.999);
-  s.dropout.residual = c.number_or("hidden_dropout", 0.0, 0.0, 0.999);
+  s.dropout.attention = read_probability(c, "attention_dropout", 0.0);
+  s.dropout.residual = read_probability(c, "hidden_dropout", 0.0);
   s.tie_word_embeddings = false;  // whatever the config says: the model's own code has two matrices
 }
 

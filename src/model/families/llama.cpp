@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Llama and the families that differ from it in biases, windows and head norms only.
+/// Llama and the families that differ from it in biases, windows, head norms and factors only.
 #include "model/families/families.hpp"
 #include "model/families/read.hpp"
 
@@ -17,6 +17,12 @@ constexpr FamilyNames llama_names = {.embedding = "model.embed_tokens",
                                      .middle_norm = "post_attention_layernorm",
                                      .final_norm = "model.norm",
                                      .head = "lm_head"};
+
+constexpr FamilyNames with_head_norms(FamilyNames names) {
+  names.q_norm = "self_attn.q_norm";
+  names.k_norm = "self_attn.k_norm";
+  return names;
+}
 
 void read_llama(const ConfigObject& c, ModelSpec& s) {
   read_llama_shape(c, s);
@@ -45,10 +51,28 @@ void read_qwen2(const ConfigObject& c, ModelSpec& s) {
   read_qwen_window(c, s);
 }
 
+void read_qwen3(const ConfigObject& c, ModelSpec& s) {
+  read_llama_shape(c, s, {.default_head_dim = 128});
+  s.qkv_bias = s.o_bias = c.flag_or("attention_bias", false);
+  read_qwen_window(c, s);
+}
+
+/// Llama with factors, on what is looked up, added, compared and predicted.
+void read_granite(const ConfigObject& c, ModelSpec& s) {
+  read_llama(c, s);
+  s.embedding_scale = c.number_or("embedding_multiplier", 1.0, 1e-9, 1e9);
+  s.residual_scale = c.number_or("residual_multiplier", 1.0, 1e-9, 1e9);
+  s.attention_scale = c.number_or("attention_multiplier", 1.0, 1e-9, 1e9);
+  s.logit_scale = 1.0 / c.number_or("logits_scaling", 1.0, 1e-9, 1e9);
+}
+
 }  // namespace
 
+const Family granite = {"granite", llama_names, read_granite};
 const Family llama = {"llama", llama_names, read_llama};
 const Family mistral = {"mistral", llama_names, read_mistral};
 const Family qwen2 = {"qwen2", llama_names, read_qwen2};
+const Family qwen3 = {"qwen3", with_head_norms(llama_names), read_qwen3};
+// Yi, DeepSeek's dense models and others say "llama" themselves.
 
 }  // namespace dstrain::families

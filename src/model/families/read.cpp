@@ -23,8 +23,9 @@ RopeKind rope_kind(const ConfigObject& scaling) {
   if (kind == "dynamic") return RopeKind::dynamic;
   if (kind == "llama3") return RopeKind::llama3;
   if (kind == "yarn") return RopeKind::yarn;
+  if (kind == "longrope" || kind == "su") return RopeKind::longrope;
   scaling.refuse("rope_type", fmt::format("\"{}\" is not supported", kind),
-                 "default, linear, dynamic, llama3 and yarn are");
+                 "default, linear, dynamic, llama3, yarn and longrope are");
 }
 
 void read_llama3(const ConfigObject& r, RopeSpec& rope) {
@@ -43,18 +44,33 @@ void read_yarn(const ConfigObject& r, RopeSpec& rope) {
   if (!r.flag_or("truncate", true)) r.refuse("truncate", "is false; only whole correction ranges are supported");
 }
 
+void read_longrope(const ConfigObject& r, ModelSpec& s) {
+  RopeSpec& rope = s.rope;
+  if (rope.original_max_position_embeddings < 2) r.refuse("original_max_position_embeddings", "is missing");
+  rope.short_factor = r.numbers("short_factor", 1e-6, huge);
+  rope.long_factor = r.numbers("long_factor", 1e-6, huge);
+  rope.attention_factor = r.maybe_number("attention_factor", 1e-6, huge);
+  for (const char* key : {"short_factor", "long_factor"}) {
+    const auto count = static_cast<std::int64_t>((*key == 's' ? rope.short_factor : rope.long_factor).size());
+    if (count != rope.rotary_dim / 2)
+      r.refuse(key, fmt::format("has {} numbers, and {} pairs of a head turn", count, rope.rotary_dim / 2));
+  }
+}
+
 /// @param c  config.json itself: older files keep the original length beside rope_scaling
 void read_scaling(const ConfigObject& c, const ConfigObject& r, ModelSpec& s) {
   RopeSpec& rope = s.rope;
   rope.kind = rope_kind(r);
   if (rope.kind == RopeKind::none_scaled) return;
-  rope.factor = r.number("factor", 1.0, huge);
+  // LongRoPE's follows from the two lengths where it is missing.
+  rope.factor = rope.kind == RopeKind::longrope ? r.number_or("factor", 0.0, 0.0, huge) : r.number("factor", 1.0, huge);
   const ConfigObject& holder = r.has("original_max_position_embeddings") ? r : c;
   rope.original_max_position_embeddings = holder.number_or("original_max_position_embeddings", 0.0, 1.0, huge);
   if (rope.kind == RopeKind::dynamic && rope.rotary_dim <= 2)
     r.refuse("rope_type", "\"dynamic\" needs a head_dim of more than 2");
   if (rope.kind == RopeKind::llama3) read_llama3(r, rope);
   if (rope.kind == RopeKind::yarn) read_yarn(r, rope);
+  if (rope.kind == RopeKind::longrope) read_longrope(r, s);
 }
 
 /// The dims of a head that turn, for `part` of it.
@@ -86,11 +102,13 @@ void read_heads(const ConfigObject& c, ModelSpec& s, const SizeKeys& keys) {
              fmt::format("{} does not divide {} {}", s.num_key_value_heads, keys.heads, s.num_attention_heads));
   }
   const bool given = keys.head_dim != nullptr && c.has(keys.head_dim);
-  if (!given && s.hidden_size % s.num_attention_heads != 0) {
+  if (!given && keys.default_head_dim == 0 && s.hidden_size % s.num_attention_heads != 0) {
     c.refuse(keys.heads, fmt::format("{} does not divide {} {}", s.num_attention_heads, keys.hidden, s.hidden_size),
              keys.head_dim == nullptr ? "" : "give head_dim where it is not hidden_size / num_attention_heads");
   }
-  s.head_dim = given ? c.integer(keys.head_dim, 1, largest_head_dim) : s.hidden_size / s.num_attention_heads;
+  s.head_dim = given                       ? c.integer(keys.head_dim, 1, largest_head_dim)
+               : keys.default_head_dim > 0 ? keys.default_head_dim
+                                           : s.hidden_size / s.num_attention_heads;
   if (s.head_dim < 2 || s.head_dim > largest_head_dim || s.head_dim % 2 != 0) {
     c.refuse(
         keys.head_dim == nullptr ? keys.heads : keys.head_dim,
@@ -164,13 +182,17 @@ Activation read_activation(const ConfigObject& c, const char* key, const char* f
   c.refuse(key, fmt::format("is \"{}\"", name), "silu, gelu, gelu_new, gelu_pytorch_tanh and relu are supported");
 }
 
-void read_llama_shape(const ConfigObject& c, ModelSpec& s) {
-  read_sizes(c, s);
-  read_rope(c, s);
+double read_probability(const ConfigObject& c, const char* key, double fallback) {
+  return c.number_or(key, fallback, 0.0, 0.999);
+}
+
+void read_llama_shape(const ConfigObject& c, ModelSpec& s, const LlamaShape& shape) {
+  read_sizes(c, s, {.default_head_dim = shape.default_head_dim});
+  read_rope(c, s, shape.rotary_part);
   s.norm_eps = c.number_or("rms_norm_eps", 1e-6, 1e-30, 1.0);
-  s.activation = read_activation(c, "hidden_act", "silu");
-  s.dropout.attention = c.number_or("attention_dropout", 0.0, 0.0, 0.999);
-  s.tie_word_embeddings = c.flag_or("tie_word_embeddings", false);
+  s.activation = read_activation(c, shape.activation_key, shape.activation);
+  s.dropout.attention = read_probability(c, "attention_dropout", 0.0);
+  s.tie_word_embeddings = c.flag_or("tie_word_embeddings", shape.tied);
 }
 
 void require_flag(const ConfigObject& c, const char* key, bool value, const char* why) {

@@ -21,6 +21,7 @@ struct SizeKeys {
   const char* head_dim = "head_dim";             ///< absent: hidden / heads
   const char* vocab = "vocab_size";
   const char* positions = "max_position_embeddings";
+  std::int64_t default_head_dim = 0;  ///< where the key is missing; 0: hidden / heads
 };
 
 /// Reads the sizes and checks what each must be by itself and to its neighbours.
@@ -39,8 +40,20 @@ void check_layer_types(const ConfigObject& c, const ModelSpec& s);
 /// The activation called `key`; `fallback` where it is absent. Names are transformers' (ACT2FN).
 Activation read_activation(const ConfigObject& c, const char* key, const char* fallback);
 
+/// A probability of dropout.
+double read_probability(const ConfigObject& c, const char* key, double fallback);
+
+/// What a family that is shaped like Llama calls otherwise or takes for granted.
+struct LlamaShape {
+  const char* activation_key = "hidden_act";
+  const char* activation = "silu";
+  double rotary_part = 1.0;           ///< of a head, where partial_rotary_factor is missing
+  std::int64_t default_head_dim = 0;  ///< where head_dim is missing; 0: hidden / heads
+  bool tied = false;                  ///< where tie_word_embeddings is missing
+};
+
 /// Sizes, positions, norm and activation as Llama has them: what most families start from.
-void read_llama_shape(const ConfigObject& c, ModelSpec& s);
+void read_llama_shape(const ConfigObject& c, ModelSpec& s, const LlamaShape& shape = {});
 
 /// Refuses a flag that stands at anything but `value`.
 void require_flag(const ConfigObject& c, const char* key, bool value, const char* why);

@@ -7,7 +7,12 @@ namespace dstrain {
 
 namespace {
 
-constexpr const Family* table[] = {&families::chatglm, &families::llama, &families::mistral, &families::qwen2};
+constexpr const Family* table[] = {
+    &families::baichuan, &families::bloom,      &families::chatglm, &families::gemma,   &families::gemma2,
+    &families::glm,      &families::glm4,       &families::gpt2,    &families::granite, &families::internlm2,
+    &families::llama,    &families::mistral,    &families::phi3,    &families::qwen2,   &families::qwen3,
+    &families::stablelm, &families::starcoder2,
+};
 
 }  // namespace
 

@@ -22,9 +22,9 @@ const std::string some_digest(32, '0');
 /// other. Row 4 has no label at all.
 std::unique_ptr<TokenStore> some_rows(bool packed) {
   TokenStoreContent content;
-  content.vocab_size = 300;
-  content.separate_samples = packed;
-  content.padded_row_len = packed ? 32 : 0;
+  content.facts.vocab_size = 300;
+  content.facts.separate_samples = packed;
+  content.facts.padded_row_len = packed ? 32 : 0;
   for (int r = 0; r < 11; ++r) {
     EncodedRow row;
     const int length = 5 + 2 * r;
@@ -158,7 +158,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, EvaluationTest,
 TEST(EvaluationErrors, RowsWithoutAnyTargetAreAnErrorOnAllRanks) {
   const auto comm = make_world_communicator();
   TokenStoreContent content;
-  content.vocab_size = 300;
+  content.facts.vocab_size = 300;
   content.encoded.rows.push_back({{1, 2, 3}, {-100, -100, -100}, {}});
   const auto rows = TokenStore::from_image(TokenStore::make_image(content, some_digest), some_digest);
   Feeder feeder(*comm, rows.get(), options_of(2, 1, 1));

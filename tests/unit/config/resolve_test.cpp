@@ -81,13 +81,9 @@ TEST(Resolve, HonoursAllowExtraArgsOfTheEnvironment) {
   EXPECT_TRUE(contains(refused, "unknown key 'my_own_key'"));
 }
 
-TEST(Resolve, LoraIsTheDefaultAndNotSupportedYet) {
-  const auto error = error_of([] { resolve({"model_name_or_path=m", "finetuning_type=lora"}); });
-  EXPECT_TRUE(contains(error, "key 'finetuning_type': lora is not supported yet")) << error;
-
-  const auto unsaid = error_of([] { resolve({"model_name_or_path=m"}); });
-  EXPECT_TRUE(contains(unsaid, "lora is not supported yet")) << unsaid;
-  EXPECT_TRUE(contains(unsaid, "finetuning_type: full")) << unsaid;
+TEST(Resolve, LoraIsTheDefault) {
+  EXPECT_EQ(resolve({"model_name_or_path=/m"}).config.finetuning_type, "lora");
+  EXPECT_TRUE(contains(error_of([] { resolve({"model_name_or_path=/m", "finetuning_type=oft"}); }), "use lora"));
 }
 
 // A file that spells out defaults runs, whatever stands behind the key.
@@ -119,9 +115,9 @@ TEST(Resolve, OtherValuesOfRefusedKeysSayWhatToUse) {
 }
 
 TEST(Resolve, NotedKeysAreSaidOnceAndOnlyWhereTheyDiffer) {
-  const auto resolved = resolve_with("overwrite_cache: true\nuse_cache: true\nlora_rank: 16\n");
+  const auto resolved = resolve_with("overwrite_cache: true\nuse_cache: true\ngalore_rank: 32\n");
   EXPECT_TRUE(has_note(resolved, "key 'overwrite_cache' has no effect"));
-  EXPECT_TRUE(has_note(resolved, "key 'lora_rank' has no effect in dstrain (only read with finetuning_type: lora"));
+  EXPECT_TRUE(has_note(resolved, "key 'galore_rank' has no effect in dstrain (only read with use_galore"));
   EXPECT_EQ(resolved.notes.size(), 2U);
 }
 

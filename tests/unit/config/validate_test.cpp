@@ -24,16 +24,25 @@ TEST_P(Rule, StopsWithItsMessage) {
   EXPECT_NE(error.find(GetParam().message), std::string::npos) << error;
 }
 
-INSTANTIATE_TEST_SUITE_P(LlamaFactory, Rule,
-                         testing::Values(Case{"split_special_tokens: true\n",
-                                              "`split_special_tokens` is only supported for slow tokenizers"},
-                                         Case{"mask_history: true\ntrain_on_prompt: true\n",
-                                              "`mask_history` is incompatible with `train_on_prompt`."},
-                                         Case{"eval_dataset: x\nval_size: 0.1\n",
-                                              "Cannot specify `val_size` if `eval_dataset` is not None."},
-                                         Case{"val_size: 1\n", "a share below 1 or a number of rows above 1"},
-                                         Case{"num_train_epochs: 0\n", "is 0; use more than 0"},
-                                         Case{"bf16: true\nfp16: true\n", "At most one of fp16 and bf16 can be True, but not both"}));
+INSTANTIATE_TEST_SUITE_P(
+    LlamaFactory, Rule,
+    testing::Values(
+        Case{"split_special_tokens: true\n", "`split_special_tokens` is only supported for slow tokenizers"},
+        Case{"mask_history: true\ntrain_on_prompt: true\n", "`mask_history` is incompatible with `train_on_prompt`."},
+        Case{"eval_dataset: x\nval_size: 0.1\n", "Cannot specify `val_size` if `eval_dataset` is not None."},
+        Case{"interleave_probs: 1\n", "`interleave_probs` is only valid for interleaved mixing."},
+        Case{"mix_strategy: interleave_under\ninterleave_probs: 0.5,0.5\n",
+             "The length of dataset and interleave probs should be identical."},
+        Case{"mix_strategy: interleave_over\ninterleave_probs: 0.5\n", "use numbers from 0 to 1 that add up to 1"},
+        Case{"mix_strategy: interleave_over\ninterleave_probs: [1]\neval_dataset: a,b\n",
+             "The length of eval dataset and interleave probs should be identical."},
+        Case{"streaming: true\n", "Please specify `max_steps` in streaming mode."},
+        Case{"streaming: true\nmax_steps: 5\nval_size: 0.1\n", "Streaming mode should have an integer val size."},
+        Case{"streaming: true\nmax_steps: 5\nmax_samples: 9\n", "`max_samples` is incompatible with `streaming`."},
+        Case{"buffer_size: 0\n", "is 0; use 1 or more"},
+        Case{"val_size: 1\n", "a share below 1 or a number of rows above 1"},
+        Case{"num_train_epochs: 0\n", "is 0; use more than 0"},
+        Case{"bf16: true\nfp16: true\n", "At most one of fp16 and bf16 can be True, but not both"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Ranges, Rule,

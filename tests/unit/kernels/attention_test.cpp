@@ -37,6 +37,10 @@ struct Sizes {
   std::int32_t window = 0;
   std::int64_t padding = 0;  ///< rows behind the last segment
   bool fused = false;
+  bool grouped = false;  ///< with fused: the heads of one key head, then its k and v, then the next (InternLM2, Bloom)
+  bool alibi = false;
+  float softcap = 0.0F;
+  float dropout = 0.0F;
 
   friend void PrintTo(const Sizes& s, std::ostream* out) { *out << s.name; }
 };
@@ -55,7 +59,10 @@ struct Operands {
   std::int64_t k_at = 0;  ///< first column of k and v in their buffer
   std::int64_t v_at = 0;
   std::vector<double> q, k, v, dout;  ///< fused: k and v are copies of q's buffer
+  std::vector<float> slopes;
 
+  Operands(const Operands&) = delete;  // the shape points into it
+  Operands& operator=(const Operands&) = delete;
   explicit Operands(const Sizes& sizes) : cu_q(cumulated(sizes.n_q)), cu_k(cumulated(sizes.n_k)) {
     AttentionShape& s = shape;
     s.T = cu_q.back() + sizes.padding;
@@ -76,6 +83,15 @@ struct Operands {
     s.out_stride = q_width + 1;
     k_at = sizes.fused ? q_width : 0;
     v_at = sizes.fused ? q_width + kv_width : 0;
+    if (sizes.grouped) {
+      k_at = s.group() * s.head_dim;
+      v_at = k_at + s.head_dim;
+      s.q_group_stride = s.kv_head_stride = v_at + s.head_dim;
+    }
+    for (std::int64_t h = 0; sizes.alibi && h < s.heads; ++h) slopes.push_back(0.4F / static_cast<float>(h + 1));
+    if (sizes.alibi) s.alibi_slopes = slopes.data();
+    s.softcap = sizes.softcap;
+    s.dropout = {.probability = sizes.dropout, .seed = 5, .sample = 7, .site = 11};
     q = uniform(kv_rows * s.q_stride, 1, -2.0, 2.0);
     k = sizes.fused ? q : uniform(kv_rows * s.kv_stride, 2, -2.0, 2.0);
     v = sizes.fused ? q : uniform(kv_rows * s.kv_stride, 3);
@@ -179,7 +195,25 @@ INSTANTIATE_TEST_SUITE_P(Sizes, AttentionReference,
                          testing::Values(Sizes{"one", {1}, {1}, 1, 1, 2},
                                          Sizes{"two_segments", {5, 3}, {5, 3}, 2, 1, 4, 0, 2},
                                          Sizes{"window", {7}, {7}, 2, 2, 6, 3},
-                                         Sizes{"longer_keys", {2, 3}, {6, 3}, 4, 2, 4, 4}),
+                                         Sizes{"longer_keys", {2, 3}, {6, 3}, 4, 2, 4, 4},
+                                         Sizes{.name = "groups",
+                                               .n_q = {5, 2},
+                                               .n_k = {5, 2},
+                                               .heads = 4,
+                                               .kv_heads = 2,
+                                               .head_dim = 4,
+                                               .padding = 1,
+                                               .fused = true,
+                                               .grouped = true},
+                                         Sizes{.name = "bias_cap_and_dropout",
+                                               .n_q = {6, 3},
+                                               .n_k = {6, 3},
+                                               .heads = 2,
+                                               .kv_heads = 1,
+                                               .head_dim = 4,
+                                               .alibi = true,
+                                               .softcap = 1.5F,
+                                               .dropout = 0.3F}),
                          [](const auto& info) { return info.param.name; });
 
 // By hand: two keys, values 1 and 3. The first query sees one key; the second has scores 0 and ln 3, so weights 1/4 and
@@ -215,6 +249,13 @@ const Sizes cases[] = {
     {"narrow_window", {210}, {210}, 2, 2, 8, 1},
     {"window_over_longer_keys", {40, 140}, {260, 450}, 2, 1, 32, 150, 0, false},
     {"segments_without_queries_or_keys", {0, 17, 0}, {5, 17, 0}, 2, 1, 8, 0, 6, false},
+    {"groups", {130, 21}, {130, 21}, 6, 3, 20, 0, 4, true, true},
+    {"groups_of_one", {67}, {67}, 4, 4, 12, 0, 0, true, true},
+    {"alibi", {230, 61}, {230, 61}, 5, 5, 16, 0, 3, true, false, true},
+    {"alibi_over_longer_keys", {1, 40}, {250, 90}, 4, 2, 16, 0, 0, false, false, true},
+    {"softcap", {230, 3}, {230, 3}, 4, 2, 24, 50, 1, true, false, false, 2.5F},
+    {"dropout", {210, 70}, {210, 70}, 4, 2, 16, 0, 3, true, false, false, 0.0F, 0.25F},
+    {"everything", {200, 9}, {200, 9}, 4, 2, 16, 40, 3, true, true, true, 3.0F, 0.1F},
 };
 
 class Attention : public testing::TestWithParam<std::tuple<cpu::Isa, Sizes>> {
@@ -299,6 +340,40 @@ INSTANTIATE_TEST_SUITE_P(Sizes, Attention,
                                   std::get<1>(info.param).name;
                          });
 
+// By hand: a cap of 2 turns the scores 0 and 2 atanh(0.5) into 0 and 1; a slope of ln 2 then halves the first key's
+// weight once more.
+TEST(AttentionReferenceByHand, CapsAndBiasesScores) {
+  const std::vector<std::int32_t> cu = {0, 2};
+  const std::vector<float> slopes = {static_cast<float>(std::log(2.0))};
+  AttentionShape s{2, 1, cu.data(), cu.data(), 2, 1, 1, 2, 2, 2, 2, 1.0F};
+  s.softcap = 2.0F;
+  s.alibi_slopes = slopes.data();
+  const std::vector<double> q = {5, 0, 1, 0}, k = {0, 0, 2 * std::atanh(0.5), 0}, v = {1, 1, 3, 3};
+  std::vector<double> out(4), lse(2);
+
+  reference::attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), s);
+
+  const double first = 0.5, second = std::exp(1.0);
+  EXPECT_NEAR(out[2], (first * 1 + second * 3) / (first + second), 1e-7);
+}
+
+TEST(AttentionDropout, DropsTheShareItWasAskedFor) {
+  // Values of one: an output is the sum of the weights that are left, one in the mean.
+  Operands o({.name = "ones", .n_q = {256}, .n_k = {256}, .heads = 4, .kv_heads = 4, .head_dim = 2, .dropout = 0.4F});
+  std::fill(o.v.begin(), o.v.end(), 1.0);
+
+  const Results r = cpu_results<float>(o);
+
+  double sum = 0;
+  std::int64_t dropped = 0;
+  for (std::int64_t t = 0; t < 256; ++t) {
+    for (std::int64_t h = 0; h < 4; ++h) sum += r.out[static_cast<std::size_t>(t * o.shape.out_stride + 2 * h)];
+  }
+  for (std::int64_t h = 0; h < 4; ++h) dropped += r.out[static_cast<std::size_t>(2 * h)] == 0.0 ? 1 : 0;
+  EXPECT_NEAR(sum / (256 * 4), 1.0, 0.03);
+  EXPECT_LT(dropped, 4);  // heads have streams of their own: all four drop their only key in 1 of 40 cases
+}
+
 // Large scores: without the running maximum, or with one that is not carried over blocks, the exponentials overflow.
 TEST(AttentionRange, HoldsForScoresFarApart) {
   Operands o({"large", {400}, {400}, 1, 1, 8});
@@ -344,6 +419,8 @@ TEST(AttentionCalls, ThatCannotBeRightAreRefused) {
   s.heads = 3, s.kv_heads = 2, refuse("heads that do not divide", exec, f, s), s = o.shape;
   s.T = 3, refuse("segments behind the last row", exec, f, s), s = o.shape;
   s.max_seqlen = 3, refuse("a longer segment than announced", exec, f, s), s = o.shape;
+  s.q_group_stride = 7, refuse("heads that overlap", exec, f, s), s = o.shape;
+  s.dropout.probability = 1.0F, refuse("nothing left", exec, f, s), s = o.shape;
   s.q_stride = 15, refuse("a stride shorter than its row", exec, f, s), s = o.shape;
   EXPECT_THROW(ops::attention_backward(exec, f, f, f, f, f, nullptr, f, f, f, s), ShapeError) << "no lse";
 }

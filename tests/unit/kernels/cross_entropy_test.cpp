@@ -82,6 +82,42 @@ TEST_P(CrossEntropy, MatchesReference) {
   }
 }
 
+TEST_P(CrossEntropy, CarriesTheGradientThroughASoftCap) {
+  constexpr double cap = 5;
+  for (const auto [T, V, ld] : sizes) {
+    const Buffer logits(DType::f32, uniform(T * ld, 1, -4.9, 4.9)), weight(DType::f32, uniform(T, 2, 0.1, 1));
+    const auto target = some_targets(T, V);
+    Buffer nll(DType::f32, T), gradient(dtype(), T * ld, 0.5);
+    std::vector<double> nll_expected(T), expected(T * ld, 0.5);
+    reference::cross_entropy(expected.data(), nll_expected.data(), logits.values().data(), target.data(),
+                             weight.values().data(), T, V, ld, cap);
+
+    ops::cross_entropy({}, gradient.data(), nll.f32(), logits.f32(), target.data(), weight.f32(), T, V, ld, 5.0F);
+
+    EXPECT_TRUE(all_close(nll.values(), nll_expected, tolerance_for(DType::f32, V)));
+    EXPECT_TRUE(all_close(gradient.values(), expected, tolerance_for(dtype())));
+  }
+}
+
+// d nll / dz through cap tanh(z / cap), by central differences.
+TEST(CrossEntropyReference, GradientOfASoftCapMatchesFiniteDifferences) {
+  constexpr std::int64_t T = 2, V = 5;
+  constexpr double cap = 3;
+  const auto z = uniform(T * V, 1, -4, 4), weight = uniform(T, 2, 0.1, 1);
+  const std::int32_t target[] = {1, 4};
+  std::vector<double> logits(T * V), nll(T), gradient(T * V);
+  const auto loss = [&](const std::vector<double>& values) {
+    for (std::size_t i = 0; i < values.size(); ++i) logits[i] = cap * std::tanh(values[i] / cap);
+    reference::cross_entropy<double>(nullptr, nll.data(), logits.data(), target, weight.data(), T, V, V, cap);
+    return weight[0] * nll[0] + weight[1] * nll[1];
+  };
+  (void)loss(z);
+
+  reference::cross_entropy(gradient.data(), nll.data(), logits.data(), target, weight.data(), T, V, V, cap);
+
+  expect_gradient(loss, z, gradient, 1e-6);
+}
+
 TEST_P(CrossEntropy, GradientsAreRightInRelativeTerms) {
   // Most probabilities of a large vocabulary are far below any absolute tolerance.
   constexpr std::int64_t V = 32003;

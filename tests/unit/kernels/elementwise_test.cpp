@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// SwiGLU, embedding, conversions and sums: hand-made numbers and finite differences -> reference -> cpu.
+/// Embedding, conversions and sums: hand-made numbers and finite differences -> reference -> cpu.
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -21,31 +21,6 @@ struct Size {
 const Size sizes[] = {{1, 1}, {3, 7}, {2, 1031}, {5, 64}, {40, 37}};
 const std::int64_t counts[] = {1, 7, 16, 31, 1031, 40000};
 
-TEST(SwigluReference, GivesHandMadeNumbers) {
-  const double gate_up[] = {0, std::log(3.0), 5, 2};  // gate 0 and ln 3, up 5 and 2
-  double h[2];
-
-  reference::swiglu_forward(h, gate_up, 1, 2);
-
-  EXPECT_EQ(h[0], 0);
-  EXPECT_NEAR(h[1], std::log(3.0) * 0.75 * 2, 1e-15);  // sigmoid(ln 3) = 3/4
-}
-
-TEST(SwigluReference, BackwardMatchesFiniteDifferences) {
-  constexpr std::int64_t T = 3, F = 7;
-  const auto gate_up = uniform(T * 2 * F, 1, -4, 4), dh = uniform(T * F, 2);
-  const auto loss = [&](const std::vector<double>& v) {
-    std::vector<double> h(T * F);
-    reference::swiglu_forward(h.data(), v.data(), T, F);
-    return std::inner_product(h.begin(), h.end(), dh.begin(), 0.0);
-  };
-  std::vector<double> gradient(gate_up.size());
-
-  reference::swiglu_backward(gradient.data(), dh.data(), gate_up.data(), T, F);
-
-  expect_gradient(loss, gate_up, gradient, 1e-6);
-}
-
 TEST(EmbeddingReference, SumsRowsOfRepeatedTokens) {
   const std::int32_t ids[] = {2, 0, 2};
   const double table[] = {1, 2, 3, 4, 5, 6}, dy[] = {1, 2, 3, 4, 5, 6};
@@ -59,58 +34,6 @@ TEST(EmbeddingReference, SumsRowsOfRepeatedTokens) {
   reference::embedding_backward(dtable, dy, ids, 3, 2, 3, false);
   EXPECT_EQ(std::vector<double>(dtable, dtable + 6), (std::vector<double>{3, 4, 0, 0, 6, 8}));
 }
-
-class Swiglu : public KernelTest {};
-
-TEST_P(Swiglu, MatchesReferenceForwardAndBackwardAlsoInPlace) {
-  for (const auto [T, F] : sizes) {
-    SCOPED_TRACE(testing::Message() << T << " x " << F);
-    const Buffer gate_up(dtype(), uniform(T * 2 * F, 1, -12, 12)), dh(dtype(), uniform(T * F, 2));
-    Buffer h(dtype(), T * F), gradient(dtype(), T * 2 * F), over = gate_up;
-    std::vector<double> h_expected(T * F), gradient_expected(T * 2 * F);
-    reference::swiglu_forward(h_expected.data(), gate_up.values().data(), T, F);
-    reference::swiglu_backward(gradient_expected.data(), dh.values().data(), gate_up.values().data(), T, F);
-
-    ops::swiglu_forward({}, h.data(), gate_up.data(), T, F);
-    ops::swiglu_backward({}, gradient.data(), dh.data(), gate_up.data(), T, F);
-    ops::swiglu_backward({}, over.data(), dh.data(), over.data(), T, F);
-
-    EXPECT_TRUE(all_close(h.values(), h_expected, tolerance_for(dtype())));
-    EXPECT_TRUE(all_close(gradient.values(), gradient_expected, tolerance_for(dtype())));
-    EXPECT_EQ(over.bits(), gradient.bits());
-  }
-}
-
-TEST_P(Swiglu, StaysFiniteAtTheEndsAndKeepsNaN) {
-  const Buffer gate_up(dtype(), {-1e4, -89, 89, 1e4, std::nan(""), 1, 1, 1, 1, 1}), dh(dtype(), 5, 1);
-  Buffer h(dtype(), 5), gradient(dtype(), 10);
-
-  ops::swiglu_forward({}, h.data(), gate_up.data(), 1, 5);
-  ops::swiglu_backward({}, gradient.data(), dh.data(), gate_up.data(), 1, 5);
-
-  const auto h_values = h.values(), gradient_values = gradient.values();
-  EXPECT_EQ(h_values[0], 0);
-  EXPECT_NEAR(h_values[1], 0, 1e-35);
-  EXPECT_EQ(h_values[2], 89);
-  EXPECT_EQ(h_values[3], gate_up.values()[3]);
-  EXPECT_TRUE(std::isnan(h_values[4]));
-  for (const int i : {0, 1}) EXPECT_NEAR(gradient_values[i], 0, 1e-35);
-  for (const int i : {2, 3}) EXPECT_EQ(gradient_values[i], 1);
-  EXPECT_TRUE(std::isnan(gradient_values[4]));
-}
-
-TEST_P(Swiglu, GivesTheSameBitsForAnyThreads) {
-  constexpr std::int64_t T = 67, F = 1031;
-  const Buffer gate_up(dtype(), uniform(T * 2 * F, 1, -4, 4)), dh(dtype(), uniform(T * F, 2));
-  expect_same_for_any_threads([&] {
-    Buffer h(dtype(), T * F), gradient(dtype(), T * 2 * F);
-    ops::swiglu_forward({}, h.data(), gate_up.data(), T, F);
-    ops::swiglu_backward({}, gradient.data(), dh.data(), gate_up.data(), T, F);
-    return std::tuple(h.bits(), gradient.bits());
-  });
-}
-
-INSTANTIATE_TEST_SUITE_P(Cpu, Swiglu, every_isa_and_dtype(), name_of_case);
 
 class Embedding : public KernelTest {};
 
@@ -224,7 +147,6 @@ TEST_P(Runs, RefuseOtherTypes) {
   EXPECT_THROW(ops::add({}, Data{x.data().data, DType::bf16}, ConstData{x.data().data, DType::f32}, 2), ShapeError);
   EXPECT_THROW(ops::convert({}, Data{x.data().data, DType::bf16}, ConstData{x.data().data, DType::f16}, 2), ShapeError);
   EXPECT_THROW(ops::scale({}, half, 2.0F, 2), ShapeError);
-  EXPECT_THROW(ops::swiglu_forward({}, half, x.data(), 1, 1), ShapeError);
 }
 
 TEST_P(Runs, RefuseADeviceWithoutKernels) {

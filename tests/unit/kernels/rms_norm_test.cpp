@@ -15,7 +15,7 @@ namespace {
 
 constexpr double eps = 1e-5;
 // One element, sizes off every vector width, a row of several unrolled steps, more rows than one block of dw.
-const RmsNormShape shapes[] = {{1, 1}, {3, 7}, {2, 1031}, {5, 64}, {41, 80}, {70, 131}};
+const RmsNormShape shapes[] = {{1, 1}, {3, 7}, {2, 1031}, {5, 64}, {41, 80}, {70, 131}, {41, 80, true}};
 
 TEST(RmsNormReference, GivesHandMadeNumbers) {
   const double x[] = {1, 3}, r[] = {2, 1}, w[] = {1, 2};
@@ -31,7 +31,7 @@ TEST(RmsNormReference, GivesHandMadeNumbers) {
 }
 
 TEST(RmsNormReference, BackwardMatchesFiniteDifferences) {
-  for (const RmsNormShape s : {RmsNormShape{1, 1}, {3, 7}, {2, 131}}) {
+  for (const RmsNormShape s : {RmsNormShape{1, 1}, {3, 7}, {2, 131}, {3, 7, true}}) {
     const auto x = uniform(s.T * s.D, 1), w = uniform(s.D, 2), dy = uniform(s.T * s.D, 3);
     const auto loss = [&](const auto& x_TD, const auto& w_D) {
       std::vector<double> y(x_TD.size()), rstd(s.T);

@@ -11,6 +11,7 @@ namespace dstrain {
 namespace {
 
 using Json = nlohmann::json;
+using namespace nlohmann::literals;
 
 Json base(const char* model_type = "llama") {
   return {{"model_type", model_type}, {"hidden_size", 48},
@@ -117,13 +118,13 @@ TEST(ModelSpec, RopeScalingHasTwoSpellings) {
 TEST(ModelSpec, WhatCannotBeComputedIsRefusedByName) {
   const std::vector<std::pair<Json, std::string>> refused = {
       {{{"model_type", "qwen3_moe"}}, "model_type \"qwen3_moe\" is not supported (a mixture of experts)"},
-      {{{"model_type", "gpt2"}}, "model_type \"gpt2\" is not supported"},
+      {{{"model_type", "t5"}}, "model_type \"t5\" is not supported"},
       {{{"model_type", nullptr}}, "model_type is missing"},
       {{{"num_local_experts", 8}}, "num_local_experts asks for a mixture of experts"},
-      {{{"hidden_act", "gelu"}}, "hidden_act is not"},
-      {{{"attention_dropout", 0.1}}, "attention_dropout is not 0"},
+      {{{"hidden_act", "mish"}}, "hidden_act is \"mish\""},
+      {{{"attention_dropout", 1.5}}, "attention_dropout is 1.5"},
       {{{"quantization_config", Json::object()}}, "quantization_config"},
-      {{{"rope_scaling", {{"rope_type", "longrope"}, {"factor", 2.0}}}}, "rope_scaling.rope_type \"longrope\""},
+      {{{"rope_scaling", {{"rope_type", "sinusoidal"}, {"factor", 2.0}}}}, "rope_scaling.rope_type \"sinusoidal\""},
       {{{"rope_scaling", {{"rope_type", "linear"}}}}, "rope_scaling.factor is missing"},
       {{{"rope_scaling", "linear"}}, "rope_scaling."},
       {{{"partial_rotary_factor", 0.1}}, "partial_rotary_factor makes 1"},
@@ -141,6 +142,51 @@ TEST(ModelSpec, WhatCannotBeComputedIsRefusedByName) {
   for (const auto& [changes, message] : refused) {
     EXPECT_NE(error_of(changes).find(message), std::string::npos) << changes << " gave: " << error_of(changes);
   }
+}
+
+TEST(ModelSpec, FamiliesRefuseWhatTheyDoNotCompute) {
+  const Json chatglm = {{"model_type", "chatglm"},   {"num_layers", 2},   {"hidden_size", 48},
+                        {"ffn_hidden_size", 80},     {"kv_channels", 16}, {"num_attention_heads", 4},
+                        {"padded_vocab_size", 97},   {"seq_length", 64},  {"multi_query_attention", true},
+                        {"multi_query_group_num", 2}};
+  const Json baichuan = {{"model_type", "baichuan"}, {"num_key_value_heads", nullptr}};
+  const std::vector<std::pair<Json, std::string>> refused = {
+      {Json(chatglm).patch(R"([{"op": "remove", "path": "/padded_vocab_size"}])"_json), "first generation"},
+      {Json(chatglm).patch(R"([{"op": "add", "path": "/quantization_bit", "value": 4}])"_json), "quantization_bit"},
+      {Json(chatglm).patch(R"([{"op": "add", "path": "/pre_seq_len", "value": 128}])"_json), "pre_seq_len"},
+      {Json(chatglm).patch(R"([{"op": "add", "path": "/post_layer_norm", "value": false}])"_json), "post_layer_norm"},
+      {Json(chatglm).patch(R"([{"op": "replace", "path": "/multi_query_group_num", "value": 3}])"_json),
+       "does not divide"},
+      {Json(baichuan).patch(R"([{"op": "add", "path": "/z_loss_weight", "value": 0.1}])"_json), "z_loss_weight"},
+      {{{"model_type", "stablelm"}, {"use_parallel_residual", true}}, "use_parallel_residual"},
+      {{{"model_type", "gemma2"}, {"layer_types", {"x", "x", "x"}}}, "layer_types"},
+      {{{"model_type", "phi3"},
+        {"rope_scaling", {{"type", "longrope"}, {"short_factor", {1.0}}, {"long_factor", {1.0}}}},
+        {"original_max_position_embeddings", 16}},
+       "short_factor has 1 numbers, and 6 pairs"},
+      {{{"model_type", "mixtral"}}, "a mixture of experts"},
+  };
+  for (const auto& [changes, message] : refused) {
+    EXPECT_NE(error_of(changes).find(message), std::string::npos) << changes << " gave: " << error_of(changes);
+  }
+  EXPECT_EQ(parse(chatglm).rope.rotary_dim, 8);
+}
+
+TEST(ModelSpec, MissingKeysMeanWhatTheFamilySays) {
+  const Json gpt2 = {{"model_type", "gpt2"}, {"n_embd", 48}, {"n_layer", 2}, {"n_head", 4}, {"n_positions", 64}};
+
+  EXPECT_EQ(parse(gpt2).dropout.attention, 0.1);
+  EXPECT_EQ(parse(gpt2).intermediate_size, 4 * 48);
+  EXPECT_TRUE(parse(gpt2).tie_word_embeddings);
+  EXPECT_EQ(parse({{"model_type", "gemma"}}).head_dim, 256);
+  EXPECT_EQ(parse({{"model_type", "gemma2"}}).logit_softcap, 30.0);
+  EXPECT_EQ(parse({{"model_type", "gemma2"}, {"final_logit_softcapping", nullptr}}).logit_softcap, 0.0);
+  EXPECT_EQ(parse({{"model_type", "gemma2"}}).windows, (std::vector<std::int32_t>{4096, 0, 4096}));
+  EXPECT_TRUE(parse({{"model_type", "baichuan"}}).normalised_head);
+  EXPECT_FALSE(parse({{"model_type", "baichuan"}, {"vocab_size", 64000}}).normalised_head);
+  EXPECT_EQ(
+      parse({{"model_type", "baichuan"}, {"max_position_embeddings", nullptr}, {"model_max_length", 64}}).positions,
+      PositionKind::alibi);
 }
 
 TEST(ModelSpec, EveryMissingSizeIsNamed) {

@@ -127,7 +127,14 @@ float initial_weight(std::int32_t tensor, std::int64_t i) {
 
 void fill_weights(ZeroStore& store) {
   for (const OwnedSlice& slice : store.owned()) {
-    for (std::int64_t i = 0; i < slice.count; ++i) slice.master[i] = initial_weight(slice.tensor, slice.begin + i);
+    for (std::int64_t i = 0; i < slice.count; ++i) {
+      const float value = initial_weight(slice.tensor, slice.begin + i);
+      if (slice.master != nullptr) {
+        slice.master[i] = value;
+      } else {
+        slice.weights.as<bfloat16>()[i] = bfloat16(value);
+      }
+    }
   }
   store.weights_changed();
 }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What low-rank adapters and noise need beside matrix products. T rows, N columns, row strides ld in elements.
+#pragma once
+
+#include "core/rng.hpp"
+#include "kernels/ops/common.hpp"
+
+namespace dstrain {
+
+/// Which elements a dropout keeps. Element (t, n) of a [T, N] input is element (first_row + t) * N + n of `rng`, so
+/// that a mask depends on its key alone and can be made again on the way back.
+struct DropoutMask {
+  Rng rng;
+  float rate = 0.0F;  ///< share that is dropped, below 1; what stays is divided by 1 - rate
+  std::int64_t first_row = 0;
+};
+
+namespace ops {
+
+/// x[t,n] *= factor[n]. Local.
+void scale_columns(const Exec& exec, Data x, const float* factor_N, std::int64_t T, std::int64_t N, std::int64_t ldx);
+
+/// y[t,n] += d[t,n], both of one dtype. Local.
+void add_columns(const Exec& exec, Data y, ConstData d, std::int64_t T, std::int64_t N, std::int64_t ldy,
+                 std::int64_t ldd);
+
+/// out[n] (+)= factor[n] * sum_t a[t,n] * b[t,n], sums in f32 with t ascending (the same bits for any threads). Local.
+void column_dots(const Exec& exec, float* out_N, ConstData a, ConstData b, const float* factor_N, std::int64_t T,
+                 std::int64_t N, std::int64_t lda, std::int64_t ldb, bool accumulate);
+
+/// y[t,n] = mask(t,n) * x[t,n] / (1 - rate), or += with `accumulate`; both [T,N] without gaps. Local.
+/// Srivastava et al., "Dropout", JMLR 15 (2014), scaled in training as torch does.
+void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::int64_t N, const DropoutMask& mask,
+             bool accumulate);
+
+/// norm[o] = || W[o,:] + scale * (B A)[o,:] ||_2 with W [out,in], A [rank,in], B [out,rank] of one dtype; the row is
+/// made in f32, its squares are added in f64. Local. Liu et al., "DoRA", arXiv:2402.09353, eq. 5.
+void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
+                       std::int64_t out, std::int64_t in, std::int64_t rank);
+
+/// x[i] += u with u uniform in [-magnitude, magnitude): element i takes element i of `rng`. Local.
+/// Jain et al., "NEFTune", arXiv:2310.05914.
+void add_uniform_noise(const Exec& exec, Data x, std::int64_t count, float magnitude, const Rng& rng);
+
+}  // namespace ops
+
+}  // namespace dstrain

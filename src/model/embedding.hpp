@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The first unit: look-up, and what some families do to it (a factor, learned positions, a norm, dropout).
+#pragma once
+
+#include "kernels/ops/dropout.hpp"
+#include "model/norm.hpp"
+
+namespace dstrain {
+
+/// The tokens of one call.
+struct EmbeddingRows {
+  std::int64_t T = 0;       ///< rows computed
+  std::int64_t tokens = 0;  ///< rows that belong to a segment
+  const std::int32_t* ids_T = nullptr;
+  const std::int32_t* positions_T = nullptr;
+  DropoutKey dropout = {};  ///< seed and sample; probability 0: nothing is dropped
+};
+
+/// Memory of one pass beside the rows themselves.
+struct EmbeddingBuffers {
+  Data looked_up_TD;  ///< before the norm, kept for backward; only where there is one (null: not kept)
+  Data scratch_TD;    ///< overwritten
+  float* kept;        ///< of the norm
+};
+
+class Embedding {
+ public:
+  Embedding(const ModelSpec& spec, const ModelLayout& layout);
+
+  void forward(const Exec& exec, const UnitWeights& w, const EmbeddingRows& rows, Data y_TD,
+               const EmbeddingBuffers& b) const;
+  /// Turns dy_TD into the gradient of what was looked up and adds it up into the unit's gradient.
+  /// @param w  only looked at where needs_weights()
+  void backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, const EmbeddingRows& rows, Data dy_TD,
+                const EmbeddingBuffers& b) const;
+
+  /// Backward reads weights (of the norm).
+  [[nodiscard]] bool needs_weights() const noexcept { return norm_.exists(); }
+
+ private:
+  /// The factor rounded to the storage type, as transformers' Gemma has it.
+  [[nodiscard]] float scale_in(DType dtype) const noexcept;
+
+  std::int64_t D_, V_, position_rows_;
+  float scale_;
+  float dropout_;
+  const TensorLayout* table_;
+  const TensorLayout* positions_ = nullptr;
+  Norm norm_;
+};
+
+}  // namespace dstrain

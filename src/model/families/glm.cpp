@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+/// GLM-4 in transformers' own form: half of each head turned in pairs of neighbours, gate and up in one matrix.
+#include "model/families/families.hpp"
+#include "model/families/read.hpp"
+
+namespace dstrain::families {
+
+namespace {
+
+void read(const ConfigObject& c, ModelSpec& s) {
+  read_llama_shape(c, s, {.rotary_part = 0.5, .default_head_dim = 128});
+  s.rope.interleaved = true;
+  s.norm_eps = c.number_or("rms_norm_eps", 1.5625e-7, 1e-30, 1.0);
+  s.qkv_bias = c.flag_or("attention_bias", false);
+}
+
+constexpr FamilyNames names = {.embedding = "model.embed_tokens",
+                               .block = "model.layers.",
+                               .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+                               .o = "self_attn.o_proj",
+                               .gate_up = {"mlp.gate_up_proj"},
+                               .down = "mlp.down_proj",
+                               .input_norm = "input_layernorm",
+                               .middle_norm = "post_attention_layernorm",
+                               .final_norm = "model.norm",
+                               .head = "lm_head"};
+
+/// GLM-4-0414 and GLM-Z1 norm what a layer gave before it joins the stream.
+constexpr FamilyNames with_norms_behind(FamilyNames n) {
+  n.attention_norm = "post_self_attn_layernorm";
+  n.feed_forward_norm = "post_mlp_layernorm";
+  return n;
+}
+
+}  // namespace
+
+const Family glm = {"glm", names, read};
+const Family glm4 = {"glm4", with_norms_behind(names), read};
+
+}  // namespace dstrain::families

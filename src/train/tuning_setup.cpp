@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/tuning_setup.hpp"
+
+#include "core/error.hpp"
+#include "core/log.hpp"
+#include "train/adapter_files.hpp"
+#include "train/run_setup.hpp"
+
+namespace dstrain {
+
+namespace {
+
+/// No module is called like this, so it can only be an expression.
+bool looks_like_an_expression(const std::string& name) {
+  return name.find_first_of("*()[]|\\^$+?") != std::string::npos;
+}
+
+AdapterConfig new_adapter(const RunConfig& c, const ModelSpec& spec) {
+  const ModelLayout layout = make_layout(spec);
+  AdapterConfig adapter;
+  adapter.r = c.lora_rank;
+  adapter.lora_alpha = c.lora_alpha.value_or(0.0) != 0.0 ? *c.lora_alpha : 2.0 * c.lora_rank;
+  adapter.lora_dropout = c.lora_dropout;
+  adapter.use_rslora = c.use_rslora;
+  adapter.use_dora = c.use_dora;
+  adapter.modules_to_save = c.additional_target;
+  adapter.target_modules = c.lora_target;
+  const bool one = c.lora_target.size() == 1;
+  if (one && c.lora_target.front() == "all") {
+    adapter.target_modules = linear_module_names(spec, layout);
+    std::string names;
+    for (const auto& name : adapter.target_modules) names += (names.empty() ? "" : ",") + name;
+    log::info("Found linear modules: {}", names);
+  } else if (one && looks_like_an_expression(c.lora_target.front())) {
+    adapter.target_is_regex = true;
+  }
+  if (c.use_llama_pro) {
+    adapter.target_is_regex = false;
+    adapter.target_modules = expanded_module_names(spec, layout, adapter.target_modules, c.freeze_trainable_layers);
+  }
+  if (c.pissa_init) {
+    adapter.init_lora_weights = c.pissa_iter == -1 ? "pissa" : fmt::format("pissa_niter_{}", c.pissa_iter);
+  }
+  return adapter;
+}
+
+void warn_about_unmatched(const ModelSpec& spec, const Tuning& tuning) {
+  const ModelLayout layout = make_tuned_layout(tuned_spec(spec, tuning), tuning);
+  for (const auto& name : unmatched_targets(layout, tuning.adapter)) {
+    log::warning("lora_target: no module of the model is called '{}'", name);
+  }
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> adapter_folders(const RunConfig& config) {
+  std::vector<std::filesystem::path> folders;
+  for (const auto& name : config.adapter_name_or_path) {
+    const std::filesystem::path path = name;
+    folders.push_back(config.adapter_folder ? path / *config.adapter_folder : path);
+  }
+  return folders;
+}
+
+TuningSetup open_tuning(const RunConfig& c, const ModelSpec& spec) {
+  TuningSetup setup;
+  if (c.finetuning_type == "full") return setup;
+  if (c.finetuning_type == "freeze") {
+    setup.tuning.kind = TuningKind::freeze;
+    setup.tuning.freeze = {c.freeze_trainable_layers, c.freeze_trainable_modules, c.freeze_extra_modules,
+                           c.use_llama_pro};
+    (void)make_tuned_layout(spec, setup.tuning);  // says what is wrong before anything is read
+    return setup;
+  }
+  setup.tuning.kind = TuningKind::lora;
+  setup.merged = adapter_folders(c);
+  if (!setup.merged.empty() && !c.create_new_adapter) {
+    setup.adapter = setup.merged.back();
+    setup.merged.pop_back();
+  }
+  setup.tuning.adapter = setup.adapter.empty() ? new_adapter(c, spec) : AdapterFolder::open(setup.adapter).config();
+  setup.tuning.adapter.base_model_name_or_path = c.model_name_or_path;
+  warn_about_unmatched(spec, setup.tuning);
+  return setup;
+}
+
+TuningSetup setup_tuning(Communicator& comm, const RunConfig& config, const ModelSpec& spec) {
+  TuningSetup setup;
+  const std::string text = on_rank0(comm, "open the adapters", [&] {
+    setup = open_tuning(config, spec);
+    return setup.tuning.kind == TuningKind::lora ? adapter_config_json(setup.tuning.adapter) : std::string();
+  });
+  if (comm.rank() == 0) return setup;
+  if (text.empty()) return open_tuning(config, spec);
+  setup.tuning.kind = TuningKind::lora;
+  setup.tuning.adapter = parse_adapter_config(text, "adapter configuration of rank 0");
+  return setup;
+}
+
+std::function<double(const std::string& name, const std::vector<std::int64_t>& shape)> lr_factors(
+    const RunConfig& config) {
+  if (config.finetuning_type != "lora" || !config.loraplus_lr_ratio) return {};
+  return [ratio = *config.loraplus_lr_ratio](const std::string& name, const std::vector<std::int64_t>& shape) {
+    return name.find(".lora_B.") != std::string::npos || shape.size() == 1 ? ratio : 1.0;
+  };
+}
+
+}  // namespace dstrain
