@@ -64,7 +64,8 @@ std::string python_text(const element& value) {
     return out + "}";
   }
   if (value.is_string()) return nlohmann::json(std::string(std::string_view(value))).dump();
-  if (value.is_double()) return nlohmann::json(double(value)).dump();
+  // is_double() takes integers too.
+  if (value.type() == simdjson::dom::element_type::DOUBLE) return nlohmann::json(double(value)).dump();
   return simdjson::to_string(value);
 }
 

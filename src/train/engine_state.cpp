@@ -37,11 +37,6 @@ TensorList tensor_list(const ModelLayout& layout, const Wanted& wanted) {
   return list;
 }
 
-/// "model." or "transformer.": what the names of the base model begin with.
-std::string base_prefix_of(const ModelLayout& layout) {
-  const std::string& name = layout.tensors.front().name;
-  return name.substr(0, name.find('.') + 1);
-}
 bool is_adapter(const TensorLayout& tensor) { return tensor.name.find(".lora_") != std::string::npos; }
 bool is_trained(const TensorLayout& tensor) { return tensor.part == PartKind::trainable; }
 bool is_any(const TensorLayout& /*tensor*/) { return true; }
@@ -122,6 +117,11 @@ void read_states(CheckpointReader& reader, std::int32_t tensor, const OwnedSlice
 }
 
 }  // namespace
+
+std::string base_prefix_of(const ModelLayout& layout) {
+  const std::string& name = layout.tensors.front().name;
+  return name.substr(0, name.find('.') + 1);
+}
 
 void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const ZeroStore& store, std::uint64_t seed,
                         bool adapters_only, bool tied, std::span<float> staging) {

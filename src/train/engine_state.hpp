@@ -62,4 +62,7 @@ void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& 
 LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                        const std::filesystem::path& checkpoint, std::span<float> staging, bool weights_only = false);
 
+/// "model." or "transformer.": what the names of the base model begin with. Local.
+std::string base_prefix_of(const ModelLayout& layout);
+
 }  // namespace dstrain

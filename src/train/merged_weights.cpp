@@ -10,9 +10,10 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/parallel.hpp"
-#include "io/safetensors/model.hpp"
+#include "io/weights/open.hpp"
 #include "model/adapters/module_patterns.hpp"
 #include "model/adapters/pissa.hpp"
+#include "train/engine_state.hpp"
 
 namespace dstrain {
 
@@ -227,7 +228,7 @@ std::string head_matrix_name(const ModelSpec& untied) {
 
 std::unique_ptr<WeightSource> open_merged(const std::filesystem::path& folder, const ModelSpec& spec,
                                           const ModelSpec& tuned, const std::vector<std::filesystem::path>& adapters) {
-  std::unique_ptr<WeightSource> source = std::make_unique<SafetensorsModel>(SafetensorsModel::open(folder));
+  std::unique_ptr<WeightSource> source = open_weights(folder, base_prefix_of(make_layout(spec)));
   if (spec.tie_word_embeddings && !tuned.tie_word_embeddings) {
     source = with_own_head(std::move(source), make_layout(spec).tensors.front().name, head_matrix_name(tuned));
   }

@@ -90,7 +90,8 @@ TEST_F(Datasets, RowsOfEveryStageAreShownAndThoseThatDoNotTrainAreRefused) {
     const auto result = run(words("data --json --show 1", stage, dataset));
     EXPECT_EQ(result.exit_code, 0) << result.err;
     std::string names;
-    for (const auto& [name, value] : nlohmann::json::parse(result.out)["rows"][0].items()) names += name + " ";
+    const auto out = nlohmann::json::parse(result.out);
+    for (const auto& [name, value] : out["rows"][0].items()) names += name + " ";
     return names;
   };
 
