@@ -13,8 +13,8 @@ namespace dstrain {
 
 struct CheckpointOptions {
   std::optional<int> save_total_limit;     ///< HF's key: older checkpoints beyond it are removed afterwards
-  std::filesystem::path best = {};         ///< a checkpoint that is never removed; empty: none
   std::int64_t piece_count = 1024 * 1024;  ///< elements under one digest: the least that is verified when reading
+  std::filesystem::path best = {};         ///< a checkpoint that is never removed; empty: none
 };
 
 /// Writes `output_dir`/checkpoint-<step> and makes `latest` name it.

@@ -8,8 +8,6 @@
 
 namespace dstrain {
 
-/// Nearest half to `value`, ties to even; beyond 65504 + half a step infinity; NaN stays NaN.
-[[nodiscard]] std::uint16_t float_to_half(float value) noexcept;
 
 /// True for the types that convert_to_f32() and convert_from_f32() know: f64 f32 f16 bf16.
 [[nodiscard]] bool is_floating(DType dtype) noexcept;

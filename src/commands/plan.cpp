@@ -171,10 +171,12 @@ ExitCode plan(const Words& words) {
   }
   const auto resolved =
       resolve_config(flags.rest, FileAccess::local(), {.world_size = flags.ranks, .inputs_must_exist = true});
-  const auto& config = resolved.config;
+  auto config = resolved.config;
   check_run(config, flags.ranks);
   PlanFacts facts;
   const bool read_data = has_data(config);
+  // No data is named: a training run on rows of cutoff_len is what there is to plan.
+  if (config.dataset.empty() && config.eval_dataset.empty()) config.dataset = {"synthetic"};
   facts.max_tokens_from = read_data ? "dataset" : "cutoff_len";
   PlanCommunicator comm(0, flags.ranks);
   const auto setup = setup_run(comm, config, read_data);

@@ -10,7 +10,7 @@ std::vector<KeySpec> data() {
   using enum ValueType;
   return {
       runs("template", &C::template_name,
-           "Chat template. Empty: the tokenizer's own chat_template where it is known, else `empty`"),
+           "Chat template. Empty: read out of the tokenizer's chat_template, else `empty`"),
       runs("dataset", &C::dataset, "Names in dataset_info.json, or synthetic"),
       runs("dataset_dir", &C::dataset_dir, "Folder with dataset_info.json").path(),
       runs("cutoff_len", &C::cutoff_len, "Token limit of one example"),

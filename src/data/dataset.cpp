@@ -8,6 +8,8 @@
 
 #include "config/run_config.hpp"
 #include "core/error.hpp"
+#include "core/log.hpp"
+#include "data/parsed_template.hpp"
 #include "data/row_maker.hpp"
 #include "data/selected_rows.hpp"
 #include "data/streamed_rows.hpp"
@@ -31,12 +33,34 @@ std::string describe(const DatasetOptions& o) {
                      text(o.chat.tool_format), thinking, o.chat.preserve_thinking);
 }
 
+/// A template that was read out of a chat_template may hold a date: its texts count, not only its name.
+std::string describe(const TemplateSpec& spec) {
+  std::string out = spec.name;
+  for (const Slots* slots : {&spec.system, &spec.user, &spec.assistant}) {
+    for (const Slot& slot : *slots) out += fmt::format(" {}:{}", slot.text.size(), slot.text);
+  }
+  return out;
+}
+
+/// The template that is named; else the tokenizer's own, else `empty`.
+Template choose_template(const DatasetOptions& options, const TokenizerFiles& files, const Tokenizer& tokenizer) {
+  if (!options.template_name.empty()) return Template(options.template_name, options.chat);
+  const auto source = chat_template_source(files);
+  if (!source) {
+    log::warning("no template is named, and the tokenizer has no chat_template: `empty` trains on the text as it is");
+    return Template("empty", options.chat);
+  }
+  log::warning("no template is named: the slots are read out of the tokenizer's chat_template");
+  return Template(parse_chat_template(*source, tokenizer), options.chat);
+}
+
 /// Digest of all that shapes rows, but the datasets.
-std::string base_digest(const DatasetOptions& options, const TokenizerFiles& files,
+std::string base_digest(const DatasetOptions& options, const Template& chat, const TokenizerFiles& files,
                         const TokenizerOptions& tokenizer_options) {
   Digest digest;
   add_part(digest, "encoding", encoding_version);
   add_part(digest, "options", describe(options));
+  add_part(digest, "template", describe(chat.spec()));
   add_part(
       digest, "tokenizer",
       fmt::format("fast {} split {}", tokenizer_options.use_fast_tokenizer, tokenizer_options.split_special_tokens));
@@ -94,7 +118,7 @@ std::unique_ptr<RowSource> open_prompts(const DatasetOptions& options, const Tok
                     .cutoff_len = options.encode.cutoff_len,
                     .preprocessing_batch_size = options.encode.preprocessing_batch_size,
                     .packing_written = options.encode.packing_written};
-  RowMaker maker(prompts, tokenizer, chat, base_digest(prompts, files, tokenizer_options));
+  RowMaker maker(prompts, tokenizer, chat, base_digest(prompts, chat, files, tokenizer_options));
   if (!options.eval_dataset.empty()) return maker.make(options.eval_dataset).rows;
   return split_source(maker.make(options.dataset).rows, options.val_size, options.seed).second;
 }
@@ -129,7 +153,8 @@ DatasetOptions dataset_options(const RunConfig& config) {
   options.val_size = config.val_size > 1e-6 ? config.val_size : 0.0;
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.dataset_dir = config.dataset_dir;
-  options.template_name = config.template_name.value_or("empty");
+  // What pt makes of a text does not depend on a template.
+  options.template_name = config.template_name.value_or(config.stage == "pt" ? "empty" : "");
   options.chat = {.default_system = config.default_system,
                   .tool_format = config.tool_format,
                   .enable_thinking = config.enable_thinking,
@@ -166,9 +191,9 @@ std::vector<std::string> eval_source_names(const DatasetOptions& options) {
 Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
                      const TokenizerOptions& tokenizer_options) {
   if (options.dataset.empty() && options.eval_dataset.empty()) throw ConfigError("names no dataset", "dataset");
-  const Template chat(options.template_name, options.chat);
   Dataset out{
       .rows = nullptr, .eval_rows = {}, .prompts = nullptr, .tokenizer = load_tokenizer(files, tokenizer_options)};
+  const Template chat = choose_template(options, files, out.tokenizer);
   out.added_tokens = chat.fix_tokenizer(out.tokenizer);
   if (options.prompts) out.prompts = open_prompts(options, files, tokenizer_options, out.tokenizer, chat);
   const RowKind kind = row_kind(options.encode.stage);
@@ -179,7 +204,7 @@ Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
   if (options.tokenized_path && options.streaming) {
     throw ConfigError("Turn off `streaming` when saving dataset to disk.", "tokenized_path");
   }
-  RowMaker maker(options, out.tokenizer, chat, base_digest(options, files, tokenizer_options));
+  RowMaker maker(options, out.tokenizer, chat, base_digest(options, chat, files, tokenizer_options));
   if (options.streaming) {
     open_streams(options, maker, chat, out);
     return out;

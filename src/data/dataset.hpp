@@ -38,7 +38,7 @@ struct DatasetOptions {
   double val_size = 0.0;              ///< rows (above 1) or share of the rows that are kept for validation
   std::uint64_t seed = 42;            ///< of the split, of num_samples and of interleaving
   std::filesystem::path dataset_dir = "data";
-  std::string template_name = "default";
+  std::string template_name = "default";  ///< empty: the tokenizer's chat_template, else `empty`
   TemplateOptions chat;
   std::optional<std::int64_t> max_samples;
   MixStrategy mix_strategy = MixStrategy::concat;

@@ -19,14 +19,14 @@ struct ToolFormat;
 
 /// What the config keys of the same names say about a template.
 struct TemplateOptions {
-  std::optional<std::string> default_system;  ///< instead of the template's
-  std::optional<std::string> tool_format;     ///< instead of the template's
+  std::optional<std::string> default_system = {};  ///< instead of the template's
+  std::optional<std::string> tool_format = {};     ///< instead of the template's
   /// Templates that think. true: an empty thought is part of the answer and carries loss; none and false: it belongs to
   /// the question; false: thoughts are cut out of the answers, too.
   std::optional<bool> enable_thinking = true;
   bool preserve_thinking = false;  ///< one turn: the thoughts of earlier answers stay
   /// The day that Llama 3's tool prompt names, "YYYY-MM-DD". None: the environment's DSTRAIN_DATE, else the clock's.
-  std::optional<std::string> date;
+  std::optional<std::string> date = {};
 };
 
 /// An element with its contents filled in: what is encoded by one call of the tokenizer.

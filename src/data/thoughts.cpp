@@ -53,9 +53,11 @@ std::string without_thoughts(const ThoughtWords& words, std::string_view text) {
 }
 
 FunctionMessage split_function_message(const ThoughtWords* words, std::string_view text) {
-  const bool plain = words == nullptr || (words->open == "<think>" && words->close == "</think>");
-  const std::string_view found = plain ? between(text, "<think>", "</think>", /*greedy=*/true)
-                                       : between(text, words->open, words->close, /*greedy=*/false);
+  std::string_view found = between(text, "<think>", "</think>", /*greedy=*/true);
+  if (words != nullptr && words->open != "<think>") {
+    const std::string_view own = between(text, words->open, words->close, /*greedy=*/false);
+    if (!own.empty()) found = own;
+  }
   FunctionMessage message{std::string(found), found.empty() ? std::string(text) : without(text, found)};
   if (python::parse_json(message.calls)) return message;
   // Since 0.9.5 the calls may stand between the words that a model writes around them.

@@ -21,7 +21,7 @@ struct FunctionMessage {
   std::string calls;    ///< JSON
 };
 
-/// Splits a function message. `words` may be null: <think> and </think>, as for every template that does not think.
+/// Splits a function message: by <think> and </think>, or by `words` where they are there. `words` may be null.
 FunctionMessage split_function_message(const ThoughtWords* words, std::string_view text);
 
 }  // namespace dstrain

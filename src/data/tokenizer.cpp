@@ -15,9 +15,9 @@ namespace dstrain {
 namespace {
 
 constexpr std::uintmax_t max_file_bytes = 256ULL << 20;
-constexpr std::array tokenizer_file_names{"tokenizer.json",    "tokenizer.model",        "vocab.json",
-                                          "merges.txt",        "tokenizer_config.json",  "special_tokens_map.json",
-                                          "added_tokens.json", "tokenization_chatglm.py"};
+constexpr std::array tokenizer_file_names{"tokenizer.json",    "tokenizer.model",         "vocab.json",
+                                          "merges.txt",        "tokenizer_config.json",   "special_tokens_map.json",
+                                          "added_tokens.json", "tokenization_chatglm.py", "chat_template.jinja"};
 
 std::string read_bounded(const std::filesystem::path& path) {
   const auto bytes = std::filesystem::file_size(path);

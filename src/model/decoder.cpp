@@ -92,7 +92,7 @@ struct Decoder::Impl {
 
   [[nodiscard]] EmbeddingBuffers embedding_buffers() const {
     // Nothing is normed yet: the blocks' row is free.
-    return {options.train ? data(buffers->looked_up) : Data{}, data(buffers->normed),
+    return {keeps ? data(buffers->looked_up) : Data{}, data(buffers->normed),
             data(buffers->kept_embedding).as<float>()};
   }
 

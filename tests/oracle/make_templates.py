@@ -63,7 +63,7 @@ def load(root):
 class Elements:
     """A tokenizer whose ids are the elements; the ids of bos and eos are their names."""
 
-    bos_token_id, eos_token_id = ["<bos>"], ["<eos>"]
+    bos_token_id, eos_token_id = "<bos>", "<eos>"
 
     def encode(self, text, add_special_tokens):
         return [text]
@@ -122,7 +122,7 @@ def conversations(parallel, thought):
 
 def rendered(template, messages, system, tools):
     turns = template._encode(Elements(), [dict(m) for m in messages], system, tools)
-    return [["" if e == [] else e for e in turn] for turn in turns]
+    return turns
 
 
 def thoughts(template, enable):

@@ -8,8 +8,8 @@ namespace {
 /// Qwen's ChatML: what a function gave back stands inside a user message.
 TemplateSpec qwen(TemplateSpec row) {
   row = chatml(std::move(row));
-  row.observation = {
-      "<|im_start|>user\n<tool_response>\n{{content}}\n</tool_response><|im_end|>\n<|im_start|>assistant\n"};
+  fill_in(row.observation,
+          {"<|im_start|>user\n<tool_response>\n{{content}}\n</tool_response><|im_end|>\n<|im_start|>assistant\n"});
   fill_in(row.tool_format, std::string("qwen"));
   row.stop_words = {"<|im_end|>"};
   return row;

@@ -149,9 +149,10 @@ std::string qwen3_5_call(const std::vector<FunctionCall>& calls) {
                            .close = "\n</function>\n</tool_call>"});
 }
 
+/// Without the bracket that would close <function=, as there.
 std::string seed_call(const std::vector<FunctionCall>& calls) {
   return tag_calls(calls, {.open = "\n<seed:tool_call>\n<function=",
-                           .after_name = ">",
+                           .after_name = "",
                            .before_key = "\n<parameter=",
                            .after_key = ">",
                            .after_value = "</parameter>",

@@ -33,6 +33,21 @@ TEST(Prompts, HaveThreeForms) {
   EXPECT_EQ(prompts[2].messages[2].content, "c");
 }
 
+TEST(Prompts, HoldToolsAndCalls) {
+  const auto prompts =
+      read_prompts(R"({"tools": [{"name": "f", "a": 1.0}], "messages": [{"role": "user", "content": "q"}, )"
+                   R"({"role": "function", "content": "c"}, {"role": "tool", "content": "r"}]})"
+                   "\n"
+                   R"({"prompt": "q", "tools": "[]"})",
+                   "prompts.jsonl");
+
+  EXPECT_EQ(prompts.at(0).tools, R"([{"name":"f","a":1.0}])");
+  EXPECT_EQ(prompts.at(0).messages.at(1).role, Role::function);
+  EXPECT_EQ(prompts.at(0).messages.at(2).role, Role::observation);
+  EXPECT_EQ(prompts.at(1).tools, "[]");
+  EXPECT_EQ(place_of_error(R"({"prompt": "q", "tools": 3})"), "prompts.jsonl:1");
+}
+
 TEST(Prompts, MistakesAreNamedWithTheirLine) {
   EXPECT_EQ(place_of_error("\"a\"\n{\n"), "prompts.jsonl:2");
   EXPECT_EQ(place_of_error("3"), "prompts.jsonl:1");

@@ -89,7 +89,7 @@ inline std::filesystem::path save(const std::filesystem::path& output_dir, std::
                                   std::optional<int> limit = {}) {
   LocalCommunicator comm;
   const auto data = make_test_content(0, 1, with_moments);
-  return write_checkpoint(comm, output_dir, step, data.content, {limit, 50});
+  return write_checkpoint(comm, output_dir, step, data.content, {.save_total_limit = limit, .piece_count = 50});
 }
 
 /// Sorted.

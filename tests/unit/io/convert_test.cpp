@@ -18,9 +18,9 @@ namespace {
 
 bool is_nan_half(unsigned bits) { return (bits & 0x7fffU) > 0x7c00U; }
 
-TEST(FloatToHalf, GivesBackEveryHalf) {
+TEST(HalfFromFloat, GivesBackEveryHalf) {
   for (unsigned bits = 0; bits < 0x10000U; ++bits) {
-    const auto back = float_to_half(half_to_float(static_cast<std::uint16_t>(bits)));
+    const auto back = half_from_float(half_to_float(static_cast<std::uint16_t>(bits)));
     if (is_nan_half(bits)) {
       EXPECT_TRUE(is_nan_half(back)) << bits;
     } else {
@@ -30,24 +30,24 @@ TEST(FloatToHalf, GivesBackEveryHalf) {
 }
 
 // The nearest of the two neighbours, and the even one exactly between them, over all gaps between halfs.
-TEST(FloatToHalf, RoundsToNearestEvenBetweenAllNeighbours) {
+TEST(HalfFromFloat, RoundsToNearestEvenBetweenAllNeighbours) {
   for (unsigned bits = 0; bits < 0x7bffU; ++bits) {
     const float low = half_to_float(static_cast<std::uint16_t>(bits));
     const float high = half_to_float(static_cast<std::uint16_t>(bits + 1));
     const float middle = low + (high - low) / 2;  // exact: halfs have 13 bits less than floats
-    EXPECT_EQ(float_to_half(middle), bits + (bits & 1U)) << bits;
-    EXPECT_EQ(float_to_half(std::nextafter(middle, 0.0F)), bits) << bits;
-    EXPECT_EQ(float_to_half(std::nextafter(middle, 1e9F)), bits + 1) << bits;
-    EXPECT_EQ(float_to_half(-middle), 0x8000U | (bits + (bits & 1U))) << bits;
+    EXPECT_EQ(half_from_float(middle), bits + (bits & 1U)) << bits;
+    EXPECT_EQ(half_from_float(std::nextafter(middle, 0.0F)), bits) << bits;
+    EXPECT_EQ(half_from_float(std::nextafter(middle, 1e9F)), bits + 1) << bits;
+    EXPECT_EQ(half_from_float(-middle), 0x8000U | (bits + (bits & 1U))) << bits;
   }
 }
 
-TEST(FloatToHalf, OverflowsToInfinityFromHalfAStepBeyondTheLargest) {
-  EXPECT_EQ(float_to_half(65519.996F), 0x7bffU);
-  EXPECT_EQ(float_to_half(65520.0F), 0x7c00U);
-  EXPECT_EQ(float_to_half(-1e30F), 0xfc00U);
-  EXPECT_EQ(float_to_half(std::numeric_limits<float>::infinity()), 0x7c00U);
-  EXPECT_EQ(float_to_half(std::numeric_limits<float>::denorm_min()), 0U);
+TEST(HalfFromFloat, OverflowsToInfinityFromHalfAStepBeyondTheLargest) {
+  EXPECT_EQ(half_from_float(65519.996F), 0x7bffU);
+  EXPECT_EQ(half_from_float(65520.0F), 0x7c00U);
+  EXPECT_EQ(half_from_float(-1e30F), 0xfc00U);
+  EXPECT_EQ(half_from_float(std::numeric_limits<float>::infinity()), 0x7c00U);
+  EXPECT_EQ(half_from_float(std::numeric_limits<float>::denorm_min()), 0U);
 }
 
 TEST(Convert, UnalignedBytesOfEveryTypeComeBack) {

@@ -379,7 +379,7 @@ TEST(DecoderPlan, SizesThatAreNoTokenClassAreRefused) {
   options.max_tokens = 100;
   EXPECT_THROW((void)plan_decoder(plan, preset_spec("nano"), options), Error);
   options.max_tokens = 128;
-  options.dtype = DType::f16;
+  options.dtype = DType::i32;
   EXPECT_THROW((void)plan_decoder(plan, preset_spec("nano"), options), ConfigError);
 }
 

@@ -133,6 +133,7 @@ class Dropout : public testing::TestWithParam<std::string> {
                   const std::vector<float>* step = nullptr, double length = 0.0) {
     DecoderOptions options;
     options.max_tokens = 64;
+    options.max_position = 32;
     options.gradient_checkpointing = checkpointing;
     const auto weights = test::load_model(family_folder(family), options);
     ModelSpec spec = weights->spec;
@@ -154,6 +155,7 @@ class Dropout : public testing::TestWithParam<std::string> {
     model->decoder->backward(*model->store, batch);
     for (const TensorLayout& tensor : model->layout.tensors) {
       const float* g = model->store->gradient_of(tensor);
+      EXPECT_TRUE(std::all_of(g, g + tensor.count, [](float x) { return std::isfinite(x); })) << tensor.name;
       pass.gradient.insert(pass.gradient.end(), g, g + tensor.count);
     }
     return pass;
