@@ -8,7 +8,6 @@
 
 namespace dstrain {
 
-
 /// True for the types that convert_to_f32() and convert_from_f32() know: f64 f32 f16 bf16.
 [[nodiscard]] bool is_floating(DType dtype) noexcept;
 

@@ -109,20 +109,6 @@ void open_rows(const DatasetOptions& options, RowMaker& maker, Dataset& out) {
   }
 }
 
-/// The rows to evaluate on, as prompts: all of eval_dataset, or the part that val_size keeps.
-std::unique_ptr<RowSource> open_prompts(const DatasetOptions& options, const TokenizerFiles& files,
-                                        const TokenizerOptions& tokenizer_options, const Tokenizer& tokenizer,
-                                        const Template& chat) {
-  DatasetOptions prompts = options;
-  prompts.encode = {.stage = Stage::ppo,
-                    .cutoff_len = options.encode.cutoff_len,
-                    .preprocessing_batch_size = options.encode.preprocessing_batch_size,
-                    .packing_written = options.encode.packing_written};
-  RowMaker maker(prompts, tokenizer, chat, base_digest(prompts, chat, files, tokenizer_options));
-  if (!options.eval_dataset.empty()) return maker.make(options.eval_dataset).rows;
-  return split_source(maker.make(options.dataset).rows, options.val_size, options.seed).second;
-}
-
 /// Training rows that come while they are used. What is evaluated is kept, in the order in which the stream has it.
 void open_streams(const DatasetOptions& options, RowMaker& maker, const Template& chat, Dataset& out) {
   DatasetOptions kept = options;
@@ -163,8 +149,6 @@ DatasetOptions dataset_options(const RunConfig& config) {
   options.max_samples = config.max_samples;
   options.threads = config.preprocessing_num_workers.value_or(0);
   if (config.tokenized_path) options.tokenized_path = *config.tokenized_path;
-  options.prompts =
-      config.do_predict && config.predict_with_generate && (!config.eval_dataset.empty() || options.val_size > 0.0);
   options.streaming = config.streaming;
   options.stream.buffer_size = static_cast<std::size_t>(config.buffer_size);
   options.mix_strategy = mix_strategy(config.mix_strategy);
@@ -191,11 +175,9 @@ std::vector<std::string> eval_source_names(const DatasetOptions& options) {
 Dataset open_dataset(const DatasetOptions& options, const TokenizerFiles& files,
                      const TokenizerOptions& tokenizer_options) {
   if (options.dataset.empty() && options.eval_dataset.empty()) throw ConfigError("names no dataset", "dataset");
-  Dataset out{
-      .rows = nullptr, .eval_rows = {}, .prompts = nullptr, .tokenizer = load_tokenizer(files, tokenizer_options)};
+  Dataset out{.rows = nullptr, .eval_rows = {}, .tokenizer = load_tokenizer(files, tokenizer_options)};
   const Template chat = choose_template(options, files, out.tokenizer);
   out.added_tokens = chat.fix_tokenizer(out.tokenizer);
-  if (options.prompts) out.prompts = open_prompts(options, files, tokenizer_options, out.tokenizer, chat);
   const RowKind kind = row_kind(options.encode.stage);
   if (options.tokenized_path && has_tokenized_rows(*options.tokenized_path)) {
     load_tokenized_rows(*options.tokenized_path, kind, out.tokenizer.vocab_size(), out);

@@ -47,7 +47,6 @@ struct DatasetOptions {
   int threads = 0;                                 ///< preprocessing_num_workers; 0: OpenMP's number
   std::optional<std::filesystem::path> cache_dir;  ///< none: tokenised anew, nothing is written
   std::optional<std::filesystem::path> tokenized_path;
-  bool prompts = false;  ///< predict_with_generate: what is evaluated is also wanted as prompts
   bool streaming = false;
   StreamOptions stream;  ///< with streaming; `skipped` is taken from val_size
 };
@@ -66,7 +65,6 @@ struct NamedRows {
 struct Dataset {
   std::unique_ptr<RowSource> rows;     ///< to train on; none where `dataset` names nothing
   std::vector<NamedRows> eval_rows;    ///< from val_size or eval_dataset; may be empty
-  std::unique_ptr<RowSource> prompts;  ///< with `prompts`: rows of kind `prompt`
   Tokenizer tokenizer;
   int added_tokens = 0;  ///< tokens the template added to the vocabulary: the embedding may be too small for them
   bool from_cache = false;

@@ -235,6 +235,7 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
     prefetch_below(store, head.unit());  // backward starts with the last block
     weights.norm_gradient = store.gradient(head.unit(), exec.stream);
     weights.matrix_gradient = head.tied() ? store.gradient(0, exec.stream) : weights.norm_gradient;
+    if (head.tied() && batch.tokens > 0) embedding.share_gradient(exec, weights.matrix_gradient);
   }
   ForwardResult result;
   if (batch.tokens > 0) {

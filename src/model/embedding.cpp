@@ -53,6 +53,13 @@ void Embedding::forward(const Exec& exec, const UnitWeights& w, const EmbeddingR
   ops::dropout(exec, y_TD, count, with_probability(rows.dropout, dropout_));
 }
 
+void Embedding::share_gradient(const Exec& exec, const UnitGradient& g) const {
+  if (g.accumulate) return;
+  norm_.clear_gradient(exec, g);
+  if (positions_ != nullptr && positions_->part == PartKind::trainable)
+    ops::fill_zero(exec, {g.of(*positions_), DType::f32}, positions_->count);
+}
+
 void Embedding::backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, const EmbeddingRows& rows,
                          Data dy_TD, const EmbeddingBuffers& b) const {
   const std::int64_t count = rows.T * D_;

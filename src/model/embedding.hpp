@@ -34,6 +34,10 @@ class Embedding {
   void backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, const EmbeddingRows& rows, Data dy_TD,
                 const EmbeddingBuffers& b) const;
 
+  /// The head opened the unit's gradient for its matrix: where it writes, what lies beside the matrix starts at zero,
+  /// because backward() will be told to add.
+  void share_gradient(const Exec& exec, const UnitGradient& g) const;
+
   /// Backward reads weights (of the norm).
   [[nodiscard]] bool needs_weights() const noexcept { return norm_.exists(); }
 

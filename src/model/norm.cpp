@@ -2,6 +2,7 @@
 #include "model/norm.hpp"
 
 #include "core/error.hpp"
+#include "kernels/ops/elementwise.hpp"
 #include "kernels/ops/layer_norm.hpp"
 #include "kernels/ops/rms_norm.hpp"
 #include "model/linear.hpp"
@@ -47,6 +48,13 @@ void Norm::backward(const Exec& exec, const UnitWeights& w, const UnitGradient& 
   } else {
     ops::rms_norm_backward(exec, dx, gradient_of(g, weight_), dy, x, w.of(*weight_), kept,
                            {T, D_, kind_ == NormKind::rms_plus_one}, add_dx, g.accumulate);
+  }
+}
+
+void Norm::clear_gradient(const Exec& exec, const UnitGradient& g) const {
+  for (const TensorLayout* tensor : {weight_, bias_}) {
+    if (float* gradient = gradient_of(g, tensor); gradient != nullptr)
+      ops::fill_zero(exec, {gradient, DType::f32}, tensor->count);
   }
 }
 

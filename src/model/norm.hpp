@@ -30,6 +30,9 @@ class Norm {
   void backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, Data dx, ConstData dy, ConstData x,
                 float* kept, std::int64_t T, bool add_dx) const;
 
+  /// Zeros the gradients of its weights. For a unit whose gradient someone else opened for writing.
+  void clear_gradient(const Exec& exec, const UnitGradient& g) const;
+
   static std::int64_t workspace_bytes(const ModelSpec& spec, std::int64_t T);
 
  private:

@@ -38,12 +38,6 @@ std::vector<std::string> eval_source_names(const RunConfig& config) {
   return dstrain::eval_source_names(dataset_options(config));
 }
 
-void set_prompts(std::unique_ptr<RowSource> prompts, RunSetup& setup) {
-  setup.prompt_count = prompts->info().rows;
-  setup.longest_prompt = prompts->info().max_row_tokens;
-  setup.prompts = std::move(prompts);
-}
-
 /// Rows from the dataset files of the configuration.
 void open_files(const RunConfig& config, int ranks, RunSetup& setup) {
   if (setup.model_folder.empty()) {
@@ -65,7 +59,6 @@ void open_files(const RunConfig& config, int ranks, RunSetup& setup) {
   for (auto& [name, rows] : data.eval_rows) setup.eval_sources.push_back({name, std::move(rows), nullptr});
   if (data.tokenizer.vocab_size() > setup.spec.vocab_size) {
     if (data.rows && !data.rows->info().streamed) check_ids(*data.rows, setup.spec.vocab_size);
-    if (data.prompts) check_ids(*data.prompts, setup.spec.vocab_size);
     for (const auto& source : setup.eval_sources) check_ids(*source.rows, setup.spec.vocab_size);
   }
   if (data.rows) {
@@ -74,7 +67,6 @@ void open_files(const RunConfig& config, int ranks, RunSetup& setup) {
                                     : fmt::format("{} truncated, {} dropped{}", info.truncated, info.dropped,
                                                   data.from_cache ? ", from the token cache" : "");
   }
-  if (data.prompts) set_prompts(std::move(data.prompts), setup);
   setup.data_state = data.state;
   setup.row_source = std::move(data.rows);
   setup.tokenizer = std::move(data.tokenizer);
@@ -96,6 +88,8 @@ void open_prompts(const RunConfig& config, RunSetup& setup, bool read_data) {
   options.encode.packing = options.encode.neat_packing = false;
   options.encode.train_on_prompt = options.encode.mask_history = false;
   options.eval_on_each_dataset = false;
+  options.streaming = false;
+  options.tokenized_path.reset();  // it holds rows of the stage
   if (!options.eval_dataset.empty()) options.dataset = std::exchange(options.eval_dataset, {});
   auto data = open_dataset(
       options, read_tokenizer_files(setup.model_folder),
@@ -129,7 +123,6 @@ void open_rows(const RunConfig& config, int ranks, RunSetup& setup, bool read_da
   };
   const auto seed = static_cast<std::uint64_t>(config.seed);
   if (!config.dataset.empty()) setup.row_source = synthetic(seed);
-  if (config.do_predict) set_prompts(synthetic(seed), setup);
   if (config.eval_dataset.empty() && config.val_size > 1e-6) {
     auto [train, validation] = split_source(std::move(setup.row_source), config.val_size, seed);
     setup.row_source = std::move(train);

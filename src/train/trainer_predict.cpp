@@ -30,7 +30,9 @@ void Trainer::predict() {
       labels.push_back(copy(row.labels));
     }
     const auto data = dataset_options(config_);
-    sampling.stop_ids = Template(data.template_name, data.chat).stop_ids(*setup_.tokenizer);
+    // A template that is read out of a chat_template has no stop words, as `empty`.
+    const Template chat(data.template_name.empty() ? "empty" : data.template_name, data.chat);
+    sampling.stop_ids = chat.stop_ids(*setup_.tokenizer);
   }
   const int batch = prediction_batch(config_);
   const TokenRows answers = answer_prompts(comm_, *engine_, prompts, batch, sampling, [&](std::int64_t answered) {

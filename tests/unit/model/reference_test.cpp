@@ -73,11 +73,18 @@ TEST_P(Reference, AgreesInLogitsLossAndEveryGradient) {
   EXPECT_EQ(report.good(), !HasFailure());
 }
 
+/// Tiny random models whose f32 numbers a bf16 run cannot be held against: a ReLU's derivative jumps where rounding
+/// turns a sign over, and scores stretched by an attention factor of 1.5 lead the softmax to its ends.
+bool comparable_in_bf16(const std::string& model) {
+  return !model.ends_with("gpt2-unscaled") && !model.ends_with("phi3-longrope");
+}
+
 std::vector<Case> cases() {
   std::vector<Case> all;
   const auto add = [&](const std::string& model, bool own) {
     for (const bool checkpointing : {true, false}) {
-      for (const DType dtype : {DType::f32, DType::bf16}) all.push_back({model, own, checkpointing, dtype});
+      all.push_back({model, own, checkpointing, DType::f32});
+      if (comparable_in_bf16(model)) all.push_back({model, own, checkpointing, DType::bf16});
     }
   };
   for (const char* model :
