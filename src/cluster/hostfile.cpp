@@ -54,7 +54,9 @@ Hostfile parse_hostfile(std::string_view text, const std::string& where) {
     std::string note;
     HostfileLine parsed = parse_hostfile_line(line, note);
     if (!note.empty()) file.notes.push_back(fmt::format("{}:{}: {}", where, number, note));
-    if (const auto* problem = std::get_if<HostfileProblem>(&parsed)) problems.add(number, *problem);
+    if (const auto* wrong = std::get_if<std::vector<HostfileProblem>>(&parsed)) {
+      for (const auto& problem : *wrong) problems.add(number, problem);
+    }
     if (auto* host = std::get_if<Host>(&parsed)) {
       host->line = number;
       const auto [at, is_new] = first_line.emplace(host->name, number);

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <optional>
+#include <utility>
 
 namespace dstrain {
 
@@ -72,20 +74,10 @@ HostfileProblem bad_slots(std::string_view line, std::size_t at, std::string_vie
   return {column_of(line, at), fmt::format("\"{}\" where slots=N belongs", word.empty() ? rest : word), meant};
 }
 
-}  // namespace
-
-HostfileLine parse_hostfile_line(std::string_view line, std::string& note) {
-  const std::string_view text = trimmed(line);
-  if (text.empty() || text.front() == '#') return EmptyLine{};
-  const auto start = static_cast<std::size_t>(text.data() - line.data());
-
-  const auto name_end = std::min(text.find_first_of(" \t\v\f"), text.size());
+/// What stands behind the name. @param[out] slots  set where nothing is wrong
+std::optional<HostfileProblem> parse_slots(std::string_view line, std::size_t start, std::string_view text,
+                                           std::size_t name_end, int& slots, std::string& note) {
   const std::string_view name = text.substr(0, name_end);
-  if (!std::ranges::all_of(name, is_ascii)) return bad_name(line, start, name);
-  if (is_placeholder(name)) {
-    return HostfileProblem{
-        column_of(line, start), fmt::format("\"{}\" is a placeholder: write the host's name or address", name), {}};
-  }
   const std::string_view rest = trimmed(text.substr(name_end));
   const auto rest_at = static_cast<std::size_t>(rest.data() - line.data());
   if (rest.empty() || rest.front() == '#') {
@@ -96,17 +88,41 @@ HostfileLine parse_hostfile_line(std::string_view line, std::string& note) {
   }
   constexpr std::string_view key = "slots=";
   if (!rest.starts_with(key)) return bad_slots(line, rest_at, name, rest);
-  const std::int64_t slots = leading_number(rest.substr(key.size()));
-  if (slots < 0) return bad_slots(line, rest_at, name, rest);
-  if (slots < 1 || slots > most_slots) {
+  const std::int64_t number = leading_number(rest.substr(key.size()));
+  if (number < 0) return bad_slots(line, rest_at, name, rest);
+  if (number < 1 || number > most_slots) {
     return HostfileProblem{column_of(line, rest_at + key.size()),
-                           fmt::format("slots={}: a host takes 1 to {} ranks", slots, most_slots),
-                           slots == 0 ? fmt::format("# {} slots=0", name) : std::string()};
+                           fmt::format("slots={}: a host takes 1 to {} ranks", number, most_slots),
+                           number == 0 ? fmt::format("# {} slots=0", name) : std::string()};
   }
   const auto behind = std::ranges::find_if_not(rest.substr(key.size()), is_digit);
   const auto tail = trimmed(std::string_view(behind, rest.end()));
-  if (!tail.empty() && tail.front() != '#') note = fmt::format("\"{}\" behind slots={} is ignored", tail, slots);
-  return Host{std::string(name), static_cast<int>(slots), 0};
+  if (!tail.empty() && tail.front() != '#') note = fmt::format("\"{}\" behind slots={} is ignored", tail, number);
+  slots = static_cast<int>(number);
+  return std::nullopt;
+}
+
+}  // namespace
+
+HostfileLine parse_hostfile_line(std::string_view line, std::string& note) {
+  const std::string_view text = trimmed(line);
+  if (text.empty() || text.front() == '#') return EmptyLine{};
+  const auto start = static_cast<std::size_t>(text.data() - line.data());
+
+  const auto name_end = std::min(text.find_first_of(" \t\v\f"), text.size());
+  const std::string_view name = text.substr(0, name_end);
+  std::vector<HostfileProblem> problems;
+  if (!std::ranges::all_of(name, is_ascii)) {
+    problems.push_back(bad_name(line, start, name));
+  } else if (is_placeholder(name)) {
+    problems.push_back(
+        {column_of(line, start), fmt::format("\"{}\" is a placeholder: write the host's name or address", name), {}});
+  }
+  int slots = 0;
+  auto wrong = parse_slots(line, start, text, name_end, slots, note);
+  if (wrong) problems.push_back(std::move(*wrong));
+  if (!problems.empty()) return problems;
+  return Host{std::string(name), slots, 0};
 }
 
 }  // namespace dstrain

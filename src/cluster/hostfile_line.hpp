@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "cluster/hostfile.hpp"
 
@@ -20,7 +21,8 @@ struct HostfileProblem {
 /// A line that says nothing.
 struct EmptyLine {};
 
-using HostfileLine = std::variant<EmptyLine, Host, HostfileProblem>;
+/// A line may have a problem in its name and another in its slots.
+using HostfileLine = std::variant<EmptyLine, Host, std::vector<HostfileProblem>>;
 
 /// @param[out] note  something odd that DeepSpeed takes all the same; left alone where there is nothing
 HostfileLine parse_hostfile_line(std::string_view line, std::string& note);

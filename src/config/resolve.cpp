@@ -214,7 +214,6 @@ class Resolver : public TrainerKeys {
   void settle() {
     auto& c = out_.config;
     if (c.neat_packing && !c.packing) c.packing = true;
-    if (!c.packing && c.stage == "pt") c.packing = true;
     if (c.use_cpu && c.device == "auto") c.device = "cpu";
     if (c.optim.starts_with("adamw_") && alias_of_adamw(c.optim)) {
       note(fmt::format("optim: {} is taken as adamw_torch", c.optim));

@@ -55,6 +55,9 @@ TEST(Hostfile, RefusesPlaceholdersAndNamesNoHostHas) {
   EXPECT_THAT(problems_of("    x.x.x.x slots=8"), HasSubstr("hosts:1:5: \"x.x.x.x\" is a placeholder"));
   EXPECT_THAT(problems_of("<node1> slots=8"), HasSubstr("is a placeholder"));
   EXPECT_THAT(problems_of("机器 slots=8"), HasSubstr("hosts:1:1: host name"));
+  EXPECT_EQ(problems_of("w的 slots-4"),
+            "hosts:1:2: host name \"w的\" has a character that no host name has\n"
+            "  hosts:1:4: \"slots-4\" where slots=N belongs (meant: w的 slots=4)");
   EXPECT_THAT(problems_of("worker－1 slots=8"), HasSubstr("hosts:1:7: host name"));  // a full-width hyphen
   EXPECT_THAT(problems_of("worker-1\xC2\xA0slots=8"),
               HasSubstr("hosts:1:9: host name"));  // a blank that breaks no line

@@ -45,7 +45,7 @@ TEST_P(ReferenceRun, Resolves) {
   EXPECT_EQ(resolved.config.device, "cpu");
   EXPECT_TRUE(resolved.config.disable_gradient_checkpointing);
   EXPECT_EQ(resolved.config.average_tokens_across_devices, std::string(GetParam()) != "sft_full_2rank");
-  EXPECT_EQ(resolved.config.packing.value_or(false),
+  EXPECT_EQ(resolved.config.packing.value_or(resolved.config.stage == "pt"),
             std::string(GetParam()) == "sft_packing" || resolved.config.stage == "pt");
 }
 
