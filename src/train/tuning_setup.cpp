@@ -3,6 +3,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "model/lora_targets.hpp"
 #include "train/adapter_files.hpp"
 #include "train/run_setup.hpp"
 
@@ -27,7 +28,12 @@ AdapterConfig new_adapter(const RunConfig& c, const ModelSpec& spec) {
   adapter.target_modules = c.lora_target;
   const bool one = c.lora_target.size() == 1;
   if (one && c.lora_target.front() == "all") {
-    adapter.target_modules = linear_module_names(spec, layout);
+    adapter.target_modules = lora_targets(spec);
+    if (adapter.target_modules.empty()) {
+      throw ConfigError(
+          fmt::format("lora_target: all: a {} has no linear layer that takes an adapter", spec.model_type),
+          "lora_target", "use finetuning_type: freeze or full");
+    }
     std::string names;
     for (const auto& name : adapter.target_modules) names += (names.empty() ? "" : ",") + name;
     log::info("Found linear modules: {}", names);

@@ -2,7 +2,6 @@
 #include "model/adapters/tuning.hpp"
 
 #include <algorithm>
-#include <set>
 
 #include "core/error.hpp"
 #include "model/adapters/freeze.hpp"
@@ -126,18 +125,6 @@ ModelLayout make_tuned_layout(const ModelSpec& spec, const Tuning& tuning) {
   }
   finish_layout(layout);
   return layout;
-}
-
-std::vector<std::string> linear_module_names(const ModelSpec& /*spec*/, const ModelLayout& layout) {
-  constexpr std::string_view heads[] = {"lm_head", "output_layer", "output"};
-  std::set<std::string> names;
-  for (const TensorLayout& tensor : layout.tensors) {
-    if (!is_linear(tensor)) continue;
-    const std::string module = module_of(tensor.name);
-    const std::string_view name = last_part(module);
-    if (std::find(std::begin(heads), std::end(heads), name) == std::end(heads)) names.emplace(name);
-  }
-  return {names.begin(), names.end()};
 }
 
 std::vector<std::string> expanded_module_names(const ModelSpec& spec, const ModelLayout& layout,

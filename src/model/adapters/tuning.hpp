@@ -38,9 +38,6 @@ ModelSpec tuned_spec(ModelSpec spec, const Tuning& tuning);
 /// @throws ConfigError  nothing is trained, a name fits no module, or a module cannot be trained alone
 ModelLayout make_tuned_layout(const ModelSpec& tuned, const Tuning& tuning);
 
-/// Last parts of the names of all linear layers but the head: what `lora_target: all` means.
-std::vector<std::string> linear_module_names(const ModelSpec& spec, const ModelLayout& layout);
-
 /// Full paths of the linear layers in `names` (fragments, as LLaMA-Factory matches them) inside the blocks that
 /// use_llama_pro trains. @throws ConfigError as freeze
 std::vector<std::string> expanded_module_names(const ModelSpec& spec, const ModelLayout& layout,
