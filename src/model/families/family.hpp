@@ -31,6 +31,18 @@ struct FamilyNames {
   const char* head;
 };
 
+/// The names of Llama, which many families took over.
+inline constexpr FamilyNames llama_names = {.embedding = "model.embed_tokens",
+                                            .block = "model.layers.",
+                                            .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+                                            .o = "self_attn.o_proj",
+                                            .gate_up = {"mlp.gate_proj", "mlp.up_proj"},
+                                            .down = "mlp.down_proj",
+                                            .input_norm = "input_layernorm",
+                                            .middle_norm = "post_attention_layernorm",
+                                            .final_norm = "model.norm",
+                                            .head = "lm_head"};
+
 struct Family {
   const char* model_type;
   FamilyNames names;

@@ -52,17 +52,6 @@ void read_gemma2(const ConfigObject& c, ModelSpec& s) {
     c.refuse("use_bidirectional_attention", "is true; only causal attention is supported");
 }
 
-constexpr FamilyNames names = {.embedding = "model.embed_tokens",
-                               .block = "model.layers.",
-                               .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
-                               .o = "self_attn.o_proj",
-                               .gate_up = {"mlp.gate_proj", "mlp.up_proj"},
-                               .down = "mlp.down_proj",
-                               .input_norm = "input_layernorm",
-                               .middle_norm = "post_attention_layernorm",
-                               .final_norm = "model.norm",
-                               .head = "lm_head"};
-
 constexpr FamilyNames with_norms_behind(FamilyNames n) {
   n.attention_norm = "post_attention_layernorm";
   n.middle_norm = "pre_feedforward_layernorm";
@@ -72,7 +61,7 @@ constexpr FamilyNames with_norms_behind(FamilyNames n) {
 
 }  // namespace
 
-const Family gemma = {"gemma", names, read_both};
-const Family gemma2 = {"gemma2", with_norms_behind(names), read_gemma2};
+const Family gemma = {"gemma", llama_names, read_both};
+const Family gemma2 = {"gemma2", with_norms_behind(llama_names), read_gemma2};
 
 }  // namespace dstrain::families

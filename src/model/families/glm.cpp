@@ -14,16 +14,11 @@ void read(const ConfigObject& c, ModelSpec& s) {
   s.qkv_bias = c.flag_or("attention_bias", false);
 }
 
-constexpr FamilyNames names = {.embedding = "model.embed_tokens",
-                               .block = "model.layers.",
-                               .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
-                               .o = "self_attn.o_proj",
-                               .gate_up = {"mlp.gate_up_proj"},
-                               .down = "mlp.down_proj",
-                               .input_norm = "input_layernorm",
-                               .middle_norm = "post_attention_layernorm",
-                               .final_norm = "model.norm",
-                               .head = "lm_head"};
+constexpr FamilyNames fused_names() {
+  FamilyNames names = llama_names;
+  names.gate_up = {"mlp.gate_up_proj"};
+  return names;
+}
 
 /// GLM-4-0414 and GLM-Z1 norm what a layer gave before it joins the stream.
 constexpr FamilyNames with_norms_behind(FamilyNames n) {
@@ -34,7 +29,7 @@ constexpr FamilyNames with_norms_behind(FamilyNames n) {
 
 }  // namespace
 
-const Family glm = {"glm", names, read};
-const Family glm4 = {"glm4", with_norms_behind(names), read};
+const Family glm = {"glm", fused_names(), read};
+const Family glm4 = {"glm4", with_norms_behind(fused_names()), read};
 
 }  // namespace dstrain::families

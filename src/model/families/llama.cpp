@@ -7,17 +7,6 @@ namespace dstrain::families {
 
 namespace {
 
-constexpr FamilyNames llama_names = {.embedding = "model.embed_tokens",
-                                     .block = "model.layers.",
-                                     .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
-                                     .o = "self_attn.o_proj",
-                                     .gate_up = {"mlp.gate_proj", "mlp.up_proj"},
-                                     .down = "mlp.down_proj",
-                                     .input_norm = "input_layernorm",
-                                     .middle_norm = "post_attention_layernorm",
-                                     .final_norm = "model.norm",
-                                     .head = "lm_head"};
-
 constexpr FamilyNames with_head_norms(FamilyNames names) {
   names.q_norm = "self_attn.q_norm";
   names.k_norm = "self_attn.k_norm";

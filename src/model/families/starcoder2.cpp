@@ -29,22 +29,16 @@ void read_stablelm(const ConfigObject& c, ModelSpec& s) {
   require_flag(c, "qk_layernorm", false, "layer norms of single heads are not supported");
 }
 
-constexpr FamilyNames names(std::array<const char*, 2> gate_up, const char* down) {
-  return {.embedding = "model.embed_tokens",
-          .block = "model.layers.",
-          .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
-          .o = "self_attn.o_proj",
-          .gate_up = gate_up,
-          .down = down,
-          .input_norm = "input_layernorm",
-          .middle_norm = "post_attention_layernorm",
-          .final_norm = "model.norm",
-          .head = "lm_head"};
+constexpr FamilyNames starcoder2_names() {
+  FamilyNames names = llama_names;
+  names.gate_up = {"mlp.c_fc"};
+  names.down = "mlp.c_proj";
+  return names;
 }
 
 }  // namespace
 
-const Family starcoder2 = {"starcoder2", names({"mlp.c_fc"}, "mlp.c_proj"), read_starcoder2};
-const Family stablelm = {"stablelm", names({"mlp.gate_proj", "mlp.up_proj"}, "mlp.down_proj"), read_stablelm};
+const Family starcoder2 = {"starcoder2", starcoder2_names(), read_starcoder2};
+const Family stablelm = {"stablelm", llama_names, read_stablelm};
 
 }  // namespace dstrain::families
