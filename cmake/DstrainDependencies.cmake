@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What dstrain stands on. A missing one stops the configuration with the Debian package that holds it.
 if(DSTRAIN_WITH_CUDA)
-  # The seam is there (core/device.hpp, kernels/dispatch.cpp); a build that quietly ran on CPUs would mislead.
-  message(FATAL_ERROR "The CUDA backend (kernels/cuda, NcclCommunicator) is not part of this version. Use preset cpu.")
+  include(DstrainCuda)
 endif()
 find_package(MPI REQUIRED COMPONENTS C)
 find_package(OpenMP REQUIRED COMPONENTS CXX)

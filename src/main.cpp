@@ -8,6 +8,7 @@
 
 #include "comm/bootstrap.hpp"
 #include "commands/commands.hpp"
+#include "core/device_runtime.hpp"
 #include "core/error.hpp"
 
 namespace {
@@ -26,6 +27,12 @@ void print_help() {
   fmt::print(
       "\n`dstrain COMMAND --help` says more. Exit codes: 0 good, 1 the run failed, 2 bad usage or configuration,\n"
       "3 refused before the start, 75 stopped on a signal after a good checkpoint.\n");
+}
+
+void print_version() {
+  fmt::print("dstrain {}\n", DSTRAIN_VERSION);
+  const std::string device = dstrain::device_libraries();
+  fmt::print("backends: CPU{}\n", device.empty() ? "" : fmt::format("; GPU with {}", device));
 }
 
 /// Whether a launcher started this process as another than the first: commands for one process then leave the work to
@@ -62,7 +69,7 @@ int run(int argc, char** argv) {
     return static_cast<int>(words.empty() ? ExitCode::usage : ExitCode::good);
   }
   if (words.front() == "--version") {
-    if (!is_further_process()) fmt::print("dstrain {}\n", DSTRAIN_VERSION);
+    if (!is_further_process()) print_version();
     return static_cast<int>(ExitCode::good);
   }
   const auto& command = choose(words);

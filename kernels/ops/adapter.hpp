@@ -20,6 +20,9 @@ namespace ops {
 /// x[t,n] *= factor[n]. Local.
 void scale_columns(const Exec& exec, Data x, const float* factor_N, std::int64_t T, std::int64_t N, std::int64_t ldx);
 
+/// x[t,n] *= factor, one for all. Local.
+void scale_block(const Exec& exec, Data x, float factor, std::int64_t T, std::int64_t N, std::int64_t ldx);
+
 /// y[t,n] += d[t,n], both of one dtype. Local.
 void add_columns(const Exec& exec, Data y, ConstData d, std::int64_t T, std::int64_t N, std::int64_t ldy,
                  std::int64_t ldd);
@@ -37,6 +40,11 @@ void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::i
 /// made in f32, its squares are added in f64. Local. Liu et al., "DoRA", arXiv:2402.09353, eq. 5.
 void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
                        std::int64_t out, std::int64_t in, std::int64_t rank);
+
+/// DoRA's factors of columns: inverse = 1 / norm, factor = magnitude / norm, shifted = factor - 1. Local.
+/// @param[in,out] inverse  the norm before
+/// @param[in,out] factor   the magnitude before
+void magnitude_factors(const Exec& exec, float* inverse, float* factor, float* shifted, std::int64_t count);
 
 /// x[i] += u with u uniform in [-magnitude, magnitude): element i takes element i of `rng`. Local.
 /// Jain et al., "NEFTune", arXiv:2310.05914.

@@ -16,6 +16,7 @@ constexpr Command kCommands[] = {
     {"inspect", "what a checkpoint holds, and whether it is whole", inspect},
     {"generate", "answers of a model to prompts", generate},
     {"compare", "logits, loss and every gradient against a reference file", compare},
+    {"bench", "how fast this machine runs kernels, collectives and whole steps", bench, true},
     {"export", "a model with its adapters merged, or with random weights, as a Hugging Face folder", export_model},
 };
 

@@ -149,6 +149,7 @@ struct RunConfig {
   std::optional<int> virtual_ranks;  ///< default: world size
   bool reproducible = false;
   std::string device = "auto";              ///< auto, cpu, cuda
+  bool device_oversubscribe = false;        ///< ranks of a node may share a GPU
   std::string checkpoint_writers = "rank";  ///< rank (each rank its shard)
   std::optional<int> threads;               ///< per rank; default: cores of the node / ranks on it
   int tensor_parallel_size = 1;

@@ -7,6 +7,7 @@
 #include "core/memory_plan.hpp"
 #include "core/system_memory.hpp"
 #include "io/files/file.hpp"
+#include "train/device_setup.hpp"
 #include "train/optimizer_options.hpp"
 #include "train/output_folder.hpp"
 #include "train/report.hpp"
@@ -44,6 +45,7 @@ void Trainer::prepare() {
   setup_ = setup_run(comm_, config_);
   const int ranks = comm_.size();
   options_ = engine_options(config_, setup_, ranks, context_.topology.default_threads);
+  options_.device = context_.device;
   if (setup_.feeder) {
     total_steps_ = setup_.feeder->plan().total_steps();
     schedule_.emplace(make_schedule(config_, total_steps_));
@@ -61,9 +63,13 @@ void Trainer::prepare() {
     return found;
   });
   on_all_ranks(comm_, "check the memory", [&] {
-    if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
+    const bool on_gpu = options_.device.kind == DeviceKind::cuda;
+    if (context_.topology.local_rank != 0 && !on_gpu) return;  // one look per node, before anything is taken
+    const MemoryPlan plan = Engine::plan(setup_.spec, options_, ranks);
+    refuse_if_gpu_too_small(plan);
+    if (context_.topology.local_rank != 0) return;
     refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size,
-                        planned_bytes(Engine::plan(setup_.spec, options_, ranks)), available_host_bytes());
+                        planned_bytes(plan) - plan.arena_bytes(MemoryKind::device), available_host_bytes());
   });
 
   WeightOrigin origin;
