@@ -2,6 +2,7 @@
 /// From a configuration to an engine with weights, memory for the batches and an open log.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
@@ -60,11 +61,15 @@ void Trainer::prepare() {
     write_file_atomically(std::filesystem::path(config_.output_dir) / "resolved_config.yaml", context_.resolved_yaml);
     return found;
   });
+  free_bytes_ = std::numeric_limits<double>::infinity();
   on_all_ranks(comm_, "check the memory", [&] {
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
+    const std::int64_t available = available_host_bytes();
+    free_bytes_ = static_cast<double>(available);
     refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size,
-                        planned_bytes(Engine::plan(setup_.spec, options_, ranks)), available_host_bytes());
+                        planned_bytes(Engine::plan(setup_.spec, options_, ranks)), available);
   });
+  comm_.all_reduce(View(&free_bytes_, 1, DType::f64), ReduceOp::min, Stream{}, "free memory");
 
   WeightOrigin origin;
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
