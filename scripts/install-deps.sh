@@ -14,6 +14,8 @@ packages=(
   libpcre2-dev libicu-dev libxxhash-dev                                    # tokenizers
   libcairo2-dev                                                             # training_loss.png
   libgtest-dev libgmock-dev libbenchmark-dev                                # tests
+  slurm-wlm munge                                                           # tests under a real Slurm
+  shellcheck python3-yaml                                                   # tests of shell and container files
   xz-utils python3                                                          # test data
 )
 # Ubuntu 22.04 has GCC 11, which lacks parts of C++20.
