@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cluster/bind_rank.hpp"
+#include "cluster/preflight/preflight.hpp"
 #include "comm/bootstrap.hpp"
 #include "comm/mesh.hpp"
 #include "comm/mpi_communicator.hpp"
@@ -42,7 +43,9 @@ ExitCode run(MpiSession& session, const Words& words) {
   world->set_timeout(static_cast<double>(config.ddp_timeout));
   Topology topology = session.topology();
   bind_rank(topology, config.cpu_binding, runs_on_gpus(config.device));
-  omp_set_num_threads(config.threads.value_or(topology.default_threads));
+  const int threads = config.threads.value_or(topology.default_threads);
+  preflight(*world, topology, "cpu", threads, {});
+  omp_set_num_threads(threads);
   const auto outcome = dstrain::train({.comm = mesh.sharding_group(),
                                        .topology = topology,
                                        .config = config,
