@@ -84,6 +84,7 @@ class Trainer {
   std::int64_t eval_steps_ = 0;
   std::int64_t save_steps_ = 0;
   double matrix_peak_ = 0.0;
+  double free_bytes_ = 0.0;     ///< of the node with the least, before this run took any
   double preparation_s_ = 0.0;  ///< from the first look at the data to an engine with weights
 
   std::int64_t step_ = 0;  ///< finished optimizer steps
