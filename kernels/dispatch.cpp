@@ -263,8 +263,18 @@ void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::i
 }
 
 void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
-                       std::int64_t out, std::int64_t in, std::int64_t rank) {
-  DSTRAIN_SEND(updated_row_norms, norm, w, a, b, scale, out, in, rank);
+                       std::int64_t out, std::int64_t in, std::int64_t rank, bool transposed) {
+  DSTRAIN_SEND(updated_row_norms, norm, w, a, b, scale, out, in, rank, transposed);
+}
+
+void gather_columns(const Exec& exec, Data y_TR, ConstData a_RV, const std::int32_t* ids_T, std::int64_t T,
+                    std::int64_t R, std::int64_t V) {
+  DSTRAIN_SEND(gather_columns, y_TR, a_RV, ids_T, T, R, V);
+}
+
+void gather_columns_backward(const Exec& exec, float* da_RV, ConstData dy_TR, const std::int32_t* ids_T, std::int64_t T,
+                             std::int64_t R, std::int64_t V, bool accumulate) {
+  DSTRAIN_SEND(gather_columns_backward, da_RV, dy_TR, ids_T, T, R, V, accumulate);
 }
 
 void scale_block(const Exec& exec, Data x, float factor, std::int64_t T, std::int64_t N, std::int64_t ldx) {

@@ -53,13 +53,13 @@ void column_dots_as(const Exec& exec, float* out, ConstData a, ConstData b, cons
 /// One block per row of W + scale * B A: the row in f32, its squares in f64.
 template <typename S>
 __global__ void updated_row_norms_kernel(float* norm, const S* w, const S* a, const S* b, float scale, std::int64_t in,
-                                         std::int64_t rank) {
+                                         std::int64_t rank, std::int64_t row_stride, std::int64_t column_stride) {
   const std::int64_t o = blockIdx.x;
   double squares = 0.0;
   for (std::int64_t i = threadIdx.x; i < in; i += blockDim.x) {
     float update = 0.0F;
     for (std::int64_t r = 0; r < rank; ++r) update += widen(b[o * rank + r]) * widen(a[r * in + i]);
-    const double value = widen(w[o * in + i]) + scale * update;
+    const double value = widen(w[o * row_stride + i * column_stride]) + scale * update;
     squares += value * value;
   }
   squares = block_sum(squares);
@@ -104,10 +104,13 @@ void column_dots(const Exec& exec, float* out_N, ConstData a, ConstData b, const
 }
 
 void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
-                       std::int64_t out, std::int64_t in, std::int64_t rank) {
+                       std::int64_t out, std::int64_t in, std::int64_t rank, bool transposed) {
+  // W is [out, in], or [in, out] where transposed.
+  const std::int64_t row_stride = transposed ? 1 : in;
+  const std::int64_t column_stride = transposed ? out : 1;
   DSTRAIN_BY_STORAGE(storage_index({w.dtype, a.dtype, b.dtype}, "updated_row_norms"), S,
                      launch(updated_row_norms_kernel<S>, exec, {out}, row_threads, 0, norm, w.as<S>(), a.as<S>(),
-                            b.as<S>(), scale, in, rank));
+                            b.as<S>(), scale, in, rank, row_stride, column_stride));
 }
 
 void inverse_row_norms(const Exec& exec, float* r_V, ConstData w_VD, std::int64_t V, std::int64_t D) {

@@ -35,7 +35,38 @@ __global__ void embedding_backward_kernel(float* dtable, const S* dy, const std:
   if (d < D) dtable[id * D + d] = sum;
 }
 
+template <typename S>
+void gather_columns_as(const Exec& exec, Data y_TR, ConstData a_RV, const std::int32_t* ids, std::int64_t T,
+                       std::int64_t R, std::int64_t V) {
+  S* y = y_TR.as<S>();
+  const S* a = a_RV.as<S>();
+  for_each_element(exec, T * R, [=] __device__(std::int64_t i) { y[i] = a[i % R * V + ids[i / R]]; });
+}
+
+/// One thread per row of A: tokens are added in ascending order. R is small.
+template <typename S>
+void gather_columns_backward_as(const Exec& exec, float* da, ConstData dy_TR, const std::int32_t* ids, std::int64_t T,
+                                std::int64_t R, std::int64_t V) {
+  const S* dy = dy_TR.as<S>();
+  for_each_element(exec, R, [=] __device__(std::int64_t r) {
+    for (std::int64_t t = 0; t < T; ++t) da[r * V + ids[t]] += widen(dy[t * R + r]);
+  });
+}
+
 }  // namespace
+
+void gather_columns(const Exec& exec, Data y_TR, ConstData a_RV, const std::int32_t* ids_T, std::int64_t T,
+                    std::int64_t R, std::int64_t V) {
+  DSTRAIN_BY_STORAGE(storage_index({y_TR.dtype, a_RV.dtype}, "gather_columns"), S,
+                     gather_columns_as<S>(exec, y_TR, a_RV, ids_T, T, R, V));
+}
+
+void gather_columns_backward(const Exec& exec, float* da_RV, ConstData dy_TR, const std::int32_t* ids_T, std::int64_t T,
+                             std::int64_t R, std::int64_t V, bool accumulate) {
+  const int storage = storage_index(dy_TR.dtype, "gather_columns_backward");
+  if (!accumulate) fill_zero(exec, {da_RV, DType::f32}, R * V);
+  DSTRAIN_BY_STORAGE(storage, S, gather_columns_backward_as<S>(exec, da_RV, dy_TR, ids_T, T, R, V));
+}
 
 void embedding_backward(const Exec& exec, float* dtable_VD, ConstData dy_TD, const std::int32_t* ids_T, std::int64_t T,
                         std::int64_t D, std::int64_t V, bool accumulate) {

@@ -72,9 +72,9 @@ struct StateRow {
   bool by_host = false;  ///< one number per row or column: averaged by host code (Adafactor)
 };
 
-/// What Adafactor and Muon work in.
+/// What Adafactor, LAMB and Muon work in.
 struct OptimizerScratch {
-  BufferId sums;       ///< f64: Adafactor's sums of one unit
+  BufferId sums;       ///< f64: Adafactor's sums of one unit; LAMB's of every tensor
   BufferId factors;    ///< f32: Adafactor's factors of one matrix
   BufferId matrix;     ///< f32: Muon's gathered matrix
   BufferId iterates;   ///< bf16: the matrices of the Newton-Schulz iteration
