@@ -14,6 +14,8 @@ constexpr Command kCommands[] = {
     {"data", "the rows a run would train on; texts to token ids", data},
     {"hosts", "the ranks that a hostfile and its filters give, in the words of each launcher", hosts},
     {"launch", "starts the ranks on hosts, in an allocation or on this machine, and waits for them", launch, true},
+    {"doctor", "checks hosts, network, devices and folders before a run; under mpirun or srun on all ranks", doctor,
+     true, true},
     {"inspect", "what a checkpoint holds, and whether it is whole", inspect},
     {"generate", "answers of a model to prompts", generate},
     {"compare", "logits, loss and every gradient against a reference file", compare},
