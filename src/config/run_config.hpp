@@ -123,6 +123,8 @@ struct RunConfig {
   bool bf16 = false;
   bool fp16 = false;
   bool pure_bf16 = false;
+  bool bf16_full_eval = false;
+  bool fp16_full_eval = false;
   bool use_cpu = false;
   bool dataloader_drop_last = false;
   bool average_tokens_across_devices = true;
@@ -141,6 +143,20 @@ struct RunConfig {
   std::optional<DeepSpeedScheduler> deepspeed_scheduler;  ///< instead of lr_scheduler_type
   std::optional<DeepSpeedOptimizer> deepspeed_optimizer;  ///< details of `optim`, which names the same optimizer
   std::optional<Fp16Options> deepspeed_fp16;  ///< with fp16: DeepSpeed's loss scale; none: torch's GradScaler
+
+  // measuring and DeepSpeed's logs
+  bool wall_clock_breakdown = false;
+  bool memory_breakdown = false;
+  std::optional<double> steps_per_print;  ///< updates between their lines; empty: logging_steps
+  std::int64_t flops_profiler_step = 0;   ///< the update that is profiled; 0: none
+  int flops_profiler_depth = -1;          ///< levels of the table; -1: all
+  bool flops_profiler_detailed = true;    ///< with the table of modules
+  std::optional<std::string> flops_profiler_file;
+  bool comms_logger = false;
+  std::optional<std::string> csv_monitor;          ///< folder
+  std::optional<std::string> tensorboard_monitor;  ///< folder
+  bool dump_state = false;
+  bool print_param_status = false;
 
   // dstrain's own
   int zero_stage = 0;

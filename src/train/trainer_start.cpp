@@ -90,6 +90,7 @@ void Trainer::prepare() {
   if (is_root() && setup_.feeder) open_log(!checkpoint.empty());
   if (!checkpoint.empty()) resume(checkpoint);
   if (is_root()) report_start();
+  start_measuring();
   start_ = logged_at_ = Clock::now();
   preparation_s_ = std::chrono::duration<double>(start_ - begin).count();
 }
@@ -142,6 +143,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
     best_.restore(parse_best_state(state.trainer_state_json, checkpoint.string()));
   });
   step_ = first_step_ = engine_->global_step();
+  if (config_.ignore_data_skip && setup_.feeder) data_lag_ = step_ % setup_.feeder->plan().steps_per_epoch();
   if (schedule_ && !state.schedule.empty()) schedule_->restore(state.schedule, checkpoint.string());
   totals_ = {.input_tokens = state.tokens_seen, .flos = state.total_flos};
   epoch_ = state.epoch;
