@@ -152,16 +152,19 @@ run_job() {
 # mpirun and srun both hand SIGUSR1 to their ranks.
 pass_on() { kill -USR1 "$1" 2>/dev/null || true; }
 
+# this_job: its name for Slurm's commands; the bare number of an array's last task means the whole array.
+this_job() { echo "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"; }
+
 # finish: ends with the run's exit code. 75 (stopped in good order, a checkpoint is written): the job goes back into the queue.
 finish() {
   local state
   if ((code == 75)); then
-    state=$(squeue -h -j "$SLURM_JOB_ID" -o %T 2>/dev/null || true)
+    state=$(squeue -h -j "$(this_job)" -o %T 2>/dev/null || true)
     if ((ended_by_slurm)) || [[ $state != RUNNING ]]; then
       say "stopped by Slurm (${state:-unknown}); a checkpoint is written; submit again to go on"
     elif ((${SLURM_RESTART_COUNT:-0} >= ${DSTRAIN_MAX_RESTARTS:-1000000})); then
       say "stopped after DSTRAIN_MAX_RESTARTS=$DSTRAIN_MAX_RESTARTS restarts; a checkpoint is written; submit again to go on"
-    elif scontrol requeue "$SLURM_JOB_ID"; then
+    elif scontrol requeue "$(this_job)"; then
       say "stopped in good order; the job is in the queue again"
       exit 75
     else
