@@ -12,6 +12,7 @@
 #include "dstrain/engine.hpp"
 #include "train/best_model.hpp"
 #include "train/evaluation.hpp"
+#include "train/loss_watch.hpp"
 #include "train/progress.hpp"
 #include "train/run_setup.hpp"
 #include "train/schedule.hpp"
@@ -51,6 +52,12 @@ class Trainer {
   [[nodiscard]] bool should_evaluate() const;  ///< Local
   [[nodiscard]] bool should_save(bool new_best) const;
   bool agree_to_stop();
+  void run_micro_batches(const StepInfo& info);
+
+  // trainer_checks.cpp
+  void handle_nonfinite(const StepInfo& info, const StepResult& result);
+  void watch_loss(const StepResult& result);  ///< Local
+  void compare_replicas();
 
   // trainer_output.cpp
   void log_step(const StepResult& result, double learning_rate);
@@ -80,6 +87,7 @@ class Trainer {
   std::optional<TrainerLog> log_;
   std::unique_ptr<Progress> progress_;
   BestModel best_;
+  LossWatch loss_watch_;
   std::int64_t logging_steps_ = 0;
   std::int64_t eval_steps_ = 0;
   std::int64_t save_steps_ = 0;
@@ -88,6 +96,7 @@ class Trainer {
 
   std::int64_t step_ = 0;  ///< finished optimizer steps
   std::int64_t first_step_ = 0;
+  std::int64_t nonfinite_in_a_row_ = 0;
   double epoch_ = 0.0;
   std::int64_t saved_step_ = -1;
   bool epoch_ended_ = false;
