@@ -50,7 +50,7 @@ TEST(FlightRecorder, KnowsTheOtherEndOfAMessageAndTheNewestCall) {
   EXPECT_EQ(describe(entry), "recv #1, batch, from rank 3");
   recorder.begin(CommOp::send, "reply", 1, 2);
   ASSERT_TRUE(recorder.newest(entry));
-  EXPECT_EQ(describe(entry), "send #1, reply, to rank 2");
+  EXPECT_EQ(describe(entry), "send #2, reply, to rank 2");
 }
 
 TEST(FlightRecorder, FindsTheCallThatIsOpenLongest) {
