@@ -33,7 +33,7 @@ foreach(library ${exported})
   install(TARGETS dstrain_${library} EXPORT dstrainTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endforeach()
 
-# include/dstrain/*.hpp and everything that they include, nothing else.
+# include/dstrain/*.hpp and what they include or name, nothing else.
 set(public_headers
   include/dstrain/engine.hpp include/dstrain/loss_scale_options.hpp include/dstrain/packed_batch.hpp include/dstrain/session.hpp
   kernels/ops/activation.hpp kernels/ops/common.hpp kernels/ops/optimizer.hpp kernels/ops/optimizer_settings.hpp
