@@ -15,6 +15,8 @@ packages=(
   libcairo2-dev                                                             # training_loss.png
   libgtest-dev libgmock-dev libbenchmark-dev                                # tests
   openssh-client iproute2                                                   # tests on several hosts (network namespaces)
+  slurm-wlm munge                                                           # tests under a real Slurm
+  shellcheck python3-yaml                                                   # tests of shell and container files
   xz-utils python3                                                          # test data
 )
 # Ubuntu 22.04 has GCC 11, which lacks parts of C++20.

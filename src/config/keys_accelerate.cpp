@@ -47,6 +47,7 @@ std::vector<KeySpec> accelerate() {
       noted("commands", any, "null", "TPUs", kTpuOnly),
       noted("dynamo_backend", text, "\"NO\"", "torch's compiler", kNotTorch),
       noted("dynamo_config.*", any, "null", "torch's compiler", kNotTorch),
+      noted("ipex_config.*", any, "null", "Intel's extension of torch (accelerate before 1.9)", kNotTorch),
       noted("mpirun_config.mpirun_hostfile", text, "null", "Hostfile", "dstrain launch reads it"),
       noted("mpirun_config.mpirun_ccl", any, "1", "Threads of oneCCL", "threads is the key for it"),
       refused("fp8_config.*", any, "null", "8-bit floats", "use mixed_precision: bf16"),
