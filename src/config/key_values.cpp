@@ -68,7 +68,7 @@ struct Printer {
   std::string print(int value) const { return fmt::format("{}", value); }
   std::string print(std::int64_t value) const { return fmt::format("{}", value); }
   std::string print(double value) const { return number_text(value, json); }
-  std::string print(const std::string& value) const { return json ? quoted(value) : yaml_text(value); }
+  std::string print(const std::string& value) const { return json ? dstrain::quoted(value) : yaml_text(value); }
   std::string print(const std::vector<std::string>& values) const {
     std::string out = "[";
     for (const auto& value : values) out += (out.size() > 1 ? ", " : "") + print(value);
