@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "cluster/preflight/preflight.hpp"
 #include "comm/bootstrap.hpp"
 #include "comm/mesh.hpp"
 #include "comm/mpi_communicator.hpp"
@@ -39,7 +40,9 @@ ExitCode run(MpiSession& session, const Words& words) {
       *world,
       {.pp = config.pipeline_parallel_size, .cp = config.context_parallel_size, .tp = config.tensor_parallel_size});
   world->set_timeout(static_cast<double>(config.ddp_timeout));
-  omp_set_num_threads(config.threads.value_or(session.topology().default_threads));
+  const int threads = config.threads.value_or(session.topology().default_threads);
+  preflight(*world, session.topology(), "cpu", threads, {});
+  omp_set_num_threads(threads);
   const auto outcome = dstrain::train({.comm = mesh.sharding_group(),
                                        .topology = session.topology(),
                                        .config = config,

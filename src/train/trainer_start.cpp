@@ -11,6 +11,7 @@
 #include "train/output_folder.hpp"
 #include "train/report.hpp"
 #include "train/run_options.hpp"
+#include "train/start_checks.hpp"
 #include "train/trainer_state.hpp"
 #include "train/training_run.hpp"
 
@@ -60,11 +61,14 @@ void Trainer::prepare() {
     write_file_atomically(std::filesystem::path(config_.output_dir) / "resolved_config.yaml", context_.resolved_yaml);
     return found;
   });
+  const MemoryPlan plan = Engine::plan(setup_.spec, options_, ranks);
   on_all_ranks(comm_, "check the memory", [&] {
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
-    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size,
-                        planned_bytes(Engine::plan(setup_.spec, options_, ranks)), available_host_bytes());
+    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, planned_bytes(plan),
+                        available_host_bytes());
   });
+  if (setup_.feeder)
+    check_output_dir(comm_, context_.topology, config_, plan, trained_parameters(setup_.spec, options_.tuning));
 
   WeightOrigin origin;
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
