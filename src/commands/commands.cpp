@@ -18,6 +18,7 @@ constexpr Command kCommands[] = {
      true},
     {"inspect", "what a checkpoint holds, and whether it is whole", inspect},
     {"generate", "answers of a model to prompts", generate},
+    {"plot", "the columns of a table as curves in a PNG", plot},
     {"compare", "logits, loss and every gradient against a reference file", compare},
     {"export", "a model with its adapters merged, or with random weights, as a Hugging Face folder", export_model},
     {"launch-agent", "", launch_agent, true},

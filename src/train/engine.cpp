@@ -9,6 +9,7 @@
 
 #include "comm/communicator.hpp"
 #include "core/error.hpp"
+#include "model/adapters/adapter_names.hpp"
 #include "train/adapter_files.hpp"
 #include "train/adapter_start.hpp"
 #include "train/decay.hpp"
@@ -248,7 +249,7 @@ class EngineImpl final : public Engine {
 
   /// transformers leaves torch's own LayerNorm out whatever its name ("ln_1", "norm"), RMS norms by name only.
   [[nodiscard]] bool is_layer_norm(const TensorLayout& tensor) const noexcept {
-    return spec_.norm == NormKind::layer && tensor.shape.size() < 2;
+    return spec_.norm == NormKind::layer && tensor.shape.size() < 2 && !is_adapter_tensor(tensor.name);
   }
 
   static std::function<void*(std::int64_t)> registered_memory(Communicator& comm) {

@@ -97,8 +97,9 @@ bool evaluates_accuracy(const RunConfig& config) { return config.compute_accurac
 int prediction_batch(const RunConfig& config) { return std::min(config.per_device_eval_batch_size, 64); }
 
 DType compute_dtype(const RunConfig& config) {
-  if (config.fp16) return DType::f16;
-  return config.bf16 ? DType::bf16 : DType::f32;
+  const bool only_evaluates = !runs_training(config);
+  if (config.fp16 || (only_evaluates && config.fp16_full_eval)) return DType::f16;
+  return config.bf16 || (only_evaluates && config.bf16_full_eval) ? DType::bf16 : DType::f32;
 }
 
 EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int ranks, int threads) {

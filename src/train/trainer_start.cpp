@@ -2,6 +2,7 @@
 /// From a configuration to an engine with weights, memory for the batches and an open log.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
@@ -62,11 +63,14 @@ void Trainer::prepare() {
     return found;
   });
   const MemoryPlan plan = Engine::plan(setup_.spec, options_, ranks);
+  free_bytes_ = std::numeric_limits<double>::infinity();
   on_all_ranks(comm_, "check the memory", [&] {
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
-    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, planned_bytes(plan),
-                        available_host_bytes());
+    const std::int64_t available = available_host_bytes();
+    free_bytes_ = static_cast<double>(available);
+    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, planned_bytes(plan), available);
   });
+  comm_.all_reduce(View(&free_bytes_, 1, DType::f64), ReduceOp::min, Stream{}, "free memory");
   if (setup_.feeder)
     check_output_dir(comm_, context_.topology, config_, plan, trained_parameters(setup_.spec, options_.tuning));
 
@@ -86,6 +90,7 @@ void Trainer::prepare() {
   if (is_root() && setup_.feeder) open_log(!checkpoint.empty());
   if (!checkpoint.empty()) resume(checkpoint);
   if (is_root()) report_start();
+  start_measuring();
   start_ = logged_at_ = Clock::now();
   preparation_s_ = std::chrono::duration<double>(start_ - begin).count();
 }
@@ -138,6 +143,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
     best_.restore(parse_best_state(state.trainer_state_json, checkpoint.string()));
   });
   step_ = first_step_ = engine_->global_step();
+  if (config_.ignore_data_skip && setup_.feeder) data_lag_ = step_ % setup_.feeder->plan().steps_per_epoch();
   if (schedule_ && !state.schedule.empty()) schedule_->restore(state.schedule, checkpoint.string());
   totals_ = {.input_tokens = state.tokens_seen, .flos = state.total_flos};
   epoch_ = state.epoch;
