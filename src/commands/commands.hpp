@@ -20,6 +20,7 @@ ExitCode config(const Words& words);
 ExitCode data(const Words& words);
 ExitCode inspect(const Words& words);
 ExitCode plan(const Words& words);
+ExitCode plot(const Words& words);
 ExitCode compare(const Words& words);
 ExitCode export_model(const Words& words);
 ExitCode generate(const Words& words);

@@ -4,8 +4,8 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kPlacement = "mpirun or srun place the ranks";
-constexpr std::string_view kHostfile = "give the hostfile to mpirun: -hostfile";
+constexpr std::string_view kPlacement = "dstrain launch, mpirun or srun place the ranks";
+constexpr std::string_view kHostfile = "give the hostfile to dstrain launch: --hostfile";
 }  // namespace
 
 std::vector<KeySpec> gdgpt() {

@@ -109,6 +109,7 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   options.dtype = compute_dtype(config);
   options.gradient_checkpointing = !config.disable_gradient_checkpointing;
   options.reproducible = config.reproducible;
+  options.on_nonfinite = OnNonfinite::skip;  // the trainer looks for the cause first, then does what the key says
   options.max_micro_steps = micro_steps_per_rank(config, ranks);
   options.reduce_bucket_size = config.reduce_bucket_size;
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;

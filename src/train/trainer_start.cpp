@@ -2,6 +2,7 @@
 /// From a configuration to an engine with weights, memory for the batches and an open log.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
@@ -62,11 +63,14 @@ void Trainer::prepare() {
     return found;
   });
   const MemoryPlan plan = Engine::plan(setup_.spec, options_, ranks);
+  free_bytes_ = std::numeric_limits<double>::infinity();
   on_all_ranks(comm_, "check the memory", [&] {
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
-    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, planned_bytes(plan),
-                        available_host_bytes());
+    const std::int64_t available = available_host_bytes();
+    free_bytes_ = static_cast<double>(available);
+    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, planned_bytes(plan), available);
   });
+  comm_.all_reduce(View(&free_bytes_, 1, DType::f64), ReduceOp::min, Stream{}, "free memory");
   if (setup_.feeder)
     check_output_dir(comm_, context_.topology, config_, plan, trained_parameters(setup_.spec, options_.tuning));
 

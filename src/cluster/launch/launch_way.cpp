@@ -131,7 +131,7 @@ LaunchWay choose_way(const LaunchRequest& request, const Surroundings& here) {
     if (meant && (request.launcher.empty() || request.launcher == "standard" || !here.has_default_hostfile))
       return LaunchWay::meeting;
   }
-  if (request.hostfile) return LaunchWay::ssh;
+  if (request.hostfile && !(request.launcher == "slurm" && in_allocation(here))) return LaunchWay::ssh;
   if (in_allocation(here) || request.launcher == "slurm") {
     if (!in_allocation(here)) {
       throw ConfigError("--launcher slurm outside of an allocation", "launch",

@@ -207,11 +207,15 @@ int meet(const LaunchRequest& request, const Surroundings& here, const std::stri
 int run_launch(const LaunchRequest& request, const Surroundings& here, const std::string& version) {
   print_notes(request.notes);
   print_notes(here.environment_file.notes);
-  const LaunchWay way = choose_way(request, here);
-  if (way == LaunchWay::meeting && (request.nodes.value_or(2) > 1)) return meet(request, here, version);
+  LaunchWay way = choose_way(request, here);
+  const bool alone = !request.hostfile && request.nodes.value_or(request.selection.num_nodes.value_or(1)) == 1;
+  if (way == LaunchWay::meeting && !alone) return meet(request, here, version);
+  if (way == LaunchWay::meeting) way = LaunchWay::local;
   const Placement placement = place_ranks(request, here, way);
   if (way == LaunchWay::srun) return run_command(srun_command(request, here, placement), request, here);
   std::vector<std::string> notes;
+  if (way == LaunchWay::ssh && here.environment("CUDA_VISIBLE_DEVICES") != nullptr)
+    notes.emplace_back("CUDA_VISIBLE_DEVICES of this shell is not used with a hostfile; --include names devices");
   std::optional<Subnet> network;
   const bool one_machine = placement.size() == 1 && is_this_machine(here, placement.front().name);
   const auto used = way == LaunchWay::ssh && one_machine && !request.force_multi ? LaunchWay::local : way;

@@ -210,6 +210,7 @@ class Attendance {
     } else if (message.type == MessageType::done) {
       const auto blank = std::min(message.text.find(' '), message.text.size());
       code_ = parse_code(std::string_view(message.text).substr(0, blank));
+      if (*code_ != 0) log::info("meeting: the run ended with exit code {}; node 0 says more", *code_);
       if (blank < message.text.size()) throw RefusedError(message.text.substr(blank + 1), "node 0 of the meeting");
     } else {
       throw MeetingError("a message that is not node 0's to send");
@@ -222,6 +223,7 @@ class Attendance {
 
   [[noreturn]] void lose(std::string_view why) {
     if (daemon_) daemon_->kill();
+    if (stops_ > 0 && !daemon_) throw RefusedError("stopped before all nodes were there", host_);
     throw CommError(fmt::format("node 0 is gone: {}", why), host_, "its own output says why");
   }
 

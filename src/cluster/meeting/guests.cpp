@@ -14,6 +14,14 @@ std::string node_name(int rank) {
   return rank < 0 ? std::string("a node without a number") : fmt::format("node {}", rank);
 }
 
+/// Two nodes of one machine: their own devices where they were given different ones, else numbered on.
+void join_devices(std::vector<int>& devices, const std::vector<int>& more) {
+  const bool overlap =
+      std::ranges::any_of(more, [&](int device) { return std::ranges::find(devices, device) != devices.end(); });
+  devices.insert(devices.end(), more.begin(), more.end());
+  if (overlap) std::iota(devices.begin(), devices.end(), 0);
+}
+
 }  // namespace
 
 std::string describe(const Guest& guest) {
@@ -127,8 +135,7 @@ SeatedRanks seat_ranks(const Guests& guests, const std::string& own_address) {
     const Guest& guest = *guests.all()[seat];
     const auto same = std::ranges::find(machines, guest.card.machine);
     if (same != machines.end()) {
-      auto& devices = out.placement[static_cast<std::size_t>(same - machines.begin())].devices;
-      devices.insert(devices.end(), guest.card.devices.begin(), guest.card.devices.end());
+      join_devices(out.placement[static_cast<std::size_t>(same - machines.begin())].devices, guest.card.devices);
       continue;
     }
     machines.push_back(guest.card.machine);

@@ -44,6 +44,7 @@ struct Agent {
   Descriptor connection;
   FrameReader reader{most_message_bytes};
   std::optional<std::size_t> seat = {};  ///< of the node that it talks to
+  bool orphaned = false;                 ///< its node is gone
 };
 
 class Relay {
@@ -64,6 +65,7 @@ class Relay {
       take_agents();
       hear_agents();
       if (hear_nodes()) stops.pass_on(SIGTERM, mpirun);
+      std::erase_if(agents_, [](const Agent& agent) { return agent.orphaned; });
       end_after_loss(mpirun);
     }
     const int code = *mpirun.poll();
@@ -164,7 +166,7 @@ class Relay {
   void lose(std::size_t seat, std::string_view why) {
     log::warning("meeting: {} is gone: {}", name_of(seat), why);
     meeting_.connections[seat].reset();
-    std::erase_if(agents_, [&](const Agent& agent) { return agent.seat == seat; });
+    for (auto& agent : agents_) agent.orphaned = agent.orphaned || agent.seat == seat;
     if (!lost_) lost_ = Clock::now();
   }
 

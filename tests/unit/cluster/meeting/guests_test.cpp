@@ -97,5 +97,12 @@ TEST(SeatRanks, NodesOfOneMachineAreOneHost) {
   EXPECT_EQ(seat_ranks(guests, "10.0.0.1").placement, (Placement{{"10.0.0.1", {0, 1, 2, 3}}, {"10.0.0.2", {0, 1}}}));
 }
 
+TEST(SeatRanks, NodesOfOneMachineWithTheSameDevicesAreNumberedOn) {
+  NodeCard first{0, 2, "a", "m", "0.1.0", "", {0, 1}, {}}, second{1, 2, "a", "m", "0.1.0", "", {0, 1}, {}};
+  Guests guests(first);
+  guests.add(second, "127.0.0.1");
+  EXPECT_EQ(seat_ranks(guests, "").placement, (Placement{{"localhost", {0, 1, 2, 3}}}));
+}
+
 }  // namespace
 }  // namespace dstrain
