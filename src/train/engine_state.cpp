@@ -117,6 +117,16 @@ void read_states(CheckpointReader& reader, std::int32_t tensor, const OwnedSlice
   }
 }
 
+void warn_about_unused(const WeightSource& source, std::span<const TensorInfo> wanted) {
+  std::vector<std::string> unused = unused_tensors(source, wanted);
+  std::erase_if(unused, [](const auto& name) { return is_computed_buffer(name) || name == "lm_head.weight"; });
+  if (unused.size() == 1) log::warning("{} holds an unused tensor: {}", source.where(), unused.front());
+  if (unused.size() > 1) {
+    log::warning("{} holds {} tensors that the model does not use, e.g. {}", source.where(), unused.size(),
+                 unused.front());
+  }
+}
+
 }  // namespace
 
 std::string base_prefix_of(const ModelLayout& layout) {
@@ -148,15 +158,9 @@ void stream_in_weights(Communicator& comm, const ModelLayout& layout, const Zero
                        const WeightSource* source, bool adapters, std::span<float> staging) {
   const auto list = adapters ? tensor_list(layout, is_trained)
                              : tensor_list(layout, [](const TensorLayout& tensor) { return !is_adapter(tensor); });
-  on_all_ranks(comm, "look through the weights", [&] {
-    if (comm.rank() != 0) return;
-    for (const auto& name : unused_tensors(*source, list.tensors)) {
-      if (!is_computed_buffer(name) && name != "lm_head.weight")
-        log::warning("{} holds an unused tensor: {}", source->where(), name);
-    }
-  });
   const auto slices = all_slices(comm, layout, store, list);
-  stream_weights(comm, source, list.tensors, slices, staging);
+  stream_weights(comm, source, list.tensors, slices, staging);  // says first what is missing
+  if (comm.rank() == 0) warn_about_unused(*source, list.tensors);
 }
 
 void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
