@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device.hpp"
 #include "core/dtype.hpp"
 #include "dstrain/loss_scale_options.hpp"
 #include "kernels/ops/optimizer_settings.hpp"
@@ -35,6 +36,7 @@ enum class OnNonfinite : std::uint8_t {
 
 /// What an Engine is made of. Sizes are per rank.
 struct EngineOptions {
+  Device device = {};  ///< where weights lie and kernels run
   int zero_stage = 0;
   DType dtype = DType::f32;  ///< f32; or bf16, f16 (then with f32 master weights)
   bool gradient_checkpointing = true;

@@ -9,7 +9,9 @@
 
 #include "comm/agreed_error.hpp"
 #include "comm/communicator.hpp"
+#include "core/device_runtime.hpp"
 #include "core/error.hpp"
+#include "core/host_mirror.hpp"
 #include "core/log.hpp"
 #include "model/adapters/adapter_names.hpp"
 #include "train/adapter_files.hpp"
@@ -41,8 +43,8 @@ class EngineImpl final : public Engine {
         options_(options),
         plan_(make_engine_plan(spec_, layout_, options, comm.size())),
         arena_(plan_.memory, registered_memory(comm)),
-        store_(make_zero_store(layout_, plan_.zero_options, comm, arena_, plan_.zero, Device{})),
-        decoder_(spec_, layout_, plan_.decoder_options, arena_, plan_.decoder, Device{}),
+        store_(make_zero_store(layout_, plan_.zero_options, comm, arena_, plan_.zero, options.device)),
+        decoder_(spec_, layout_, plan_.decoder_options, arena_, plan_.decoder, options.device),
         slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)),
         loss_scale_(options.loss_scale) {
     for (const auto padded_tokens : options.token_classes) decoder_.prepare(padded_tokens);
@@ -59,7 +61,8 @@ class EngineImpl final : public Engine {
 
   void measure_matrix_peak() {
     comm_.barrier("matrix peak");  // all ranks share the machine while they measure, as they will in training
-    matrix_peak_ = dstrain::measure_matrix_peak(Exec{}, options_.dtype, arena_[plan_.matrix_probe].data);
+    matrix_peak_ =
+        dstrain::measure_matrix_peak(Exec{store_->stream()}, options_.dtype, arena_[plan_.matrix_probe].data);
   }
 
   void load_weights(const WeightOrigin& origin) {
@@ -244,7 +247,10 @@ class EngineImpl final : public Engine {
                           f) const override {
     for (const auto& slice : store_->owned()) {
       if (slice.master == nullptr) continue;  // frozen
-      f(slice.tensor, slice.begin, slice.count, slice.master, slice.gradient);
+      HostMirror mirror(store_->stream());
+      const std::int64_t bytes = slice.count * static_cast<std::int64_t>(sizeof(float));
+      f(slice.tensor, slice.begin, slice.count, mirror.fetch<const float>(slice.master, bytes),
+        mirror.fetch<const float>(slice.gradient, bytes));
     }
   }
 
@@ -331,7 +337,7 @@ class EngineImpl final : public Engine {
   Generator& generator() {
     DSTRAIN_CHECK(plan_.generator != nullptr, "generation was not planned: max_prompts is 0");
     if (!generator_) {
-      generator_.emplace(spec_, layout_, plan_.generator_options, arena_, plan_.generator, Device{});
+      generator_.emplace(spec_, layout_, plan_.generator_options, arena_, plan_.generator, options_.device);
       if (options_.zero_stage == 3 && comm_.size() > 1)
         generator_->keep_in_step([this](bool mine) { return any(mine); });
     }
@@ -410,6 +416,12 @@ class EngineImpl final : public Engine {
 
 std::unique_ptr<Engine> Engine::initialize(Communicator& comm, const ModelSpec& spec, const EngineOptions& options,
                                            const WeightOrigin& origin) {
+  if (options.device.kind == DeviceKind::cuda) {
+    if (options.optim.kind == OptimizerKind::muon && options.train && options.optimizer) {
+      throw ConfigError("optim: muon has no GPU path yet", "optim", "use device: cpu, or another optimizer");
+    }
+    require_device_runtime().use(options.device.index);
+  }
   auto engine = std::make_unique<EngineImpl>(comm, spec, options);
   engine->measure_matrix_peak();
   engine->load_weights(origin);
