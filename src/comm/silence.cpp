@@ -109,6 +109,12 @@ std::string explain_silence(const OwnContact& own, const std::vector<PeerContact
         "btl_tcp_port_range_v4 choose them)",
         living);
   }
+  if (std::any_of(peers.begin(), peers.end(), [](const auto& peer) { return !peer.host.empty(); })) {
+    return fmt::format(
+        "the launcher started them, and nothing more is heard of their processes: look there with ps and dmesg for "
+        "ones that stand still; {} has {}, and {} chooses the network",
+        own.host, describe(own.interfaces), choose_network);
+  }
   return fmt::format(
       "nothing is known of these ranks' hosts: their processes stand still, or cannot be reached from {}; it has {}, "
       "and {} chooses the network",

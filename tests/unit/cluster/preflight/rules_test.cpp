@@ -27,7 +27,7 @@ TEST(Rules, AnotherBuildOnOneHostIsRefused) {
 
   const auto findings = check_all(job, {});
 
-  const auto* f = find(findings, "binary");
+  const auto f = find(findings, "binary");
   ASSERT_NE(f, nullptr);
   EXPECT_EQ(f->severity, Severity::error);
   EXPECT_TRUE(holds(f->where, "ffffffffffff on 4@node3")) << f->where;
