@@ -16,9 +16,19 @@ std::vector<KeySpec> own() {
            "World size that order, batch and step count follow; any number of real ranks then gives the same run. "
            "Empty: the real one"),
       runs("reproducible", &C::reproducible, "The same bits on any number of ranks, given the same virtual_ranks"),
-      runs("device", &C::device, "Backend to run on").choices("auto|cpu|cuda"),
+      runs("device", &C::device, "Backend to run on: auto takes a GPU where this build knows CUDA and there is one")
+          .choices("auto|cpu|cuda"),
+      runs("device_oversubscribe", &C::device_oversubscribe,
+           "Let ranks of a node share a GPU; their collectives go through host memory"),
       runs("checkpoint_writers", &C::checkpoint_writers, "Who writes a checkpoint: every rank its own shard")
           .choices("rank"),
+      runs("on_nonfinite", &C::on_nonfinite,
+           "NaN or infinity in loss or gradient: stop the run, or skip the update (docs/fault-tolerance.md)")
+          .choices("stop|skip"),
+      runs("replica_check_steps", &C::replica_check_steps,
+           "Steps between comparisons of the bits that all ranks should have in common; 0: never"),
+      runs("loss_spike_threshold", &C::loss_spike_threshold,
+           "A loss of so many times its running mean is reported; 0: never"),
       runs("threads", &C::threads,
            "Threads of one rank. Empty: OMP_NUM_THREADS, else SLURM_CPUS_PER_TASK, else its share of the node's cores"),
       runs("cpu_binding", &C::cpu_binding,

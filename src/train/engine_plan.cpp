@@ -9,7 +9,7 @@ namespace dstrain {
 
 EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, const EngineOptions& options, int ranks) {
   DSTRAIN_CHECK(ranks >= 1 && options.max_micro_steps >= 1 && options.max_tokens >= 1, "engine options are incomplete");
-  EnginePlan plan;
+  EnginePlan plan(options.device.kind);
   plan.zero_options = {.stage = options.zero_stage,
                        .compute = options.dtype,
                        .train = options.train,
@@ -37,11 +37,15 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                               .threads = options.threads};
     plan.generator = plan_generator(plan.memory, spec, layout, plan.generator_options, phase_generate);
   }
-  plan.staging = plan.memory.add("staging/weights", staging_count, DType::f32, phase_load | phase_save);
-  plan.matrix_probe = plan.memory.add("staging/matrix_probe", matrix_peak_bytes(options.dtype), DType::u8, phase_load);
-  plan.client = plan.memory.add("data/micro_batches", options.client_bytes, DType::u8);
-  plan.slot_losses = plan.memory.add(
-      "staging/slot_losses", static_cast<std::int64_t>(ranks) * options.max_micro_steps * slot_numbers, DType::f64);
+  plan.staging = plan.memory.add("staging/weights", staging_count, DType::f32, phase_load | phase_save,
+                                 plan.memory.host_visible());
+  plan.matrix_probe = plan.memory.add("staging/matrix_probe", matrix_peak_bytes(options.dtype, options.device.kind),
+                                      DType::u8, phase_load);
+  plan.client =
+      plan.memory.add("data/micro_batches", options.client_bytes, DType::u8, phase_always, plan.memory.host_visible());
+  plan.slot_losses =
+      plan.memory.add("staging/slot_losses", static_cast<std::int64_t>(ranks) * options.max_micro_steps * slot_numbers,
+                      DType::f64, phase_always, plan.memory.host_visible());
   plan.memory.finalize();
   return plan;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device_runtime.hpp"
 #include "core/error.hpp"
 #include "train/evaluation.hpp"
 #include "train/optimizer_options.hpp"
@@ -109,6 +110,7 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   options.dtype = compute_dtype(config);
   options.gradient_checkpointing = !config.disable_gradient_checkpointing;
   options.reproducible = config.reproducible;
+  options.on_nonfinite = OnNonfinite::skip;  // the trainer looks for the cause first, then does what the key says
   options.max_micro_steps = micro_steps_per_rank(config, ranks);
   options.reduce_bucket_size = config.reduce_bucket_size;
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;
@@ -127,7 +129,7 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
 
 void check_run(const RunConfig& config, int ranks) {
   std::vector<std::string> problems;
-  if (config.device == "cuda")
+  if (config.device == "cuda" && device_runtime() == nullptr)
     problems.emplace_back("device: cuda: this dstrain was built without CUDA; use device: cpu or auto");
   if (config.stage != "sft" && config.stage != "pt") {
     problems.push_back(

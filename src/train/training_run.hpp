@@ -13,6 +13,7 @@
 #include "train/best_model.hpp"
 #include "train/deepspeed_monitor.hpp"
 #include "train/evaluation.hpp"
+#include "train/loss_watch.hpp"
 #include "train/progress.hpp"
 #include "train/run_setup.hpp"
 #include "train/schedule.hpp"
@@ -54,6 +55,12 @@ class Trainer {
   [[nodiscard]] bool should_evaluate() const;  ///< Local
   [[nodiscard]] bool should_save(bool new_best) const;
   bool agree_to_stop();
+  void run_micro_batches(const StepInfo& info);
+
+  // trainer_checks.cpp
+  void handle_nonfinite(const StepInfo& info, const StepResult& result);
+  void watch_loss(const StepResult& result);  ///< Local
+  void compare_replicas();
 
   // trainer_measure.cpp
   void start_measuring();      ///< Local
@@ -95,6 +102,7 @@ class Trainer {
   std::optional<DeepSpeedMonitor> monitor_;  ///< rank 0
   std::int64_t samples_ = 0;                 ///< rows behind the last update, over resumes
   BestModel best_;
+  LossWatch loss_watch_;
   std::int64_t logging_steps_ = 0;
   std::int64_t eval_steps_ = 0;
   std::int64_t save_steps_ = 0;
@@ -104,6 +112,7 @@ class Trainer {
 
   std::int64_t step_ = 0;  ///< finished optimizer steps
   std::int64_t first_step_ = 0;
+  std::int64_t nonfinite_in_a_row_ = 0;
   std::int64_t data_lag_ = 0;  ///< ignore_data_skip: updates by which the data stand behind step_
   double epoch_ = 0.0;
   std::int64_t saved_step_ = -1;

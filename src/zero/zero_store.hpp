@@ -92,6 +92,8 @@ class ZeroStore : public ParameterStore {
   /// @param rates  one per tensor of the layout
   virtual void optimizer_step(const StepParameters& p, const std::vector<TensorRates>& rates) = 0;
 
+  /// Where the store's memory lies and its work is queued. Local.
+  [[nodiscard]] virtual Stream stream() const noexcept = 0;
   /// Of weights in the compute dtype. Local.
   [[nodiscard]] virtual DType weight_dtype() const noexcept = 0;
   /// The ranges whose state this rank keeps, by unit and offset: together over ranks every element once (stage 0: every
@@ -102,6 +104,9 @@ class ZeroStore : public ParameterStore {
   /// The ranges that `rank` writes into a checkpoint (pointers null): those it owns, but at stage 0 a share of them, so
   /// that all ranks write and none twice. Local.
   [[nodiscard]] virtual std::vector<OwnedSlice> written_by(int rank) const = 0;
+  /// Calls f(unit, data, bytes) for memory that should hold the same bits on every rank: gathered weights, at stage 0
+  /// masters and optimizer states too. The same calls with equal bytes on all ranks. Local.
+  virtual void for_each_replica(const std::function<void(int unit, const void* data, std::int64_t bytes)>& f) const = 0;
   /// After values() were filled through owned(): rounds masters them to the compute dtype and gathers. Collective.
   virtual void weights_changed() = 0;
 };

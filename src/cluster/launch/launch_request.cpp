@@ -421,8 +421,13 @@ bool asks_for_launch(const Environment& environment) {
   for (const char* name : {"NNODES", "PET_NNODES", "NPROC_PER_NODE", "PET_NPROC_PER_NODE"}) {
     if (more_than_one(name)) return true;
   }
-  return more_than_one("WORLD_SIZE") && value_of(environment, "MASTER_ADDR") != nullptr &&
-         (value_of(environment, "RANK") != nullptr || value_of(environment, "LOCAL_RANK") != nullptr);
+  // torchrun tells its workers all of these; RANK alone, beside MASTER_ADDR, counts nodes (read_ranks).
+  const bool worker = value_of(environment, "LOCAL_RANK") != nullptr;
+  const bool whole = worker ? value_of(environment, "LOCAL_WORLD_SIZE") != nullptr &&
+                                  value_of(environment, "GROUP_RANK") != nullptr &&
+                                  value_of(environment, "GROUP_WORLD_SIZE") != nullptr
+                            : value_of(environment, "RANK") != nullptr;
+  return whole && more_than_one("WORLD_SIZE") && value_of(environment, "MASTER_ADDR") != nullptr;
 }
 
 }  // namespace dstrain
