@@ -17,8 +17,16 @@ std::vector<KeySpec> own() {
            "Empty: the real one"),
       runs("reproducible", &C::reproducible, "The same bits on any number of ranks, given the same virtual_ranks"),
       runs("device", &C::device, "Backend to run on").choices("auto|cpu|cuda"),
-      runs("checkpoint_writers", &C::checkpoint_writers, "Who writes a checkpoint: every rank its own shard")
-          .choices("rank"),
+      runs(
+          "checkpoint_writers", &C::checkpoint_writers,
+          "Who writes a checkpoint: every rank a file of its own; one file for each node; rank 0 alone, for an "
+          "output_dir that no other host sees; all ranks one file by collective HDF5. The last two do not write behind "
+          "training")
+          .choices("rank|node|single|collective"),
+      runs("async_checkpoint", &C::async_checkpoint, "Checkpoints are written while the next steps compute"),
+      runs("checkpoint_buffer_size", &C::checkpoint_buffer_size,
+           "Bytes per rank for state that is not on the disk yet when the next update changes it (at most the state "
+           "itself); with less, that update waits longer"),
       runs("threads", &C::threads, "Threads of one rank. Empty: cores of the node / ranks on it"),
       runs("tensor_parallel_size", &C::tensor_parallel_size, "Ranks that share a layer's matrices; only 1 so far"),
       runs("pipeline_parallel_size", &C::pipeline_parallel_size,

@@ -148,9 +148,11 @@ struct RunConfig {
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;
   std::optional<int> virtual_ranks;  ///< default: world size
   bool reproducible = false;
-  std::string device = "auto";              ///< auto, cpu, cuda
-  std::string checkpoint_writers = "rank";  ///< rank (each rank its shard)
-  std::optional<int> threads;               ///< per rank; default: cores of the node / ranks on it
+  std::string device = "auto";                        ///< auto, cpu, cuda
+  std::string checkpoint_writers = "rank";            ///< rank, node, single, collective
+  bool async_checkpoint = true;                       ///< write behind the next steps
+  std::int64_t checkpoint_buffer_size = 268'435'456;  ///< bytes of each rank
+  std::optional<int> threads;                         ///< per rank; default: cores of the node / ranks on it
   int tensor_parallel_size = 1;
   int pipeline_parallel_size = 1;
   int context_parallel_size = 1;
