@@ -42,5 +42,6 @@ function(dstrain_add_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;PRIVATE_LIBS" ${ARGN})
   add_library(dstrain_${name} STATIC ${ARG_SOURCES})
   add_library(dstrain::${name} ALIAS dstrain_${name})
-  target_link_libraries(dstrain_${name} PUBLIC dstrain_options ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
+  # Warnings and include folders of this tree are no business of whoever links the installed library.
+  target_link_libraries(dstrain_${name} PUBLIC $<BUILD_INTERFACE:dstrain_options> ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
 endfunction()

@@ -265,9 +265,21 @@ void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::i
 }
 
 void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
-                       std::int64_t out, std::int64_t in, std::int64_t rank) {
+                       std::int64_t out, std::int64_t in, std::int64_t rank, bool transposed) {
   require_cpu(exec);
-  cpu::updated_row_norms(exec, norm, w, a, b, scale, out, in, rank);
+  cpu::updated_row_norms(exec, norm, w, a, b, scale, out, in, rank, transposed);
+}
+
+void gather_columns(const Exec& exec, Data y_TR, ConstData a_RV, const std::int32_t* ids_T, std::int64_t T,
+                    std::int64_t R, std::int64_t V) {
+  require_cpu(exec);
+  cpu::gather_columns(exec, y_TR, a_RV, ids_T, T, R, V);
+}
+
+void gather_columns_backward(const Exec& exec, float* da_RV, ConstData dy_TR, const std::int32_t* ids_T, std::int64_t T,
+                             std::int64_t R, std::int64_t V, bool accumulate) {
+  require_cpu(exec);
+  cpu::gather_columns_backward(exec, da_RV, dy_TR, ids_T, T, R, V, accumulate);
 }
 
 void add_uniform_noise(const Exec& exec, Data x, std::int64_t count, float magnitude, const Rng& rng) {

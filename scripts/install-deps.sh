@@ -14,12 +14,18 @@ packages=(
   libpcre2-dev libicu-dev libxxhash-dev                                    # tokenizers
   libcairo2-dev                                                             # training_loss.png
   libgtest-dev libgmock-dev libbenchmark-dev                                # tests
+  openssh-client iproute2                                                   # tests on several hosts (network namespaces)
+  slurm-wlm munge                                                           # tests under a real Slurm
+  shellcheck python3-yaml                                                   # tests of shell and container files
   xz-utils python3                                                          # test data
 )
 # Ubuntu 22.04 has GCC 11, which lacks parts of C++20.
 if [[ $(. /etc/os-release 2>/dev/null && echo "${ID:-}${VERSION_ID:-}") == ubuntu22.04 ]]; then
   packages+=(g++-12 python3-venv)
 fi
+
+# Those tests log in to their own sshd. Where systemd runs, the package would start one for the whole machine.
+[[ -d /run/systemd/system ]] || packages+=(openssh-server)
 
 if ! command -v apt-get >/dev/null; then
   echo "error: this is neither Debian nor Ubuntu; install by hand what these packages hold:" >&2

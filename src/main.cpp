@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <exception>
 
+#include "cluster/launch/launch_request.hpp"
+#include "cluster/launch/rank_environment.hpp"
 #include "comm/bootstrap.hpp"
 #include "commands/commands.hpp"
 #include "core/error.hpp"
@@ -22,7 +24,9 @@ void print_help() {
       "usage: [mpirun -np N] dstrain cfg.yaml [key=value ...]   the same as dstrain train cfg.yaml ...\n"
       "       dstrain COMMAND [...]\n\ncommands:\n",
       DSTRAIN_VERSION);
-  for (const auto& command : dstrain::commands::all()) fmt::print("  {:<10} {}\n", command.name, command.summary);
+  for (const auto& command : dstrain::commands::all()) {
+    if (!command.summary.empty()) fmt::print("  {:<10} {}\n", command.name, command.summary);
+  }
   fmt::print(
       "\n`dstrain COMMAND --help` says more. Exit codes: 0 good, 1 the run failed, 2 bad usage or configuration,\n"
       "3 refused before the start, 75 stopped on a signal after a good checkpoint.\n");
@@ -55,6 +59,19 @@ const Command& choose(Words& words) {
   return *train;
 }
 
+bool asks_for_launch() {
+  return dstrain::asks_for_launch([](const char* name) { return std::getenv(name); });
+}
+
+/// A job on a node of a pool platform, or under torchrun: one process of each node starts the ranks, further ones have
+/// nothing to do.
+int launch_job(const Command& command, Words words) {
+  const char* local_rank = std::getenv("LOCAL_RANK");
+  if (local_rank != nullptr && std::atoi(local_rank) > 0) return static_cast<int>(ExitCode::good);
+  words.insert(words.begin(), std::string(command.name));
+  return static_cast<int>(dstrain::commands::launch(words));
+}
+
 int run(int argc, char** argv) {
   Words words(argv + 1, argv + argc);
   if (words.empty() || words.front() == "--help" || words.front() == "-h" || words.front() == "help") {
@@ -69,6 +86,15 @@ int run(int argc, char** argv) {
   const bool only_shows =
       !command.collective || (!words.empty() && (words.front() == "--help" || words.front() == "-h"));
   if (only_shows && is_further_process()) return static_cast<int>(ExitCode::good);
+  if (command.is_job) {
+    if (!only_shows && asks_for_launch()) return launch_job(command, words);
+    try {  // any one rank may be the only one that is placed wrongly
+      dstrain::apply_rank_environment();
+    } catch (const dstrain::Error& error) {
+      dstrain::print_error(error, "");
+      return static_cast<int>(error.exit_code());
+    }
+  }
   return static_cast<int>(command.run(words));
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "io/checkpoint/read.hpp"
+#include "io/checkpoint/view.hpp"
 #include "io/files/digest.hpp"
 #include "io/files/file.hpp"
 
@@ -30,6 +31,8 @@ class Verifier {
       done_in_shard_ = 0;
       if (progress_) progress_(done_, total_);
     }
+    // A damaged shard shows through the view as well: it is named once.
+    if (damage_.empty()) note_errors(view_name, [&] { check_view(folder_, manifest_); });
     return std::move(damage_);
   }
 

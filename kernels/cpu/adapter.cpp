@@ -72,6 +72,28 @@ float row_norm(const T* w, const T* a, const T* b, float scale, std::int64_t in,
   return static_cast<float>(std::sqrt(squares));
 }
 
+/// Columns of a matrix stored [in, out] that are summed at a time: a cache line of rows, read once.
+constexpr std::int64_t norm_block = 32;
+
+/// The same norms of n neighbouring columns of W [in, out]; w and b point to the first one's.
+template <typename T>
+void column_norms(float* norm, const T* w, const T* a, const T* b, float scale, std::int64_t n, std::int64_t out,
+                  std::int64_t in, std::int64_t rank) {
+  std::array<double, norm_block> squares{};
+  for (std::int64_t i = 0; i < in; ++i) {
+    std::array<float, norm_block> update{};
+    for (std::int64_t r = 0; r < rank; ++r) {
+      const float factor = load(a[r * in + i]);
+      for (std::int64_t c = 0; c < n; ++c) update[static_cast<std::size_t>(c)] += load(b[c * rank + r]) * factor;
+    }
+    for (std::int64_t c = 0; c < n; ++c) {
+      const double value = load(w[i * out + c]) + scale * update[static_cast<std::size_t>(c)];
+      squares[static_cast<std::size_t>(c)] += value * value;
+    }
+  }
+  for (std::int64_t c = 0; c < n; ++c) norm[c] = static_cast<float>(std::sqrt(squares[static_cast<std::size_t>(c)]));
+}
+
 /// uniform(index) for elements [begin, end), four of one Philox block at a time: body(index, uniform).
 template <typename Body>
 void for_each_uniform(const Rng& rng, std::uint64_t begin, std::uint64_t end, const Body& body) {
@@ -145,12 +167,48 @@ void dropout(const Exec& /*exec*/, Data y_TN, ConstData x_TN, std::int64_t T, st
 }
 
 void updated_row_norms(const Exec& /*exec*/, float* norm, ConstData w, ConstData a, ConstData b, float scale,
-                       std::int64_t out, std::int64_t in, std::int64_t rank) {
+                       std::int64_t out, std::int64_t in, std::int64_t rank, bool transposed) {
   by_storage(storage_index({w.dtype, a.dtype, b.dtype}, "updated_row_norms"), [&](auto* type) {
     using E = std::remove_pointer_t<decltype(type)>;
+    if (transposed) {
+      const std::int64_t blocks = (out + norm_block - 1) / norm_block;
+      parallel_for(blocks, rows_grain(in * (rank + 1) * norm_block), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t o = begin * norm_block; o < std::min(out, end * norm_block); o += norm_block) {
+          column_norms(norm + o, w.as<E>() + o, a.as<E>(), b.as<E>() + o * rank, scale, std::min(norm_block, out - o),
+                       out, in, rank);
+        }
+      });
+      return;
+    }
     parallel_for(out, rows_grain(in * (rank + 1)), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t o = begin; o < end; ++o) {
         norm[o] = row_norm(w.as<E>() + o * in, a.as<E>(), b.as<E>() + o * rank, scale, in, rank);
+      }
+    });
+  });
+}
+
+void gather_columns(const Exec& /*exec*/, Data y_TR, ConstData a_RV, const std::int32_t* ids_T, std::int64_t T,
+                    std::int64_t R, std::int64_t V) {
+  by_storage(storage_index({y_TR.dtype, a_RV.dtype}, "gather_columns"), [&](auto* type) {
+    using E = std::remove_pointer_t<decltype(type)>;
+    parallel_for(T, rows_grain(R), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        for (std::int64_t r = 0; r < R; ++r) y_TR.as<E>()[t * R + r] = a_RV.as<E>()[r * V + ids_T[t]];
+      }
+    });
+  });
+}
+
+void gather_columns_backward(const Exec& /*exec*/, float* da_RV, ConstData dy_TR, const std::int32_t* ids_T,
+                             std::int64_t T, std::int64_t R, std::int64_t V, bool accumulate) {
+  by_storage(storage_index(dy_TR.dtype, "gather_columns_backward"), [&](auto* type) {
+    using E = std::remove_pointer_t<decltype(type)>;
+    parallel_for(R, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        float* row = da_RV + r * V;
+        if (!accumulate) std::fill_n(row, V, 0.0F);
+        for (std::int64_t t = 0; t < T; ++t) row[ids_T[t]] += load(dy_TR.as<E>()[t * R + r]);
       }
     });
   });

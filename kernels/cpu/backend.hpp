@@ -97,7 +97,11 @@ void column_dots(const Exec& exec, float* out_N, ConstData a, ConstData b, const
 void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::int64_t N, const DropoutMask& mask,
              bool accumulate);
 void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
-                       std::int64_t out, std::int64_t in, std::int64_t rank);
+                       std::int64_t out, std::int64_t in, std::int64_t rank, bool transposed);
+void gather_columns(const Exec& exec, Data y_TR, ConstData a_RV, const std::int32_t* ids_T, std::int64_t T,
+                    std::int64_t R, std::int64_t V);
+void gather_columns_backward(const Exec& exec, float* da_RV, ConstData dy_TR, const std::int32_t* ids_T, std::int64_t T,
+                             std::int64_t R, std::int64_t V, bool accumulate);
 void add_uniform_noise(const Exec& exec, Data x, std::int64_t count, float magnitude, const Rng& rng);
 
 }  // namespace dstrain::cpu

@@ -35,8 +35,18 @@ void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::i
 
 /// norm[o] = || W[o,:] + scale * (B A)[o,:] ||_2 with W [out,in], A [rank,in], B [out,rank] of one dtype; the row is
 /// made in f32, its squares are added in f64. Local. Liu et al., "DoRA", arXiv:2402.09353, eq. 5.
+/// @param transposed  W is stored [in,out]
 void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
-                       std::int64_t out, std::int64_t in, std::int64_t rank);
+                       std::int64_t out, std::int64_t in, std::int64_t rank, bool transposed = false);
+
+/// y[t,r] = a[r, ids[t]] with A [R,V]: the product of A with one-hot rows. One dtype. ids are checked by the caller.
+/// Local.
+void gather_columns(const Exec& exec, Data y_TR, ConstData a_RV, const std::int32_t* ids_T, std::int64_t T,
+                    std::int64_t R, std::int64_t V);
+/// da[r, ids[t]] += dy[t,r] in f32, t ascending for each element (same bits for any threads). With `accumulate` false
+/// da is zeroed first. Local.
+void gather_columns_backward(const Exec& exec, float* da_RV, ConstData dy_TR, const std::int32_t* ids_T, std::int64_t T,
+                             std::int64_t R, std::int64_t V, bool accumulate);
 
 /// x[i] += u with u uniform in [-magnitude, magnitude): element i takes element i of `rng`. Local.
 /// Jain et al., "NEFTune", arXiv:2310.05914.

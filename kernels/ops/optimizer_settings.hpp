@@ -18,6 +18,7 @@ enum class OptimizerKind : std::uint8_t {
   adafactor,   ///< transformers' Adafactor
   adamw_8bit,  ///< bitsandbytes' AdamW with 8-bit states
   lion_8bit,   ///< bitsandbytes' Lion with 8-bit states
+  lamb,        ///< DeepSpeed's FusedLamb
   muon         ///< Muon on hidden matrices, AdamW on the rest
 };
 
@@ -43,6 +44,9 @@ struct OptimizerSettings {
   double decay_rate = -0.8;          ///< beta2 of step t is 1 - t^decay_rate
   std::optional<double> first_beta;  ///< set: updates are averaged with it
   bool scale_parameter = false;      ///< the rate is relative to the tensor's root mean square
+
+  double max_coeff = 10.0;  ///< lamb: bounds of a tensor's trust ratio
+  double min_coeff = 0.01;
 
   int newton_schulz_steps = 5;  ///< muon
 };

@@ -45,19 +45,38 @@ void dropout(Real* y_TN, const Real* x_TN, std::int64_t T, std::int64_t N, const
   }
 }
 
-/// norm[o] = || W[o,:] + scale * (B A)[o,:] ||_2. Local.
+/// norm[o] = || W[o,:] + scale * (B A)[o,:] ||_2, W stored [out,in] or, with `transposed`, [in,out]. Local.
 template <typename Real>
 void updated_row_norms(Real* norm, const Real* w, const Real* a, const Real* b, float scale, std::int64_t out,
-                       std::int64_t in, std::int64_t rank) {
+                       std::int64_t in, std::int64_t rank, bool transposed = false) {
   for (std::int64_t o = 0; o < out; ++o) {
     Real squares = 0;
     for (std::int64_t i = 0; i < in; ++i) {
       Real update = 0;
       for (std::int64_t r = 0; r < rank; ++r) update += b[o * rank + r] * a[r * in + i];
-      const Real value = w[o * in + i] + static_cast<Real>(scale) * update;
+      const Real value = w[transposed ? i * out + o : o * in + i] + static_cast<Real>(scale) * update;
       squares += value * value;
     }
     norm[o] = std::sqrt(squares);
+  }
+}
+
+/// y[t,r] = a[r, ids[t]]. Local.
+template <typename Real>
+void gather_columns(Real* y_TR, const Real* a_RV, const std::int32_t* ids_T, std::int64_t T, std::int64_t R,
+                    std::int64_t V) {
+  for (std::int64_t t = 0; t < T; ++t) {
+    for (std::int64_t r = 0; r < R; ++r) y_TR[t * R + r] = a_RV[r * V + ids_T[t]];
+  }
+}
+
+/// da[r, ids[t]] += dy[t,r]. Local.
+template <typename Real>
+void gather_columns_backward(Real* da_RV, const Real* dy_TR, const std::int32_t* ids_T, std::int64_t T, std::int64_t R,
+                             std::int64_t V, bool accumulate) {
+  for (std::int64_t i = 0; i < R * V && !accumulate; ++i) da_RV[i] = 0;
+  for (std::int64_t t = 0; t < T; ++t) {
+    for (std::int64_t r = 0; r < R; ++r) da_RV[r * V + ids_T[t]] += dy_TR[t * R + r];
   }
 }
 

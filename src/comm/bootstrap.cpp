@@ -6,6 +6,8 @@
 #include <new>
 
 #include "comm/agreed_error.hpp"
+#include "comm/first_contact.hpp"
+#include "comm/launcher.hpp"
 #include "comm/mca_defaults.hpp"
 #include "comm/mpi_handles.hpp"
 #include "core/log.hpp"
@@ -58,14 +60,22 @@ ExitCode run_body(MpiSession& session, const std::function<ExitCode(MpiSession&)
 }  // namespace
 
 MpiSession::MpiSession(int& argc, char**& argv) {
+  const LauncherVariables launcher = read_launcher_variables();
+  log::set_rank(launcher.rank, launcher.world_size, host_name());  // until MPI says it
+  refuse_lone_ranks(launcher);
+  const double timeout_s = start_timeout_s();
   set_mca_defaults();
   int provided = MPI_THREAD_SINGLE;
-  mpi_check(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
+  {
+    const InitWatch watch(launcher, timeout_s);
+    mpi_check(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
+  }
   open_ = true;
   if (provided < MPI_THREAD_SERIALIZED) {
     throw CommError("this MPI cannot be called from more than one thread", "MPI_Init_thread",
                     "build or load an MPI with thread support");
   }
+  meet_all_ranks(timeout_s);
   topology_ = discover_topology();
   log::set_rank(rank(), size(), topology_.hosts[static_cast<std::size_t>(rank())]);
 }
@@ -94,7 +104,8 @@ void print_error(const std::exception& error, const std::string& tag) {
 
 void die(const std::exception& error) noexcept {
   try {
-    print_error(error, log::tag());
+    // A process that has nothing to add to what another says (LoneRank) ends without a word.
+    if (*error.what() != '\0') print_error(error, log::tag());
   } catch (...) {  // no memory for the message: the bare text needs none
     std::fputs(error.what(), stderr);
   }

@@ -3,15 +3,21 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <system_error>
+
+#include "comm/topology.hpp"
 
 namespace dstrain {
 namespace {
 
-/// Shared memory between the ranks of one host needs no more than these; looking for anything else costs MPI_Init 0.2
-/// s.
+constexpr const char* btl_of_one_host = "self,vader";
+constexpr const char* btl_of_many_hosts = "self,vader,tcp";
+
+/// Shared memory and TCP need no more than these; looking for anything else costs MPI_Init 0.2 s.
 constexpr std::pair<const char*, const char*> wanted[] = {{"pml", "ob1"},
-                                                          {"btl", "self,vader"},
+                                                          {"btl", nullptr},
                                                           {"mtl", "^ofi,psm,psm2"},
                                                           {"osc", "^ucx"},
                                                           {"btl_base_warn_component_unused", "0"}};
@@ -38,6 +44,22 @@ bool same_number(const Environment& environment, const char* a, const char* b) {
   const char* first = environment(a);
   const char* second = environment(b);
   return first != nullptr && second != nullptr && std::string_view(first) == second;
+}
+
+/// A number of processes or nodes; 0 where it is none.
+int number_in(const char* text) { return text == nullptr ? 0 : std::atoi(text); }
+
+bool has_entries(const char* folder) {
+  std::error_code error;
+  std::filesystem::directory_iterator entries(folder, error);
+  return !error && entries != std::filesystem::directory_iterator();
+}
+
+HostFacts facts_of_this_host() {
+  HostFacts facts;
+  facts.has_fabric = has_entries("/sys/class/infiniband") || has_entries("/sys/class/cxi");
+  facts.cores = static_cast<int>(allowed_cores().size());
+  return facts;
 }
 
 std::string read_params_file(const std::string& path) {
@@ -84,21 +106,27 @@ bool allows(std::string_view value, std::string_view ours) {
 }
 
 std::vector<std::pair<std::string, std::string>> mca_defaults(
-    const Environment& environment, const std::vector<std::pair<std::string, std::string>>& params) {
+    const Environment& environment, const std::vector<std::pair<std::string, std::string>>& params,
+    const HostFacts& facts) {
   std::vector<std::pair<std::string, std::string>> result;
-  if (!runs_on_one_host(environment)) return result;
-  for (const auto& [name, value] : wanted) {
-    if (environment(("OMPI_MCA_" + std::string(name)).c_str()) != nullptr) continue;  // also how mpirun --mca arrives
-    const bool decided = std::any_of(params.begin(), params.end(), [&, name = name, value = value](const auto& param) {
+  const auto propose = [&](const std::string& name, const char* value) {
+    if (environment(("OMPI_MCA_" + name).c_str()) != nullptr) return;  // also how mpirun --mca arrives
+    const bool decided = std::any_of(params.begin(), params.end(), [&](const auto& param) {
       return param.first == name && !allows(param.second, value);
     });
     if (!decided) result.emplace_back(name, value);
+  };
+  const bool one_host = runs_on_one_host(environment);
+  if (one_host || !facts.has_fabric) {
+    for (const auto& [name, value] : wanted)
+      propose(name, value != nullptr ? value : (one_host ? btl_of_one_host : btl_of_many_hosts));
   }
+  if (facts.cores > 0 && number_in(environment("OMPI_COMM_WORLD_LOCAL_SIZE")) > facts.cores)
+    propose("mpi_yield_when_idle", "1");
   return result;
 }
 
-void set_mca_defaults() {
-  const Environment environment = [](const char* name) { return std::getenv(name); };
+std::vector<std::pair<std::string, std::string>> read_mca_params() {
   auto params = parse_mca_params(read_params_file("/etc/openmpi/openmpi-mca-params.conf"));
   std::vector<std::string> files;
   if (const char* prefix = std::getenv("OPAL_PREFIX"))
@@ -107,7 +135,12 @@ void set_mca_defaults() {
   for (const auto& file : files) {
     for (auto& param : parse_mca_params(read_params_file(file))) params.push_back(std::move(param));
   }
-  for (const auto& [name, value] : mca_defaults(environment, params))
+  return params;
+}
+
+void set_mca_defaults() {
+  const Environment environment = [](const char* name) { return std::getenv(name); };
+  for (const auto& [name, value] : mca_defaults(environment, read_mca_params(), facts_of_this_host()))
     setenv(("OMPI_MCA_" + name).c_str(), value.c_str(), 0);
 }
 

@@ -2,13 +2,16 @@
 #include "comm/topology.hpp"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <set>
 
 #include "comm/mpi_handles.hpp"
 #include "comm/node_map.hpp"
+#include "comm/threads.hpp"
 
 namespace dstrain {
 namespace {
@@ -51,14 +54,38 @@ std::vector<std::string> gather_hosts(int size) {
   return hosts;
 }
 
+/// What the cores that the ranks of this node may use mean for each of them. Collective.
+void look_at_cores(Topology& t, MPI_Comm node) {
+  t.cores = allowed_cores();
+  t.cores_of_node = cores_of_machine();
+  t.cores_of_launcher = static_cast<int>(allowed_cores(getppid()).size());
+  const auto allowed = gather_lists(t.cores, node);
+  const auto choice = choose_threads([](const char* name) { return std::getenv(name); },
+                                     threads_for(allowed, t.local_rank, cpu_quota()), static_cast<int>(t.cores.size()));
+  t.default_threads = choice.threads;
+  t.threads_from = choice.from;
+  t.bound_alike = static_cast<int>(std::count(allowed.begin(), allowed.end(), t.cores));
+  t.among_bound_alike = static_cast<int>(std::count(allowed.begin(), allowed.begin() + t.local_rank, t.cores));
+  int beside = bound_beside(allowed, t.local_rank, t.cores_of_node);
+  for (int r = 0, local = 0; r < t.world_size && beside >= 0; ++r) {
+    if (t.node_of_rank[static_cast<std::size_t>(r)] != t.node) continue;
+    if (local++ == beside) {
+      beside = r;
+      break;
+    }
+  }
+  t.bound_with.resize(static_cast<std::size_t>(t.world_size));
+  mpi_check(MPI_Allgather(&beside, 1, MPI_INT, t.bound_with.data(), 1, MPI_INT, MPI_COMM_WORLD), "MPI_Allgather");
+}
+
 }  // namespace
 
-std::vector<int> allowed_cores() {
+std::vector<int> allowed_cores(int process) {
   // Larger machines than cpu_set_t knows exist; there the call fails and all cores count.
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   std::set<int> cores;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+  if (sched_getaffinity(process, sizeof allowed, &allowed) == 0) {
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
       if (CPU_ISSET(cpu, &allowed)) cores.insert(core_of(cpu));
     }
@@ -107,7 +134,7 @@ Topology discover_topology() {
   t.local_size = map.local_size(t.node);
   for (int r = 0; r < t.world_size; ++r) t.node_of_rank.push_back(map.node(r));
   t.hosts = gather_hosts(t.world_size);
-  t.default_threads = threads_for(gather_lists(allowed_cores(), node), t.local_rank, cpu_quota());
+  look_at_cores(t, node);
   mpi_check(MPI_Comm_free(&node), "MPI_Comm_free");
   return t;
 }

@@ -66,7 +66,7 @@ ExitCode export_merged(const Words& words) {
     Tuning tuning;
     tuning.kind = TuningKind::lora;
     tuning.adapter = AdapterFolder::open(folder).config();
-    tuned = tuned_spec(std::move(tuned), tuning);
+    tuned = merged_spec(std::move(tuned), tuning);
   }
   const auto weights = open_merged(source.folder, source.spec, tuned, adapters);
   const ModelLayout layout = make_layout(tuned);

@@ -38,7 +38,7 @@ LocalModel::LocalModel(const std::string& folder, const ZeroOptions& options, co
     Tuning tuning;
     tuning.kind = TuningKind::lora;
     tuning.adapter = AdapterFolder::open(adapter).config();
-    spec_ = tuned_spec(std::move(spec_), tuning);
+    spec_ = merged_spec(std::move(spec_), tuning);
   }
   layout_ = make_layout(spec_);
   MemoryPlan plan;

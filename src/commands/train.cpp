@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "cluster/bind_rank.hpp"
+#include "cluster/preflight/preflight.hpp"
 #include "comm/bootstrap.hpp"
 #include "comm/mesh.hpp"
 #include "comm/mpi_communicator.hpp"
@@ -39,9 +41,13 @@ ExitCode run(MpiSession& session, const Words& words) {
       *world,
       {.pp = config.pipeline_parallel_size, .cp = config.context_parallel_size, .tp = config.tensor_parallel_size});
   world->set_timeout(static_cast<double>(config.ddp_timeout));
-  omp_set_num_threads(config.threads.value_or(session.topology().default_threads));
+  Topology topology = session.topology();
+  bind_rank(topology, config.cpu_binding, runs_on_gpus(config.device));
+  const int threads = config.threads.value_or(topology.default_threads);
+  preflight(*world, topology, "cpu", threads, {});
+  omp_set_num_threads(threads);
   const auto outcome = dstrain::train({.comm = mesh.sharding_group(),
-                                       .topology = session.topology(),
+                                       .topology = topology,
                                        .config = config,
                                        .resolved_yaml = session.rank() == 0 ? resolved.to_yaml() : std::string(),
                                        .notes = resolved.notes});

@@ -19,6 +19,7 @@ class ChatReader {
     flags_ = &flags;
     walk_dialect(Dialect::deepspeed_chat, flags, trainer_,
                  [&](const KeySpec&, const std::string& path, const ConfigValue& value) { take(path, value); });
+    datasets();
     defaults();
     deepspeed();
     return std::move(out_);
@@ -35,7 +36,6 @@ class ChatReader {
   [[nodiscard]] const ConfigValue* flag(std::string_view name) const { return flags_->find(name); }
 
   void take(const std::string& name, const ConfigValue& value) {
-    if (name == "data_path") add("dataset", value);
     if (name == "max_seq_len") add("cutoff_len", value);
     if (name == "num_warmup_steps") add("warmup_steps", value);
     if (name == "data_split") {
@@ -66,12 +66,37 @@ class ChatReader {
     return value != nullptr ? to_integer(*value).value_or(0) : 0;
   }
 
-  /// What main.py would do without being told. Loss on prompts too; plain text, no template.
+  /// data_path and what only step 1 learns. `local/jsonfile` stands for two files beside the working directory, of
+  /// which one is evaluated before the first epoch and after each.
+  void datasets() {
+    ConfigValue names;
+    names.kind = ConfigValue::Kind::list;
+    bool local = false;
+    for (const char* key : {"data_path", "sft_only_data_path"}) {
+      const auto* given = flag(key);
+      const auto texts = given != nullptr ? to_text_list(*given) : std::nullopt;
+      if (!texts || texts->empty()) continue;
+      names.origin = given->origin;
+      for (const auto& text : *texts) {
+        local = local || text == "local/jsonfile";
+        names.items.push_back(value_at(*given, text == "local/jsonfile" ? "data/train.json" : text));
+      }
+    }
+    if (names.items.empty()) return;
+    add("dataset", names);
+    if (!local || is_given("eval_dataset") || is_given("val_size")) return;
+    add("eval_dataset", value_at(names, "data/eval.json"));
+    if (!is_given("eval_strategy")) add("eval_strategy", value_at(names, "epoch"));
+    if (!is_given("eval_on_start")) add("eval_on_start", value_at(names, "true"));
+    trainer_.note("data_path: local/jsonfile is data/train.json, with data/eval.json for evaluation");
+  }
+
+  /// What main.py would do without being told. Loss on prompts too; plain text ended by eos, no template's marks.
   void defaults() {
     const std::pair<const char*, const char*> values[] = {{"do_train", "true"},
                                                           {"stage", "sft"},
                                                           {"finetuning_type", "full"},
-                                                          {"template", "empty"},
+                                                          {"template", "deepspeed_chat"},
                                                           {"train_on_prompt", "true"},
                                                           {"per_device_train_batch_size", "16"},
                                                           {"per_device_eval_batch_size", "16"},

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "config/deepspeed_batch.hpp"
+#include "config/deepspeed_measuring.hpp"
 #include "config/deepspeed_mismatch.hpp"
 #include "config/deepspeed_sections.hpp"
 #include "config/dialect_walker.hpp"
@@ -24,6 +25,7 @@ class DeepSpeedReader {
     walk_dialect(Dialect::deepspeed, rest, trainer_,
                  [&](const KeySpec&, const std::string& path, const ConfigValue& value) { take(path, value); });
     take_sections(file);
+    take_measuring(file, trainer_);
     if (file.find("gradient_clipping") == nullptr) absent_clipping();
     settle_fp16(file);
     const auto remark = complete_batch(batch_, trainer_, offers_);

@@ -133,6 +133,9 @@ void take_optimizer(const ConfigValue& section, TrainerKeys& trainer, DeepSpeedO
   if (const auto it = parameters.find("amsgrad"); it != parameters.end() && to_bool(it->second) != false) {
     return reader.problem(it->second, "key 'optimizer.params.amsgrad': true is not supported, as in DeepSpeed");
   }
+  if (const auto it = parameters.find("eps_inside_sqrt"); it != parameters.end() && to_bool(it->second) != false) {
+    return reader.problem(it->second, "key 'optimizer.params.eps_inside_sqrt': true is not supported; leave it out");
+  }
   for (const auto& [name, value] : parameters) {
     if (is_auto(value) && name != "lr" && name != "betas" && name != "eps" && name != "weight_decay") {
       return reader.problem(value,

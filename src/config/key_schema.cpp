@@ -30,6 +30,7 @@ const Table& table() {
   static const Table built = [] {
     Table t;
     t.add(KeyGroup::dstrain, keys::own());
+    t.add(KeyGroup::dstrain, keys::measuring());
     t.add(KeyGroup::model, keys::model());
     t.add(KeyGroup::model, keys::model_unused());
     t.add(KeyGroup::data, keys::data());

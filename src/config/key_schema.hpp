@@ -100,6 +100,7 @@ std::vector<KeySpec> training();
 std::vector<KeySpec> training_output();
 std::vector<KeySpec> training_unused();
 std::vector<KeySpec> own();
+std::vector<KeySpec> measuring();
 std::vector<KeySpec> other();
 std::vector<KeySpec> other_versions();
 // The other dialects.

@@ -4,7 +4,7 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kPlacement = "mpirun or srun place the ranks";
+constexpr std::string_view kPlacement = "dstrain launch, mpirun or srun place the ranks";
 constexpr std::string_view kTpuOnly = "only read on TPUs";
 constexpr std::string_view kNotTorch = "dstrain is not torch; it changes no result";
 constexpr std::string_view kSharded = "weights are always streamed to their owners";
@@ -47,7 +47,8 @@ std::vector<KeySpec> accelerate() {
       noted("commands", any, "null", "TPUs", kTpuOnly),
       noted("dynamo_backend", text, "\"NO\"", "torch's compiler", kNotTorch),
       noted("dynamo_config.*", any, "null", "torch's compiler", kNotTorch),
-      noted("mpirun_config.mpirun_hostfile", text, "null", "Hostfile", "give it to mpirun: -hostfile"),
+      noted("ipex_config.*", any, "null", "Intel's extension of torch (accelerate before 1.9)", kNotTorch),
+      noted("mpirun_config.mpirun_hostfile", text, "null", "Hostfile", "dstrain launch reads it"),
       noted("mpirun_config.mpirun_ccl", any, "1", "Threads of oneCCL", "threads is the key for it"),
       refused("fp8_config.*", any, "null", "8-bit floats", "use mixed_precision: bf16"),
       refused("megatron_lm_config.*", any, "null", "Megatron-LM", "use deepspeed_config with zero_stage: 3"),
@@ -75,7 +76,7 @@ std::vector<KeySpec> accelerate_sections() {
       noted("deepspeed_config.zero3_init_flag", boolean, "null", "Load sharded", kSharded).off("false"),
       noted("deepspeed_config.zero3_save_16bit_model", boolean, "false", "Write the whole model at the end",
             "it is written in any case"),
-      noted("deepspeed_config.deepspeed_hostfile", text, "null", "Hostfile", "give it to mpirun: -hostfile"),
+      noted("deepspeed_config.deepspeed_hostfile", text, "null", "Hostfile", "dstrain launch reads it"),
       noted("deepspeed_config.deepspeed_exclusion_filter", text, "null", "Hosts to leave out", kPlacement),
       noted("deepspeed_config.deepspeed_inclusion_filter", text, "null", "Hosts to use", kPlacement),
       noted("deepspeed_config.deepspeed_multinode_launcher", text, "pdsh", "Who starts the ranks", kPlacement)

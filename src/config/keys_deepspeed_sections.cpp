@@ -8,9 +8,8 @@ constexpr std::string_view kOwnCheckpointing = "disable_gradient_checkpointing i
 constexpr std::string_view kHost = "on CPUs activations lie in host memory already";
 constexpr std::string_view kProfile = "trainer_log.jsonl has tokens_per_second, `dstrain plan` the memory";
 constexpr std::string_view kLog = "trainer_log.jsonl holds the same numbers";
-constexpr std::string_view kTensorBoard = "say report_to: tensorboard";
 constexpr std::string_view kNoNetwork = "nothing is sent over the network; trainer_log.jsonl holds the same numbers";
-constexpr std::string_view kCollectives = "docs/collectives.md says what is sent; the watchdog names a call that hangs";
+constexpr std::string_view kAllCalls = "with comms_logger.enabled every collective is counted, and told at the end";
 constexpr std::string_view kNoDisk = "nothing is offloaded to a disk";
 }  // namespace
 
@@ -24,20 +23,22 @@ std::vector<KeySpec> deepspeed_sections() {
       noted("activation_checkpointing.synchronize_checkpoint_boundary", boolean, "false", "Timing", kOwnCheckpointing),
       noted("activation_checkpointing.profile", boolean, "false", "Timing", kOwnCheckpointing),
 
-      noted("flops_profiler.enabled", boolean, "false", "Count operations", kProfile),
-      noted("flops_profiler.recompute_fwd_factor", number, "0.0", "Share that is computed twice", kProfile),
-      noted("flops_profiler.profile_step", integer, "1", "When", kProfile),
-      noted("flops_profiler.module_depth", integer, "-1", "How deep", kProfile),
-      noted("flops_profiler.top_modules", integer, "1", "How many", kProfile),
-      noted("flops_profiler.detailed", boolean, "true", "How much", kProfile),
-      noted("flops_profiler.output_file", text, "null", "Where", kProfile),
+      becomes("flops_profiler.enabled", boolean, "false", "Print a table of parameters, FLOPs and times",
+              "flops_profiler_step, wall_clock_breakdown"),
+      noted("flops_profiler.recompute_fwd_factor", number, "0.0", "Share that is computed twice",
+            "the plan of this run says what is computed again"),
+      becomes("flops_profiler.profile_step", integer, "1", "When", "flops_profiler_step"),
+      becomes("flops_profiler.module_depth", integer, "-1", "How deep", "flops_profiler_depth"),
+      noted("flops_profiler.top_modules", integer, "1", "How many", "all modules of a depth are listed"),
+      becomes("flops_profiler.detailed", boolean, "true", "A line for each module", "flops_profiler_detailed"),
+      becomes("flops_profiler.output_file", text, "null", "Where", "flops_profiler_file"),
 
-      noted("tensorboard.enabled", boolean, "false", "DeepSpeed's TensorBoard files", kTensorBoard),
-      noted("tensorboard.output_path", text, "\"\"", "Folder", kTensorBoard),
-      noted("tensorboard.job_name", text, "DeepSpeedJobName", "Folder in it", kTensorBoard),
-      noted("csv_monitor.enabled", boolean, "false", "One CSV file per number", kLog),
-      noted("csv_monitor.output_path", text, "\"\"", "Folder", kLog),
-      noted("csv_monitor.job_name", text, "DeepSpeedJobName", "Folder in it", kLog),
+      becomes("tensorboard.enabled", boolean, "false", "DeepSpeed's TensorBoard file", "tensorboard_monitor"),
+      becomes("tensorboard.output_path", text, "\"\"", "Folder", "tensorboard_monitor"),
+      becomes("tensorboard.job_name", text, "DeepSpeedJobName", "Folder in it", "tensorboard_monitor"),
+      becomes("csv_monitor.enabled", boolean, "false", "One CSV file per number", "csv_monitor"),
+      becomes("csv_monitor.output_path", text, "\"\"", "Folder", "csv_monitor"),
+      becomes("csv_monitor.job_name", text, "DeepSpeedJobName", "Folder in it", "csv_monitor"),
       noted("wandb.enabled", boolean, "false", "Weights & Biases", kNoNetwork),
       noted("wandb.group", text, "null", "Weights & Biases", kNoNetwork),
       noted("wandb.team", text, "null", "Weights & Biases", kNoNetwork),
@@ -46,12 +47,12 @@ std::vector<KeySpec> deepspeed_sections() {
       noted("comet.*", any, "null", "Comet", kNoNetwork),
       noted("monitor_config.*", any, "null", "Monitors (LLaMA-Factory's fp8 file)", kLog),
 
-      noted("comms_logger.enabled", boolean, "false", "Count collectives", kCollectives),
-      noted("comms_logger.verbose", boolean, "false", "Count collectives", kCollectives),
-      noted("comms_logger.prof_all", boolean, "true", "Count collectives", kCollectives),
-      noted("comms_logger.debug", boolean, "false", "Count collectives", kCollectives),
-      noted("comms_logger.prof_ops", list, "[]", "Count collectives", kCollectives),
-      noted("comms_config.*", any, "null", "Count collectives (LLaMA-Factory's fp8 file)", kCollectives),
+      becomes("comms_logger.enabled", boolean, "false", "Count collectives", "comms_logger"),
+      noted("comms_logger.verbose", boolean, "false", "A line for each call", kAllCalls),
+      noted("comms_logger.prof_all", boolean, "true", "Which are counted", kAllCalls),
+      noted("comms_logger.debug", boolean, "false", "With the caller's name", "each call has a name in the table"),
+      noted("comms_logger.prof_ops", list, "[]", "Which are counted", kAllCalls),
+      noted("comms_config.*", any, "null", "Count collectives (LLaMA-Factory's fp8 file)", kAllCalls),
       noted("timers.throughput.enabled", boolean, "true", "Measure tokens per second", kProfile),
       noted("timers.throughput.synchronized", boolean, "true", "Measure tokens per second", kProfile),
 

@@ -4,8 +4,8 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kPlacement = "mpirun or srun place the ranks";
-constexpr std::string_view kHostfile = "give the hostfile to mpirun: -hostfile";
+constexpr std::string_view kPlacement = "dstrain launch, mpirun or srun place the ranks";
+constexpr std::string_view kHostfile = "give the hostfile to dstrain launch: --hostfile";
 }  // namespace
 
 std::vector<KeySpec> gdgpt() {
@@ -34,10 +34,11 @@ std::vector<KeySpec> gdgpt() {
 std::vector<KeySpec> deepspeed_chat() {
   using enum ValueType;
   return {
-      becomes("data_path", list, "Dahoas/rm-static", "Datasets; rows have prompt and chosen", "dataset"),
+      becomes("data_path", list, "Dahoas/rm-static",
+              "Datasets; rows have prompt and chosen. local/jsonfile: data/train.json and data/eval.json", "dataset"),
       becomes("data_split", text, "\"2,4,4\"", "Shares of the three steps; step 1 takes the first",
               "nothing: every row is used; max_samples cuts"),
-      noted("sft_only_data_path", list, "[]", "Further datasets of step 1", "give them as dataset"),
+      becomes("sft_only_data_path", list, "[]", "Further datasets of step 1", "dataset"),
       noted("data_output_path", text, "/tmp/data_files/", "Cache", "the token cache lies in output_dir"),
       becomes("max_seq_len", integer, "512", "Token limit of one example", "cutoff_len"),
       becomes("num_warmup_steps", integer, "0", "Updates with a rising learning rate", "warmup_steps"),

@@ -27,7 +27,19 @@ std::vector<KeySpec> own() {
       runs("checkpoint_buffer_size", &C::checkpoint_buffer_size,
            "Bytes per rank for state that is not on the disk yet when the next update changes it (at most the state "
            "itself); with less, that update waits longer"),
-      runs("threads", &C::threads, "Threads of one rank. Empty: cores of the node / ranks on it"),
+      runs("on_nonfinite", &C::on_nonfinite,
+           "NaN or infinity in loss or gradient: stop the run, or skip the update (docs/fault-tolerance.md)")
+          .choices("stop|skip"),
+      runs("replica_check_steps", &C::replica_check_steps,
+           "Steps between comparisons of the bits that all ranks should have in common; 0: never"),
+      runs("loss_spike_threshold", &C::loss_spike_threshold,
+           "A loss of so many times its running mean is reported; 0: never"),
+      runs("threads", &C::threads,
+           "Threads of one rank. Empty: OMP_NUM_THREADS, else SLURM_CPUS_PER_TASK, else its share of the node's cores"),
+      runs("cpu_binding", &C::cpu_binding,
+           "Cores that a rank which no launcher bound is kept to: auto near its GPU, else its NUMA nodes where ranks "
+           "share them evenly; none; numa; core its share of the cores")
+          .choices("auto|none|numa|core"),
       runs("tensor_parallel_size", &C::tensor_parallel_size, "Ranks that share a layer's matrices; only 1 so far"),
       runs("pipeline_parallel_size", &C::pipeline_parallel_size,
            "Ranks that share the layers one after the other; only 1 so far"),

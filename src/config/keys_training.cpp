@@ -8,7 +8,7 @@ constexpr std::string_view kOldBatch = "use per_device_train_batch_size";
 constexpr std::string_view kOptimizers =
     "adamw_torch|adamw_torch_fused|adamw_hf|adamw_apex_fused|adamw_torch_xla|adamw_torch_npu_fused|paged_adamw_32bit|"
     "adamw_8bit|adamw_bnb_8bit|paged_adamw_8bit|adafactor|sgd|adagrad|rmsprop|rmsprop_bnb|rmsprop_bnb_32bit|lion_32bit|"
-    "paged_lion_32bit|lion_8bit|paged_lion_8bit";
+    "paged_lion_32bit|lion_8bit|paged_lion_8bit|lamb";
 constexpr std::string_view kOtherOptimizers =
     "ademamix|ademamix_8bit|paged_ademamix_32bit|paged_ademamix_8bit|galore_adamw|galore_adamw_8bit|galore_adafactor|"
     "apollo_adamw|lomo|adalomo|grokadamw|stable_adamw|schedule_free_adamw|schedule_free_sgd|schedule_free_radam|"
@@ -45,7 +45,9 @@ std::vector<KeySpec> training() {
       runs("warmup_steps", &C::warmup_steps,
            "Updates with a rising learning rate; a fraction below 1 is taken as warmup_ratio"),
       runs("optim", &C::optim,
-           "Optimizer; fused, apex, hf and paged AdamW are the same AdamW, the other paged ones as without the word")
+           "Optimizer; fused, apex, hf and paged AdamW are the same AdamW, the other paged ones as without the word; "
+           "lamb "
+           "is DeepSpeed's")
           .choices(kOptimizers)
           .not_yet(kOtherOptimizers, "use adamw_torch"),
       runs("optim_args", &C::optim_args,
@@ -56,8 +58,8 @@ std::vector<KeySpec> training() {
       runs("bf16", &C::bf16, "bfloat16 with fp32 master weights"),
       runs("fp16", &C::fp16,
            "float16 with fp32 master weights and loss scaling (torch's rule, DeepSpeed's with its file)"),
-      refused("bf16_full_eval", boolean, "false", "Evaluate in bfloat16", "not supported yet; leave it out"),
-      refused("fp16_full_eval", boolean, "false", "Evaluate in float16", "not supported yet; leave it out"),
+      runs("bf16_full_eval", &C::bf16_full_eval, "Evaluate in bfloat16, where a run only evaluates or predicts"),
+      runs("fp16_full_eval", &C::fp16_full_eval, "Evaluate in float16, where a run only evaluates or predicts"),
       noted("tf32", boolean, "null", "Shorter products on CUDA", "there are none on a CPU; fp32 stays fp32"),
       runs("use_cpu", &C::use_cpu, "Run on the CPU; the same as device: cpu"),
       runs("seed", &C::seed, "Seed of weights, dropout and, without data_seed, the order of rows"),
@@ -67,15 +69,14 @@ std::vector<KeySpec> training() {
       runs("average_tokens_across_devices", &C::average_tokens_across_devices,
            "The loss is divided by the labels of the whole global batch; false: each rank by its own"),
       runs("ddp_timeout", &C::ddp_timeout, "Seconds after which a collective that does not end stops the run"),
-      refused("group_by_length", boolean, "false", "Batches of like lengths",
-              "not supported yet; rows are packed without padding anyway"),
-      noted("length_column_name", text, "length", "Column for group_by_length",
-            "only read with group_by_length, which is refused"),
+      noted("group_by_length", boolean, "false", "Batches of like lengths",
+            "rows stand behind each other without padding: there is none to save, and the order stays the usual one"),
+      noted("length_column_name", text, "length", "Column for group_by_length", "lengths are known"),
       refused("label_smoothing_factor", number, "0.0", "Smoothed labels", "not supported yet"),
       runs("neftune_noise_alpha", &C::neftune_noise_alpha,
            "Noise on embeddings in training (NEFTune); 0 or null: none"),
       refused("accelerator_config", any, "null", "accelerate's data loader",
-              "the order of rows is that of accelerate's defaults; leave it out")
+              "the order of rows is that of accelerate's defaults; leave out what differs")
           .off("{}"),
       refused("fsdp", any, "\"\"", "Fully sharded data parallel", "use zero_stage: 3, which shards the same")
           .off("null|false"),

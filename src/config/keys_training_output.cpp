@@ -30,8 +30,8 @@ std::vector<KeySpec> training_output() {
       runs("resume_from_checkpoint", &C::resume_from_checkpoint,
            "A checkpoint folder, or true for the newest in output_dir")
           .path(),
-      refused("ignore_data_skip", boolean, "false", "Resume at the first row instead of after the rows already seen",
-              "not supported yet; leave it out: skipping costs nothing"),
+      runs("ignore_data_skip", &C::ignore_data_skip,
+           "A resume begins the epoch it stopped in at its first row, instead of after the rows already seen"),
       runs("include_num_input_tokens_seen", &C::include_num_input_tokens_seen, "Add token counts to trainer_log.jsonl"),
       runs("disable_tqdm", &C::disable_tqdm, "No progress bar. Empty: a bar on terminals only"),
       runs("report_to", &C::report_to, "Further loggers; trainer_log.jsonl is always written")

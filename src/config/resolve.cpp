@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <tuple>
 
+#include "config/accelerator_config.hpp"
 #include "config/config_paths.hpp"
 #include "config/deepspeed_config.hpp"
 #include "config/entries.hpp"
@@ -130,6 +131,12 @@ class Resolver : public TrainerKeys {
     }
     if (auto wrong = choice_problem(key, value); !wrong.empty()) {
       return problem(value.origin, fmt::format("key '{}': {}", key.name, wrong));
+    }
+    if (key.name == "accelerator_config") {
+      if (auto wrong = accelerator_config_problem(value); !wrong.empty()) {
+        problem(value.origin, fmt::format("key '{}': {}", key.name, wrong));
+      }
+      return;
     }
     if (key.action == KeyClass::refused) {
       return problem(value.origin, fmt::format("key '{}': {}", key.name, refusal(value, key.why)));

@@ -123,6 +123,8 @@ struct RunConfig {
   bool bf16 = false;
   bool fp16 = false;
   bool pure_bf16 = false;
+  bool bf16_full_eval = false;
+  bool fp16_full_eval = false;
   bool use_cpu = false;
   bool dataloader_drop_last = false;
   bool average_tokens_across_devices = true;
@@ -142,6 +144,20 @@ struct RunConfig {
   std::optional<DeepSpeedOptimizer> deepspeed_optimizer;  ///< details of `optim`, which names the same optimizer
   std::optional<Fp16Options> deepspeed_fp16;  ///< with fp16: DeepSpeed's loss scale; none: torch's GradScaler
 
+  // measuring and DeepSpeed's logs
+  bool wall_clock_breakdown = false;
+  bool memory_breakdown = false;
+  std::optional<double> steps_per_print;  ///< updates between their lines; empty: logging_steps
+  std::int64_t flops_profiler_step = 0;   ///< the update that is profiled; 0: none
+  int flops_profiler_depth = -1;          ///< levels of the table; -1: all
+  bool flops_profiler_detailed = true;    ///< with the table of modules
+  std::optional<std::string> flops_profiler_file;
+  bool comms_logger = false;
+  std::optional<std::string> csv_monitor;          ///< folder
+  std::optional<std::string> tensorboard_monitor;  ///< folder
+  bool dump_state = false;
+  bool print_param_status = false;
+
   // dstrain's own
   int zero_stage = 0;
   std::int64_t reduce_bucket_size = 500'000'000;  ///< elements (DeepSpeed's key and default)
@@ -152,7 +168,11 @@ struct RunConfig {
   std::string checkpoint_writers = "rank";            ///< rank, node, single, collective
   bool async_checkpoint = true;                       ///< write behind the next steps
   std::int64_t checkpoint_buffer_size = 268'435'456;  ///< bytes of each rank
-  std::optional<int> threads;                         ///< per rank; default: cores of the node / ranks on it
+  std::string on_nonfinite = "stop";                  ///< stop, skip
+  std::int64_t replica_check_steps = 100;             ///< 0: never
+  double loss_spike_threshold = 3.0;                  ///< 0: nothing is reported
+  std::optional<int> threads;                         ///< per rank; default: comm/threads.hpp
+  std::string cpu_binding = "auto";                   ///< auto, none, numa, core
   int tensor_parallel_size = 1;
   int pipeline_parallel_size = 1;
   int context_parallel_size = 1;

@@ -120,6 +120,16 @@ std::optional<Role> role_of(const std::string& tag, bool even, const DatasetTags
   return std::nullopt;
 }
 
+/// DeepSpeed-Chat's step 1 joins prompt and answer and learns all of it.
+Sample from_deepspeed_chat(const RowValues& row, const DatasetDescription& description) {
+  Sample sample;
+  sample.prompt.push_back({Role::user, ""});
+  if (const auto answer = row.text_if_any(description.columns.response)) {
+    sample.response.push_back({Role::assistant, row.text(description.columns.prompt) + *answer});
+  }
+  return sample;
+}
+
 Sample skipped(std::string why, const RowValues& row) {
   Sample sample;
   sample.problem = fmt::format("{} ({})", why, row.where());
@@ -174,8 +184,18 @@ Sample from_messages(const RowValues& row, const DatasetDescription& description
 }  // namespace
 
 Sample to_sample(const RowValues& row, const DatasetDescription& description) {
-  return description.formatting == DatasetFormatting::alpaca ? from_alpaca(row, description)
-                                                             : from_messages(row, description);
+  switch (description.formatting) {
+    case DatasetFormatting::alpaca:
+      return from_alpaca(row, description);
+    case DatasetFormatting::gdgpt:
+      return from_gdgpt(row);
+    case DatasetFormatting::deepspeed_chat:
+      return from_deepspeed_chat(row, description);
+    case DatasetFormatting::sharegpt:
+    case DatasetFormatting::openai:
+      break;
+  }
+  return from_messages(row, description);
 }
 
 }  // namespace dstrain

@@ -17,6 +17,12 @@ DatasetColumns no_columns() {
   return columns;
 }
 
+/// gdGPT's rows name their type, and have a text, an instruction or rounds by it.
+bool is_gdgpt(const RowValues& row) {
+  return row.text_if_any("type") &&
+         (row.text_if_any("instruct") || row.list("rounds") || row.text_if_any("type") == "pretrain");
+}
+
 /// The columns that a row has, as those of a dataset.
 std::optional<DatasetColumns> columns_of(const RowValues& row, DatasetFormatting& formatting, bool& ranking) {
   DatasetColumns columns = no_columns();
@@ -44,7 +50,8 @@ std::optional<DatasetColumns> columns_of(const RowValues& row, DatasetFormatting
 
 }  // namespace
 
-std::optional<DatasetDescription> guess_dataset(const std::string& name, const fs::path& dataset_dir, bool pairs) {
+std::optional<DatasetDescription> guess_dataset(const std::string& name, const fs::path& dataset_dir,
+                                                const GuessOptions& options) {
   std::error_code error;
   const fs::path path = fs::exists(name, error) ? fs::absolute(name) : fs::absolute(dataset_dir / name);
   if (!fs::is_directory(path, error) && !(fs::is_regular_file(path, error) && path.has_extension()))
@@ -58,13 +65,20 @@ std::optional<DatasetDescription> guess_dataset(const std::string& name, const f
   if (!cursor.next(row)) throw ConfigError("holds no row", path.string());
   simdjson::dom::parser parser;
   read_row(*row.file, row.offset, row.text, parser, [&](const RowValues& values) {
-    out.ranking = pairs;
+    if (is_gdgpt(values) && !options.plain_text) {
+      out.formatting = DatasetFormatting::gdgpt;
+      return;
+    }
+    out.ranking = options.pairs;
     const auto columns = columns_of(values, out.formatting, out.ranking);
     if (!columns) {
       throw ConfigError("the first row has no column that is known", values.where(),
                         "describe the dataset in dataset_info.json and give its name");
     }
     out.columns = *columns;
+    if (options.deepspeed_chat && columns->response && !columns->query) {
+      out.formatting = DatasetFormatting::deepspeed_chat;
+    }
     out.tags = default_tags(out.formatting);
   });
   log::info("note: dataset {} is not in dataset_info.json; its columns are taken from its first row", name);

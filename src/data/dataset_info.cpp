@@ -87,8 +87,9 @@ DatasetFormatting formatting_of(const std::string& word, const std::string& wher
   if (word == "alpaca") return DatasetFormatting::alpaca;
   if (word == "sharegpt") return DatasetFormatting::sharegpt;
   if (word == "openai") return DatasetFormatting::openai;
+  if (word == "gdgpt") return DatasetFormatting::gdgpt;
   throw ConfigError(fmt::format("Dataset converter {} not found.", word), where,
-                    "formatting is alpaca, sharegpt or openai");
+                    "formatting is alpaca, sharegpt, openai or gdgpt");
 }
 
 /// Keys that choose a part of a hub's dataset; a local file has one part.

@@ -35,7 +35,13 @@ struct DatasetTags {
   std::optional<std::string> system_tag = "system";
 };
 
-enum class DatasetFormatting : std::uint8_t { alpaca, sharegpt, openai };
+enum class DatasetFormatting : std::uint8_t {
+  alpaca,
+  sharegpt,
+  openai,
+  gdgpt,          ///< every row names its type: pretrain, instruct, conversation, ref_qa
+  deepspeed_chat  ///< prompt and chosen are one text, all of it learned
+};
 
 /// The tags of a dataset that gives none: openai's messages have words of their own.
 DatasetTags default_tags(DatasetFormatting formatting);

@@ -104,7 +104,10 @@ std::vector<DatasetSource> RowMaker::open(const std::vector<std::string>& names)
     // A name of dataset_info.json comes before a file of that name.
     std::optional<DatasetDescription> description;
     if (!names_dataset(*info, name)) {
-      description = guess_dataset(name, options_.dataset_dir, options_.encode.stage == Stage::rm);
+      description = guess_dataset(name, options_.dataset_dir,
+                                  {.pairs = options_.encode.stage == Stage::rm,
+                                   .plain_text = options_.encode.stage == Stage::pt,
+                                   .deepspeed_chat = options_.template_name == "deepspeed_chat"});
     }
     if (!description) description = find_dataset(*info, name, info_path.string());
     check_stage(*description, options_.encode.stage);

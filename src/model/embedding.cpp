@@ -31,6 +31,8 @@ Embedding::Embedding(const ModelSpec& spec, const ModelLayout& layout)
   if (spec.positions == PositionKind::learned)
     positions_ = find_in_unit(layout, 0, std::string(names.positions) + ".weight");
   if (names.embedding_norm != nullptr) norm_ = Norm(spec, layout, 0, names.embedding_norm);
+  table_lora_ = LookupLora(layout, *table_);
+  if (positions_ != nullptr) positions_lora_ = LookupLora(layout, *positions_);
 }
 
 float Embedding::scale_in(DType dtype) const noexcept {
@@ -44,9 +46,11 @@ void Embedding::forward(const Exec& exec, const UnitWeights& w, const EmbeddingR
   const std::int64_t count = rows.T * D_;
   const Data rows_TD = norm_.exists() && b.looked_up_TD.data != nullptr ? b.looked_up_TD : y_TD;
   ops::embedding_forward(exec, rows_TD, w.of(*table_), rows.ids_T, rows.T, D_);
+  table_lora_.forward(exec, rows_TD, rows.ids_T, rows.T, w);
   if (scale_ != 1.0F) ops::scale(exec, rows_TD, scale_in(rows_TD.dtype), count);
   if (positions_ != nullptr) {
     ops::embedding_forward(exec, b.scratch_TD, w.of(*positions_), rows.positions_T, rows.T, D_);
+    positions_lora_.forward(exec, b.scratch_TD, rows.positions_T, rows.T, w);
     ops::add(exec, rows_TD, b.scratch_TD, count);
   }
   if (norm_.exists()) norm_.forward(exec, w, y_TD, {}, b.kept, rows_TD, {}, rows.T);
@@ -56,6 +60,8 @@ void Embedding::forward(const Exec& exec, const UnitWeights& w, const EmbeddingR
 void Embedding::share_gradient(const Exec& exec, const UnitGradient& g) const {
   if (g.accumulate) return;
   norm_.clear_gradient(exec, g);
+  table_lora_.clear_gradient(exec, g);
+  positions_lora_.clear_gradient(exec, g);
   if (positions_ != nullptr && positions_->part == PartKind::trainable)
     ops::fill_zero(exec, {g.of(*positions_), DType::f32}, positions_->count);
 }
@@ -69,8 +75,10 @@ void Embedding::backward(const Exec& exec, const UnitWeights& w, const UnitGradi
     ops::embedding_backward(exec, g.of(*positions_), dy_TD, rows.positions_T, rows.tokens, D_, position_rows_,
                             g.accumulate);
   }
-  if (table_->part != PartKind::trainable) return;
+  positions_lora_.backward(exec, w, g, dy_TD, rows.positions_T, rows.T, rows.tokens);
   if (scale_ != 1.0F) ops::scale(exec, dy_TD, scale_in(dy_TD.dtype), count);
+  table_lora_.backward(exec, w, g, dy_TD, rows.ids_T, rows.T, rows.tokens);
+  if (table_->part != PartKind::trainable) return;
   // A tied matrix already holds the head's part: the store says "add".
   ops::embedding_backward(exec, g.of(*table_), dy_TD, rows.ids_T, rows.tokens, D_, V_, g.accumulate);
 }

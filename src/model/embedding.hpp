@@ -2,7 +2,10 @@
 /// The first unit: look-up, and what some families do to it (a factor, learned positions, a norm, dropout).
 #pragma once
 
+#include <array>
+
 #include "kernels/ops/dropout.hpp"
+#include "model/adapters/lookup_lora.hpp"
 #include "model/norm.hpp"
 
 namespace dstrain {
@@ -38,8 +41,12 @@ class Embedding {
   /// because backward() will be told to add.
   void share_gradient(const Exec& exec, const UnitGradient& g) const;
 
-  /// Backward reads weights (of the norm).
-  [[nodiscard]] bool needs_weights() const noexcept { return norm_.exists(); }
+  /// Backward reads weights (of the norm, of adapters).
+  [[nodiscard]] bool needs_weights() const noexcept {
+    return norm_.exists() || !table_lora_.empty() || !positions_lora_.empty();
+  }
+  /// For plans; empty where there are none.
+  [[nodiscard]] std::array<const LookupLora*, 2> adapters() const noexcept { return {&table_lora_, &positions_lora_}; }
 
  private:
   /// The factor rounded to the storage type, as transformers' Gemma has it.
@@ -51,6 +58,7 @@ class Embedding {
   const TensorLayout* table_;
   const TensorLayout* positions_ = nullptr;
   Norm norm_;
+  LookupLora table_lora_, positions_lora_;
 };
 
 }  // namespace dstrain

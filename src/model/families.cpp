@@ -27,6 +27,7 @@ class UnitWriter {
 
   void matrix(const char* module, std::int64_t out, std::int64_t in, bool adjacent = false) {
     add(module, "weight", spec_.transposed_weights ? std::vector{in, out} : std::vector{out, in}, adjacent);
+    layout_.tensors.back().transposed = spec_.transposed_weights;
   }
 
   /// Modules of `rows` outputs each that are one product; the names behind the first may be missing: fused on disk too.
@@ -102,7 +103,7 @@ ModelLayout make_layout(const ModelSpec& spec) {
   first.norm(names.embedding_norm, spec.hidden_size);
   for (std::int64_t block = 0; block < spec.num_hidden_layers; ++block) append_block(layout, spec, block);
   UnitWriter last(layout, spec, static_cast<int>(spec.num_hidden_layers) + 1, "");
-  last.norm(names.final_norm, spec.hidden_size);
+  if (spec.final_norm) last.norm(names.final_norm, spec.hidden_size);
   if (!spec.tie_word_embeddings) last.table(names.head, spec.vocab_size, spec.hidden_size);
   finish_layout(layout);
   return layout;

@@ -17,16 +17,22 @@ Head::Head(const ModelSpec& spec, const ModelLayout& layout)
       normalised_(spec.normalised_head),
       scale_(static_cast<float>(spec.logit_scale)),
       softcap_(static_cast<float>(spec.logit_softcap)),
-      norm_(spec, layout, layout.unit_count() - 1, spec.family->names.final_norm) {
+      unit_(layout.unit_count() - 1) {
+  if (spec.final_norm) norm_ = Norm(spec, layout, unit_, spec.family->names.final_norm);
   matrix_ = spec.tie_word_embeddings ? make_linear(layout, 0, sizes_.head(), spec.family->names.embedding)
-                                     : make_linear(layout, norm_.unit(), sizes_.head(), spec.family->names.head);
+                                     : make_linear(layout, unit_, sizes_.head(), spec.family->names.head);
   // The embedding's part of a shared gradient would lose its component along each row too.
   DSTRAIN_CHECK(!normalised_ || !tied(), "a head with rows of length one cannot be the embedding too");
 }
 
 void Head::normalise(const Exec& exec, const HeadWeights& w, std::int64_t T, ConstData residual, ConstData delta,
                      const HeadBuffers& b) const {
-  norm_.forward(exec, w.norm, b.normed_TD, b.sum_TD, b.kept, residual, delta, T);
+  if (norm_.exists()) {
+    norm_.forward(exec, w.norm, b.normed_TD, b.sum_TD, b.kept, residual, delta, T);
+  } else {
+    ops::convert(exec, b.normed_TD, residual, T * sizes_.D);
+    ops::add(exec, b.normed_TD, delta, T * sizes_.D);
+  }
   if (normalised_) ops::inverse_row_norms(exec, b.row_norms_V, w.matrix.of(*matrix_.weight), sizes_.V, sizes_.D);
 }
 
@@ -71,7 +77,11 @@ void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch,
 }
 
 void Head::backward(const Exec& exec, const HeadWeights& w, std::int64_t T, Data dx_TD, const HeadBuffers& b) const {
-  norm_.backward(exec, w.norm, w.norm_gradient, dx_TD, b.normed_TD, b.sum_TD, b.kept, T, false);
+  if (norm_.exists()) {
+    norm_.backward(exec, w.norm, w.norm_gradient, dx_TD, b.normed_TD, b.sum_TD, b.kept, T, false);
+  } else {
+    ops::convert(exec, dx_TD, b.normed_TD, T * sizes_.D);
+  }
 }
 
 }  // namespace dstrain

@@ -45,7 +45,7 @@ class Head {
   void logits(const Exec& exec, const HeadWeights& w, std::int64_t row, std::int64_t rows, const HeadBuffers& b) const;
 
   [[nodiscard]] bool tied() const noexcept { return matrix_.weight->unit == 0; }
-  [[nodiscard]] int unit() const noexcept { return norm_.unit(); }
+  [[nodiscard]] int unit() const noexcept { return unit_; }
   [[nodiscard]] const Linear& matrix() const noexcept { return matrix_; }
 
  private:
@@ -55,7 +55,8 @@ class Head {
   bool normalised_;
   float scale_;
   float softcap_;
-  Norm norm_;
+  int unit_;
+  Norm norm_;  ///< may be none
   Linear matrix_;
 };
 

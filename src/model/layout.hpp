@@ -22,17 +22,27 @@ struct TensorLayout {
   PartKind part = PartKind::trainable;
   std::int64_t offset = 0;  ///< first element in the part's flat buffer
   bool fused = false;       ///< lies right behind the tensor before it, with which it is one product
+  bool transposed = false;  ///< a matrix stored [in, out]
+
+  /// Extents of a matrix.
+  [[nodiscard]] std::int64_t matrix_out() const noexcept { return shape[transposed ? 1 : 0]; }
+  [[nodiscard]] std::int64_t matrix_in() const noexcept { return shape[transposed ? 0 : 1]; }
 };
 
-/// A low-rank update of one matrix, y += scale * (x A^T) B^T: its tensors by their index (model/adapters/lora.hpp).
+/// A low-rank update of one matrix, y += scale * (x A^T) B^T: its tensors by their index (model/adapters/lora.hpp). A
+/// table of rows is the matrix of a layer whose inputs are one-hot: [in, out] with a token's row for each input.
 struct AdapterLayout {
-  std::int32_t weight = 0;      ///< the matrix, [out, in]
+  std::int32_t weight = 0;      ///< the matrix, [out, in]; where `transposed`, [in, out]
   std::int32_t a = 0;           ///< [rank, in]
   std::int32_t b = 0;           ///< [out, rank]
   std::int32_t magnitude = -1;  ///< DoRA: [out]; -1: none
   std::int64_t rank = 0;
+  std::int64_t out = 0;
+  std::int64_t in = 0;
   float scale = 1.0F;
-  float dropout = 0.0F;  ///< of x, in training
+  float dropout = 0.0F;     ///< of x, in training
+  bool transposed = false;  ///< how the matrix is stored; A and B never are
+  bool lookup = false;      ///< the matrix is a table of rows (model/adapters/lookup_lora.hpp)
 };
 
 /// One flat buffer: tensors one after the other; q, k, v and gate, up adjacent without gap; other tensors start on

@@ -34,8 +34,7 @@ std::vector<std::string> lora_targets(const ModelSpec& spec) {
   std::vector<std::string> targets;
   for (const LinearModule& module : linear_modules(spec)) {
     std::string name = module.path.substr(module.path.rfind('.') + 1);
-    if (!module.transposed && std::find(targets.begin(), targets.end(), name) == targets.end())
-      targets.push_back(std::move(name));
+    if (std::find(targets.begin(), targets.end(), name) == targets.end()) targets.push_back(std::move(name));
   }
   return targets;
 }

@@ -22,7 +22,8 @@ struct LinearModule {
 /// In the order of the forward pass. Local.
 std::vector<LinearModule> linear_modules(const ModelSpec& spec);
 
-/// What `lora_target: all` means: the last components of their names. GPT-2's Conv1D is no Linear to PEFT: empty there.
+/// What `lora_target: all` means: the last components of their names. GPT-2's Conv1D counts, as PEFT's "all-linear" has
+/// it; LLaMA-Factory's own search does not see it.
 std::vector<std::string> lora_targets(const ModelSpec& spec);
 
 }  // namespace dstrain

@@ -14,13 +14,19 @@ namespace {
 
 constexpr std::size_t largest_config_bytes = 16U << 20U;
 
+/// The key that asks for a mixture of experts, or null.
+const char* expert_key(const ConfigObject& c) {
+  for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"}) {
+    if (c.integer_or(key, 0, 0, largest_extent) > 1) return key;
+  }
+  return nullptr;
+}
+
 /// Keys that change the mathematics of any family; present and not equal to the harmless value: refused.
 void refuse_unknown_mathematics(const ConfigObject& c) {
-  for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"}) {
-    if (c.integer_or(key, 0, 0, largest_extent) > 1) {
-      c.refuse(key, "asks for a mixture of experts, which is not supported",
-               "dstrain runs dense models: " + family_names());
-    }
+  if (const char* key = expert_key(c)) {
+    c.refuse(key, "asks for a mixture of experts, which is not supported",
+             "dstrain runs dense models: " + family_names());
   }
   if (c.has("quantization_config")) {
     c.refuse("quantization_config", "says that the weights are quantised; they cannot be trained",
@@ -35,7 +41,8 @@ const Family& read_family(const ConfigObject& c) {
   const std::string type = c.text_or("model_type", "");
   if (type.empty()) c.refuse("model_type", "is missing", "is this the config.json of a Hugging Face model?");
   if (const Family* family = find_family(type)) return *family;
-  const bool experts = type.find("moe") != std::string::npos || type == "mixtral" || type == "dbrx";
+  const bool experts =
+      type.find("moe") != std::string::npos || type == "mixtral" || type == "dbrx" || expert_key(c) != nullptr;
   c.refuse("model_type", fmt::format("\"{}\" is not supported{}", type, experts ? " (a mixture of experts)" : ""),
            "dstrain runs " + family_names());
 }

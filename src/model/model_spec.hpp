@@ -29,6 +29,7 @@ struct RopeSpec {
   double original_max_position_embeddings = 0;
   double beta_fast = 32.0;
   double beta_slow = 1.0;
+  bool truncate = true;  ///< yarn: its range ends at whole dims
   std::optional<double> attention_factor;
   std::optional<double> mscale;
   std::optional<double> mscale_all_dim;
@@ -81,6 +82,7 @@ struct ModelSpec {
   bool residual_after_norm = false;  ///< the residual stream is what the norm made of it
   bool qkv_in_groups = false;        ///< q, k, v rows: the queries of a key head, its key, its value, then the next
   bool transposed_weights = false;   ///< matrices of blocks are stored [in, out] (GPT-2's Conv1D)
+  bool final_norm = true;            ///< the head reads what the last norm made of the residual stream
   bool normalised_head = false;      ///< rows of the head's matrix count with length one
   double embedding_scale = 1.0;      ///< what is looked up is multiplied by it
   double residual_scale = 1.0;       ///< so is what attention and feed-forward layer add

@@ -71,8 +71,10 @@ RopeFrequencies yarn(const ModelSpec& spec) {
   const auto correction = [&](double rotations) {
     return d * std::log(original / (rotations * 2.0 * std::numbers::pi)) / (2.0 * std::log(rope.theta));
   };
-  const double low = std::max(std::floor(correction(rope.beta_fast)), 0.0);
-  double high = std::min(std::ceil(correction(rope.beta_slow)), d - 1.0);
+  const double first = correction(rope.beta_fast);
+  const double last = correction(rope.beta_slow);
+  const double low = std::max(rope.truncate ? std::floor(first) : first, 0.0);
+  double high = std::min(rope.truncate ? std::ceil(last) : last, d - 1.0);
   if (low == high) high += 0.001;
 
   RopeFrequencies out;

@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "io/files/file.hpp"
+#include "model/adapters/adapter_names.hpp"
 
 namespace dstrain {
 
@@ -21,10 +22,16 @@ constexpr std::string_view weights_name = "adapter_model.safetensors";
 std::string layout_name(std::string name) {
   if (name.starts_with(prefix)) name.erase(0, prefix.size());
   for (const std::string_view extra : {".default.weight", ".default"}) {
-    if (name.ends_with(extra) && name.find(".lora_") != std::string::npos) {
+    if (name.ends_with(extra) && is_adapter_tensor(name)) {
       name.resize(name.size() - extra.size());
-      if (name.find(".lora_magnitude") == std::string::npos) name += ".weight";
+      const bool bare = name.ends_with(magnitude_suffix) || name.find(".lora_embedding_") != std::string::npos;
+      if (!bare) name += ".weight";
     }
+  }
+  // Beside an adapter of a table PEFT keeps the table itself.
+  if (constexpr std::string_view base = ".base_layer.weight"; name.ends_with(base)) {
+    name.resize(name.size() - base.size());
+    name += ".weight";
   }
   if (name.ends_with(".lora_magnitude_vector.weight")) name.resize(name.size() - std::string(".weight").size());
   return name;
@@ -53,10 +60,6 @@ AdapterFolder AdapterFolder::open(const std::filesystem::path& folder) {
   adapter.file_.push_back(SafetensorsModel::open(adapter.path_));
   for (const TensorInfo& tensor : adapter.file_.front().tensors()) {
     adapter.tensors_.push_back({layout_name(tensor.name), tensor.shape});
-    if (adapter.tensors_.back().name.find(".lora_embedding_") != std::string::npos) {
-      throw ConfigError(fmt::format("\"{}\" adapts an embedding, which is not supported", tensor.name),
-                        adapter.path_.string(), "merge the adapter with PEFT and give the merged model");
-    }
   }
   return adapter;
 }
@@ -113,14 +116,14 @@ void write_difference(const AdapterFolder& trained, const AdapterFolder& initial
   for (auto& [name, alpha] : config.alpha_pattern) alpha *= 2;
   std::vector<TensorInfo> tensors = trained.tensors();
   for (TensorInfo& tensor : tensors) {
-    if (tensor.name.ends_with(".lora_A.weight")) tensor.shape.front() *= 2;
-    if (tensor.name.ends_with(".lora_B.weight")) tensor.shape.back() *= 2;
+    if (is_adapter_a(tensor.name)) tensor.shape.front() *= 2;
+    if (is_adapter_b(tensor.name)) tensor.shape.back() *= 2;
   }
   AdapterWriter writer(folder, config, tensors);
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     std::vector<float> values = trained.values(tensors[t].name);
-    const bool a = tensors[t].name.ends_with(".lora_A.weight");
-    const bool b = tensors[t].name.ends_with(".lora_B.weight");
+    const bool a = is_adapter_a(tensors[t].name);
+    const bool b = is_adapter_b(tensors[t].name);
     if (a || b) {
       const std::vector<float> before = initial.values(tensors[t].name);
       if (before.size() != values.size())

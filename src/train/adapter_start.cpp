@@ -31,16 +31,19 @@ void put(const ZeroStore& store, std::int32_t tensor, const std::vector<float>& 
 }
 
 /// W -= s B A on the elements of this rank.
-void take_out(const ZeroStore& store, const AdapterLayout& adapter, const PissaFactors& factors, std::int64_t in) {
+void take_out(const ZeroStore& store, const AdapterLayout& adapter, const PissaFactors& factors) {
+  const std::int64_t width = adapter.transposed ? adapter.out : adapter.in;
   for_each_owned(store, adapter.weight, [&](const OwnedSlice& slice) {
     const Data values = slice.values();
     for (std::int64_t i = 0; i < slice.count; ++i) {
-      const std::int64_t row = (slice.begin + i) / in;
-      const std::int64_t column = (slice.begin + i) % in;
+      const std::int64_t line = (slice.begin + i) / width;
+      const std::int64_t place = (slice.begin + i) % width;
+      const std::int64_t row = adapter.transposed ? place : line;
+      const std::int64_t column = adapter.transposed ? line : place;
       float sum = 0.0F;
       for (std::int64_t r = 0; r < adapter.rank; ++r)
         sum += factors.b[static_cast<std::size_t>(row * adapter.rank + r)] *
-               factors.a[static_cast<std::size_t>(r * in + column)];
+               factors.a[static_cast<std::size_t>(r * adapter.in + column)];
       const float taken = adapter.scale * sum;
       if (values.dtype == DType::f32) {
         values.as<float>()[i] -= taken;
@@ -56,12 +59,13 @@ void take_out(const ZeroStore& store, const AdapterLayout& adapter, const PissaF
 /// The factors, made by `maker` and told to all.
 PissaFactors shared_factors(Communicator& comm, int maker, const TensorLayout& weight, const AdapterLayout& adapter,
                             const UnitWeights& weights, std::int64_t iterations, std::uint64_t seed) {
-  const std::int64_t out = weight.shape[0];
-  const std::int64_t in = weight.shape[1];
+  const std::int64_t out = adapter.out;
+  const std::int64_t in = adapter.in;
   PissaFactors factors;
   if (comm.rank() == maker) {
     std::vector<float> w(static_cast<std::size_t>(weight.count));
     ops::convert(Exec{}, Data{w.data(), DType::f32}, weights.of(weight), weight.count);
+    if (adapter.transposed) w = transposed(w, in, out);
     factors = pissa_factors(w, out, in, adapter.rank, adapter.scale, iterations, seed);
   }
   factors.a.resize(static_cast<std::size_t>(adapter.rank * in));
@@ -78,7 +82,8 @@ void start_from_pissa(Communicator& comm, const ModelLayout& layout, const Adapt
   for (int unit = 0; unit < layout.unit_count(); ++unit) {
     std::vector<const AdapterLayout*> adapters;
     for (const AdapterLayout& adapter : layout.adapters) {
-      if (tensor_of(layout, adapter.weight).unit == unit) adapters.push_back(&adapter);
+      // PEFT starts adapters of look-ups as ever.
+      if (tensor_of(layout, adapter.weight).unit == unit && !adapter.lookup) adapters.push_back(&adapter);
     }
     if (adapters.empty()) continue;
     std::vector<PissaFactors> factors(adapters.size());
@@ -97,7 +102,7 @@ void start_from_pissa(Communicator& comm, const ModelLayout& layout, const Adapt
       comm.broadcast(View(std::span(factors[i].b)), maker(i), stream, "PiSSA: B");
       put(store, adapters[i]->a, factors[i].a);
       put(store, adapters[i]->b, factors[i].b);
-      take_out(store, *adapters[i], factors[i], tensor_of(layout, adapters[i]->weight).shape[1]);
+      take_out(store, *adapters[i], factors[i]);
     }
   }
 }
@@ -115,10 +120,10 @@ void start_magnitudes(const ModelLayout& layout, ZeroStore& store) {
     for (const AdapterLayout& adapter : adapters) {
       if (!in_unit(adapter)) continue;
       const TensorLayout& weight = tensor_of(layout, adapter.weight);
-      norms.resize(static_cast<std::size_t>(weight.shape[0]));
+      norms.resize(static_cast<std::size_t>(adapter.out));
       ops::updated_row_norms(Exec{}, norms.data(), weights.of(weight), weights.of(tensor_of(layout, adapter.a)),
-                             weights.of(tensor_of(layout, adapter.b)), adapter.scale, weight.shape[0], weight.shape[1],
-                             adapter.rank);
+                             weights.of(tensor_of(layout, adapter.b)), adapter.scale, adapter.out, adapter.in,
+                             adapter.rank, adapter.transposed);
       put(store, adapter.magnitude, norms);
     }
     store.release(unit, stream);

@@ -14,6 +14,7 @@
 #include "io/weights/open.hpp"
 #include "io/weights/stream.hpp"
 #include "kernels/ops/elementwise.hpp"
+#include "model/adapters/adapter_names.hpp"
 #include "model/initialise.hpp"
 #include "train/adapter_files.hpp"
 
@@ -37,7 +38,7 @@ TensorList tensor_list(const ModelLayout& layout, const Wanted& wanted) {
   return list;
 }
 
-bool is_adapter(const TensorLayout& tensor) { return tensor.name.find(".lora_") != std::string::npos; }
+bool is_adapter(const TensorLayout& tensor) { return is_adapter_tensor(tensor.name); }
 bool is_trained(const TensorLayout& tensor) { return tensor.part == PartKind::trainable; }
 bool is_any(const TensorLayout& /*tensor*/) { return true; }
 

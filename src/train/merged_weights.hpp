@@ -14,8 +14,10 @@ namespace dstrain {
 
 /// `below` with one adapter merged as PEFT's merge_and_unload: W + s B A, with DoRA m / ||W + s B A|| (W + s B A),
 /// modules saved whole in place of the model's. Computes piece by piece in f32 and holds the adapter's A and B.
+/// @param layout  of the model: says which matrices are stored [in, out]
 /// @throws IoError, ConfigError  the adapter does not fit the model
-std::unique_ptr<WeightSource> merge_adapter(std::unique_ptr<WeightSource> below, AdapterFolder adapter);
+std::unique_ptr<WeightSource> merge_adapter(std::unique_ptr<WeightSource> below, AdapterFolder adapter,
+                                            const ModelLayout& layout);
 
 /// `below` with the head's matrix under its own name where the file only has the embedding's (tied models).
 /// @param head_name  what the untied layout calls it

@@ -20,16 +20,27 @@ struct OptimizerName {
 };
 
 constexpr OptimizerName names[] = {
-    {"adamw_torch", OptimizerKind::adamw},         {"adamw_torch_fused", OptimizerKind::adamw},
-    {"adamw_torch_xla", OptimizerKind::adamw},     {"adamw_torch_npu_fused", OptimizerKind::adamw},
-    {"adamw_apex_fused", OptimizerKind::adamw},    {"adamw_hf", OptimizerKind::adamw},
-    {"paged_adamw_32bit", OptimizerKind::adamw},   {"adamw_8bit", OptimizerKind::adamw_8bit},
-    {"adamw_bnb_8bit", OptimizerKind::adamw_8bit}, {"paged_adamw_8bit", OptimizerKind::adamw_8bit},
-    {"adafactor", OptimizerKind::adafactor},       {"sgd", OptimizerKind::sgd},
-    {"adagrad", OptimizerKind::adagrad},           {"rmsprop", OptimizerKind::rmsprop},
-    {"rmsprop_bnb", OptimizerKind::rmsprop},       {"rmsprop_bnb_32bit", OptimizerKind::rmsprop},
-    {"lion_32bit", OptimizerKind::lion},           {"paged_lion_32bit", OptimizerKind::lion},
-    {"lion_8bit", OptimizerKind::lion_8bit},       {"paged_lion_8bit", OptimizerKind::lion_8bit},
+    {"adamw_torch", OptimizerKind::adamw},
+    {"adamw_torch_fused", OptimizerKind::adamw},
+    {"adamw_torch_xla", OptimizerKind::adamw},
+    {"adamw_torch_npu_fused", OptimizerKind::adamw},
+    {"adamw_apex_fused", OptimizerKind::adamw},
+    {"adamw_hf", OptimizerKind::adamw},
+    {"paged_adamw_32bit", OptimizerKind::adamw},
+    {"adamw_8bit", OptimizerKind::adamw_8bit},
+    {"adamw_bnb_8bit", OptimizerKind::adamw_8bit},
+    {"paged_adamw_8bit", OptimizerKind::adamw_8bit},
+    {"adafactor", OptimizerKind::adafactor},
+    {"sgd", OptimizerKind::sgd},
+    {"adagrad", OptimizerKind::adagrad},
+    {"rmsprop", OptimizerKind::rmsprop},
+    {"rmsprop_bnb", OptimizerKind::rmsprop},
+    {"rmsprop_bnb_32bit", OptimizerKind::rmsprop},
+    {"lion_32bit", OptimizerKind::lion},
+    {"paged_lion_32bit", OptimizerKind::lion},
+    {"lamb", OptimizerKind::lamb},
+    {"lion_8bit", OptimizerKind::lion_8bit},
+    {"paged_lion_8bit", OptimizerKind::lion_8bit},
 };
 
 OptimizerKind kind_of(const std::string& optim) {
@@ -141,6 +152,11 @@ void take_section(OptimizerSettings& s, const DeepSpeedOptimizer& section) {
   if (section.type == "Adam" || section.type == "AdamW") {
     if (section.number_or("adam_w_mode", 1.0) == 0.0) s.kind = OptimizerKind::adam;
     s.bias_correction = section.number_or("bias_correction", 1.0) != 0.0;
+  }
+  if (section.type == "Lamb") {
+    s.bias_correction = section.number_or("bias_correction", 1.0) != 0.0;
+    s.max_coeff = section.number_or("max_coeff", 10.0);
+    s.min_coeff = section.number_or("min_coeff", 0.01);
   }
   s.momentum = section.number_or("momentum", 0.0);
   s.dampening = section.number_or("dampening", 0.0);

@@ -112,10 +112,19 @@ void write_predictions(const std::filesystem::path& path, std::span<const Predic
 }
 
 Metrics prediction_metrics(std::span<const Prediction> predictions) {
-  double sum = 0.0;
-  for (const auto& p : predictions) sum += round_decimals(100.0 * bleu4(p.predict, p.label), 4);
   if (predictions.empty()) return {};
-  return {{"predict_bleu-4", sum / static_cast<double>(predictions.size())}};
+  Metrics metrics;
+  const auto add = [&](const char* name, double score) {
+    metrics[name] += round_decimals(100.0 * score, 4) / static_cast<double>(predictions.size());
+  };
+  for (const auto& p : predictions) {
+    const RougeScores scores = rouge(p.predict, p.label);
+    add("predict_bleu-4", bleu4(p.predict, p.label));
+    add("predict_rouge-1", scores.rouge1);
+    add("predict_rouge-2", scores.rouge2);
+    add("predict_rouge-l", scores.rougeL);
+  }
+  return metrics;
 }
 
 }  // namespace dstrain

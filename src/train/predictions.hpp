@@ -44,7 +44,8 @@ struct Prediction {
 /// Local. @throws IoError (exit code 1)
 void write_predictions(const std::filesystem::path& path, std::span<const Prediction> predictions);
 
-/// "predict_bleu-4": the mean over the rows of 100 * bleu4, each rounded to 4 digits. Local.
+/// "predict_bleu-4", "predict_rouge-1", "-2", "-l": means over the rows of 100 times each score, every one rounded to
+/// 4 digits. Local.
 Metrics prediction_metrics(std::span<const Prediction> predictions);
 
 }  // namespace dstrain

@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "comm/threads.hpp"
 #include "core/error.hpp"
 #include "core/memory_plan.hpp"
 #include "core/system_memory.hpp"
@@ -51,6 +52,32 @@ std::string trained_text(const StartReport& r) {
   return text;
 }
 
+/// Rank 0's cores, and who chose them; then ranks that stand on each other's feet.
+std::string cores_text(const Topology& t) {
+  const auto own = static_cast<int>(t.cores.size());
+  const char* launcher = own < t.cores_of_node ? "bound by the launcher or the system" : "not bound";
+  std::string text = fmt::format("rank 0 of {}: {} of {} ({})", t.hosts[0], ranges_text(t.cores), t.cores_of_node,
+                                 t.bound_to.empty() ? launcher : t.bound_to + ", by cpu_binding");
+  constexpr int most_named = 4;
+  int crowded = 0;
+  for (int r = 0; r < t.world_size && !t.bound_with.empty(); ++r) {
+    const int other = t.bound_with[static_cast<std::size_t>(r)];
+    if (other < 0 || (other < r && t.bound_with[static_cast<std::size_t>(other)] == r)) continue;  // none, or said
+    if (crowded++ < most_named)
+      text += fmt::format("\n  warning: ranks {} and {} of {} are bound to the same core", r, other,
+                          t.hosts[static_cast<std::size_t>(r)]);
+  }
+  if (crowded > most_named) text += fmt::format(", and {} more pairs", crowded - most_named);
+  if (crowded > 0) text += "\n  hint: start with mpirun --bind-to none, or give each rank cores of its own";
+  // mpirun binds two ranks to one core each, whatever the machine has.
+  if (crowded == 0 && t.bound_to.empty() && 2 * own * t.local_size <= t.cores_of_launcher)
+    text += fmt::format(
+        "\n  warning: the launcher bound rank 0 to {} of the {} cores that it has itself; mpirun --bind-to none "
+        "lets the ranks share them all",
+        own, t.cores_of_launcher);
+  return text;
+}
+
 using Line = std::function<void(const char* name, const std::string& value)>;
 
 void add_training(const StartReport& r, const Line& line) {
@@ -83,7 +110,8 @@ std::string start_report(const StartReport& r) {
   };
   line("ranks", fmt::format("{} on {} host{}, {} thread{} each{}", ranks, r.topology.node_count,
                             r.topology.node_count == 1 ? "" : "s", r.options.threads, r.options.threads == 1 ? "" : "s",
-                            c.threads ? " (threads)" : " (cores / ranks of the node)"));
+                            fmt::format(" ({})", c.threads ? "threads" : r.topology.threads_from)));
+  line("cores", cores_text(r.topology));
   line("model", fmt::format("{}: {} {}, {} layers, {} parameters, {}", c.model_name_or_path, spec.model_type,
                             r.setup.has_weights && !c.train_from_scratch ? "weights loaded" : "random weights",
                             spec.num_hidden_layers, count_text(r.layout.parameters),

@@ -110,8 +110,9 @@ bool writes_behind(const RunConfig& config) {
 }
 
 DType compute_dtype(const RunConfig& config) {
-  if (config.fp16) return DType::f16;
-  return config.bf16 ? DType::bf16 : DType::f32;
+  const bool only_evaluates = !runs_training(config);
+  if (config.fp16 || (only_evaluates && config.fp16_full_eval)) return DType::f16;
+  return config.bf16 || (only_evaluates && config.bf16_full_eval) ? DType::bf16 : DType::f32;
 }
 
 EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int ranks, int threads) {
@@ -121,6 +122,7 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   options.dtype = compute_dtype(config);
   options.gradient_checkpointing = !config.disable_gradient_checkpointing;
   options.reproducible = config.reproducible;
+  options.on_nonfinite = OnNonfinite::skip;  // the trainer looks for the cause first, then does what the key says
   options.max_micro_steps = micro_steps_per_rank(config, ranks);
   options.reduce_bucket_size = config.reduce_bucket_size;
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;

@@ -13,4 +13,16 @@ namespace dstrain {
 /// Sentence-Level BLEU", WMT 2014 (NIST geometric sequence). What LLaMA-Factory calls bleu-4. Local.
 double bleu4(std::string_view prediction, std::string_view reference);
 
+/// F scores, 0 to 1, of the words of two texts.
+struct RougeScores {
+  double rouge1 = 0.0;
+  double rouge2 = 0.0;
+  double rougeL = 0.0;
+};
+
+/// ROUGE-1, -2 and -L with one reference: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", ACL 2004, as
+/// rouge_chinese computes it for LLaMA-Factory: distinct n-grams, the longest common subsequence of the whole texts,
+/// and 1e-8 beside precision and recall. Words are those of segment_words(), so Chinese counts by characters. Local.
+RougeScores rouge(std::string_view prediction, std::string_view reference);
+
 }  // namespace dstrain

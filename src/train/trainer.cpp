@@ -20,8 +20,13 @@ std::int64_t planned_bytes(const MemoryPlan& plan) {
   return bytes;
 }
 
-Trainer::Trainer(const TrainContext& context)
-    : context_(context), comm_(context.comm), config_(context.config), best_(context.config) {}
+Trainer::Trainer(const TrainContext& context, const LoggedCommunicator* measured)
+    : context_(context),
+      comm_(context.comm),
+      config_(context.config),
+      measured_(measured),
+      best_(context.config),
+      loss_watch_(context.config.loss_spike_threshold) {}
 
 ExitCode Trainer::run() {
   prepare();
@@ -33,6 +38,7 @@ ExitCode Trainer::run() {
   }
   if (runs_evaluation(config_)) evaluate_at_the_end();
   if (config_.do_predict) predict();
+  report_measurements();
   return ExitCode::good;
 }
 
@@ -41,6 +47,7 @@ ExitCode Trainer::train() {
   if (config_.eval_on_start && !evaluations_.empty()) evaluate(true);
   while (step_ < total_steps_ && !best_.should_stop()) {
     run_step();
+    if (config_.replica_check_steps > 0 && step_ % config_.replica_check_steps == 0) compare_replicas();
     const bool new_best = should_evaluate() && observe(evaluate(true));
     const bool stop = agree_at_the_boundary();
     if (stop || should_save(new_best)) save_checkpoint();
@@ -60,21 +67,25 @@ ExitCode Trainer::train() {
 
 void Trainer::run_step() {
   Feeder& feeder = *setup_.feeder;
-  const StepInfo info = feeder.next(step_);
+  if (profile_) profile_->begin_step();
+  const StepInfo info = feeder.next(step_ - data_lag_);
+  lap(StepPhase::data);
   engine_->begin_step();
-  for (std::int64_t round = 0; round < info.rounds; ++round) {
-    const MicroBatch batch = feeder.has_slot(round) ? feeder.micro_batch(round) : MicroBatch{};
-    engine_->forward(batch, feeder.contributors(round), round + 1 == info.rounds);
-    engine_->backward();
-  }
+  run_micro_batches(info);
   const std::int64_t schedule_step = engine_->optimizer_steps();  // a skipped update is no step of the schedule
   const double learning_rate = schedule_->rate(schedule_step);
   const StepResult result = engine_->step(learning_rate, schedule_->betas(schedule_step));
+  lap(StepPhase::optimizer);
   ++step_;
-  if (result.skipped && is_root()) log::warning("step {}: {}", step_, result.overflow);
+  if (result.nonfinite) {
+    handle_nonfinite(info, result);
+  } else {
+    nonfinite_in_a_row_ = 0;
+    if (result.skipped && is_root()) log::warning("step {}: {}", step_, result.overflow);
+  }
   last_evaluation_.reset();
   epoch_ = info.epoch;
-  epoch_ended_ = step_ % feeder.plan().steps_per_epoch() == 0;
+  epoch_ended_ = (step_ - data_lag_) % feeder.plan().steps_per_epoch() == 0;
   run_tokens_ += info.tokens;
   totals_.input_tokens += info.padded_tokens;
   totals_.flos += flos_per_token_ * static_cast<double>(info.padded_tokens);
@@ -83,9 +94,24 @@ void Trainer::run_step() {
   loss_sum_ += loss;
   run_loss_sum_ += loss;
   ++loss_steps_;
+  if (profile_ || monitor_) end_measured_step(result, learning_rate, info.rows);
   if (!is_root()) return;
+  watch_loss(result);
   if (should_log()) log_step(result, learning_rate);
   progress_->step(step_, result.loss);
+}
+
+/// Forward and backward of this rank's slots, in rounds that all ranks make together.
+void Trainer::run_micro_batches(const StepInfo& info) {
+  Feeder& feeder = *setup_.feeder;
+  for (std::int64_t round = 0; round < info.rounds; ++round) {
+    const MicroBatch batch = feeder.has_slot(round) ? feeder.micro_batch(round) : MicroBatch{};
+    if (profile_) profile_->count(batch);
+    engine_->forward(batch, feeder.contributors(round), round + 1 == info.rounds);
+    lap(StepPhase::forward);
+    engine_->backward();
+    lap(StepPhase::backward);
+  }
 }
 
 /// @return whether the results are the best so far
@@ -137,6 +163,15 @@ bool Trainer::agree_at_the_boundary() {
   return true;
 }
 
-ExitCode train(const TrainContext& context) { return Trainer(context).run(); }
+ExitCode train(const TrainContext& context) {
+  if (!measures_steps(context.config)) return Trainer(context, nullptr).run();
+  LoggedCommunicator counted(context.comm);
+  const TrainContext measured{.comm = counted,
+                              .topology = context.topology,
+                              .config = context.config,
+                              .resolved_yaml = context.resolved_yaml,
+                              .notes = context.notes};
+  return Trainer(measured, &counted).run();
+}
 
 }  // namespace dstrain

@@ -9,6 +9,7 @@
 #include "io/checkpoint/folders.hpp"
 #include "io/hf_folder/hf_folder.hpp"
 #include "train/adapter_files.hpp"
+#include "train/batch_hint.hpp"
 #include "train/machine.hpp"
 #include "train/report.hpp"
 #include "train/result_files.hpp"
@@ -170,6 +171,18 @@ void Trainer::finish() {
         "in {}",
         step_ - first_step_, format_duration(runtime), summary.train_loss, summary.tokens_per_second,
         format_bytes(planned_bytes(engine_->memory_plan())), format_bytes(peak_resident_bytes()), config_.output_dir);
+    const auto& data = setup_.feeder->info();
+    const std::int64_t mean_row = data.tokens / std::max<std::int64_t>(data.rows, 1);
+    const auto hint = batch_hint(
+        {.config = config_,
+         .options = options_,
+         .spec = setup_.spec,
+         .ranks = comm_.size(),
+         .ranks_on_node = context_.topology.local_size,
+         .rows = data.rows,
+         .free_bytes = static_cast<std::int64_t>(free_bytes_),
+         .mfu = summary.tokens_per_second * flops_per_token(setup_.spec, engine_->layout(), mean_row) / matrix_peak_});
+    if (!hint.empty()) log::info("hint: {}", hint);
   });
 }
 

@@ -59,7 +59,7 @@ void Trainer::predict() {
     if (setup_.feeder) metrics["epoch"] = epoch_;
     save_results(config_.output_dir, "predict", metrics);
     log::write(log::Level::info, results_table("predict", metrics));
-    log::info("predictions are in {}; scripts/rouge.py gives their predict_rouge-1, -2 and -l", path.string());
+    log::info("predictions are in {}", path.string());
   });
 }
 

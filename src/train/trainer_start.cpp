@@ -2,6 +2,7 @@
 /// From a configuration to an engine with weights, memory for the batches and an open log.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "comm/agreed_error.hpp"
 #include "core/log.hpp"
@@ -12,6 +13,7 @@
 #include "train/output_folder.hpp"
 #include "train/report.hpp"
 #include "train/run_options.hpp"
+#include "train/start_checks.hpp"
 #include "train/trainer_state.hpp"
 #include "train/training_run.hpp"
 
@@ -61,11 +63,17 @@ void Trainer::prepare() {
     write_file_atomically(std::filesystem::path(config_.output_dir) / "resolved_config.yaml", context_.resolved_yaml);
     return found;
   });
+  const MemoryPlan plan = Engine::plan(setup_.spec, options_, ranks);
+  free_bytes_ = std::numeric_limits<double>::infinity();
   on_all_ranks(comm_, "check the memory", [&] {
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
-    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size,
-                        planned_bytes(Engine::plan(setup_.spec, options_, ranks)), available_host_bytes());
+    const std::int64_t available = available_host_bytes();
+    free_bytes_ = static_cast<double>(available);
+    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, planned_bytes(plan), available);
   });
+  comm_.all_reduce(View(&free_bytes_, 1, DType::f64), ReduceOp::min, Stream{}, "free memory");
+  if (setup_.feeder)
+    check_output_dir(comm_, context_.topology, config_, plan, trained_parameters(setup_.spec, options_.tuning));
 
   WeightOrigin origin;
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
@@ -85,6 +93,7 @@ void Trainer::prepare() {
   if (!checkpoint.empty()) resume(checkpoint);
   if (is_root()) report_start();
   if (setup_.feeder && step_ < total_steps_) try_checkpoint();
+  start_measuring();
   start_ = logged_at_ = Clock::now();
   preparation_s_ = std::chrono::duration<double>(start_ - begin).count();
 }
@@ -156,6 +165,7 @@ void Trainer::resume(std::filesystem::path checkpoint) {
     best_.restore(parse_best_state(state.trainer_state_json, checkpoint.string()));
   });
   step_ = first_step_ = engine_->global_step();
+  if (config_.ignore_data_skip && setup_.feeder) data_lag_ = step_ % setup_.feeder->plan().steps_per_epoch();
   if (schedule_ && !state.schedule.empty()) schedule_->restore(state.schedule, checkpoint.string());
   totals_ = {.input_tokens = state.tokens_seen, .flos = state.total_flos};
   epoch_ = state.epoch;

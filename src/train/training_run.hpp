@@ -13,10 +13,13 @@
 
 #include "dstrain/engine.hpp"
 #include "train/best_model.hpp"
+#include "train/deepspeed_monitor.hpp"
 #include "train/evaluation.hpp"
+#include "train/loss_watch.hpp"
 #include "train/progress.hpp"
 #include "train/run_setup.hpp"
 #include "train/schedule.hpp"
+#include "train/step_profile.hpp"
 #include "train/trainer.hpp"
 #include "train/trainer_log.hpp"
 
@@ -25,7 +28,8 @@ namespace dstrain {
 /// One run: what `train()` does. Functions are collective unless they say Local.
 class Trainer {
  public:
-  explicit Trainer(const TrainContext& context);
+  /// @param measured  what `context.comm` is, where somebody asked for times and counts; else null
+  Trainer(const TrainContext& context, const LoggedCommunicator* measured);
 
   /// Trains, evaluates and predicts as the keys say.
   ExitCode run();
@@ -55,6 +59,20 @@ class Trainer {
   [[nodiscard]] bool should_evaluate() const;  ///< Local
   [[nodiscard]] bool should_save(bool new_best) const;
   bool agree_at_the_boundary();
+  void run_micro_batches(const StepInfo& info);
+
+  // trainer_checks.cpp
+  void handle_nonfinite(const StepInfo& info, const StepResult& result);
+  void watch_loss(const StepResult& result);  ///< Local
+  void compare_replicas();
+
+  // trainer_measure.cpp
+  void start_measuring();      ///< Local
+  void lap(StepPhase phase) {  ///< Local
+    if (profile_) profile_->lap(phase);
+  }
+  void end_measured_step(const StepResult& result, double learning_rate, std::int64_t rows);  ///< Local
+  void report_measurements() const;                                                           ///< Local
 
   // trainer_output.cpp
   void log_step(const StepResult& result, double learning_rate);
@@ -85,16 +103,24 @@ class Trainer {
   std::optional<Schedule> schedule_;
   std::optional<TrainerLog> log_;
   std::unique_ptr<Progress> progress_;
+  const LoggedCommunicator* measured_;       ///< null: nothing is measured
+  std::optional<StepProfile> profile_;       ///< with measured_
+  std::optional<DeepSpeedMonitor> monitor_;  ///< rank 0
+  std::int64_t samples_ = 0;                 ///< rows behind the last update, over resumes
   BestModel best_;
+  LossWatch loss_watch_;
   std::int64_t logging_steps_ = 0;
   std::int64_t eval_steps_ = 0;
   std::int64_t save_steps_ = 0;
   double matrix_peak_ = 0.0;
   CheckpointTrial trial_;       ///< of the disk; nothing where the run saves nothing
+  double free_bytes_ = 0.0;     ///< of the node with the least, before this run took any
   double preparation_s_ = 0.0;  ///< from the first look at the data to an engine with weights
 
   std::int64_t step_ = 0;  ///< finished optimizer steps
   std::int64_t first_step_ = 0;
+  std::int64_t nonfinite_in_a_row_ = 0;
+  std::int64_t data_lag_ = 0;  ///< ignore_data_skip: updates by which the data stand behind step_
   double epoch_ = 0.0;
   std::int64_t saved_step_ = -1;
   bool epoch_ended_ = false;

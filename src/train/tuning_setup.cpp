@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/tuning_setup.hpp"
 
+#include <algorithm>
+
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "model/adapters/adapter_names.hpp"
 #include "model/lora_targets.hpp"
 #include "train/adapter_files.hpp"
 #include "train/run_setup.hpp"
@@ -29,11 +32,6 @@ AdapterConfig new_adapter(const RunConfig& c, const ModelSpec& spec) {
   const bool one = c.lora_target.size() == 1;
   if (one && c.lora_target.front() == "all") {
     adapter.target_modules = lora_targets(spec);
-    if (adapter.target_modules.empty()) {
-      throw ConfigError(
-          fmt::format("lora_target: all: a {} has no linear layer that takes an adapter", spec.model_type),
-          "lora_target", "use finetuning_type: freeze or full");
-    }
     std::string names;
     for (const auto& name : adapter.target_modules) names += (names.empty() ? "" : ",") + name;
     log::info("Found linear modules: {}", names);
@@ -50,8 +48,7 @@ AdapterConfig new_adapter(const RunConfig& c, const ModelSpec& spec) {
   return adapter;
 }
 
-void warn_about_unmatched(const ModelSpec& spec, const Tuning& tuning) {
-  const ModelLayout layout = make_tuned_layout(tuned_spec(spec, tuning), tuning);
+void warn_about_unmatched(const ModelLayout& layout, const Tuning& tuning) {
   for (const auto& name : unmatched_targets(layout, tuning.adapter)) {
     log::warning("lora_target: no module of the model is called '{}'", name);
   }
@@ -86,7 +83,11 @@ TuningSetup open_tuning(const RunConfig& c, const ModelSpec& spec) {
   }
   setup.tuning.adapter = setup.adapter.empty() ? new_adapter(c, spec) : AdapterFolder::open(setup.adapter).config();
   setup.tuning.adapter.base_model_name_or_path = c.model_name_or_path;
-  warn_about_unmatched(spec, setup.tuning);
+  const ModelLayout layout = make_tuned_layout(tuned_spec(spec, setup.tuning), setup.tuning);
+  warn_about_unmatched(layout, setup.tuning);
+  setup.tuning.adapter.fan_in_fan_out =
+      std::any_of(layout.adapters.begin(), layout.adapters.end(),
+                  [](const AdapterLayout& adapter) { return adapter.transposed && !adapter.lookup; });
   return setup;
 }
 
@@ -106,9 +107,13 @@ TuningSetup setup_tuning(Communicator& comm, const RunConfig& config, const Mode
 std::function<double(const std::string& name, const std::vector<std::int64_t>& shape)> lr_factors(
     const RunConfig& config) {
   if (config.finetuning_type != "lora" || !config.loraplus_lr_ratio) return {};
-  return [ratio = *config.loraplus_lr_ratio](const std::string& name, const std::vector<std::int64_t>& shape) {
-    return name.find(".lora_B.") != std::string::npos || shape.size() == 1 ? ratio : 1.0;
-  };
+  const double of_lookups =
+      config.learning_rate > 0 ? config.loraplus_lr_embedding / config.learning_rate : 0.0;  // a rate of its own
+  return
+      [ratio = *config.loraplus_lr_ratio, of_lookups](const std::string& name, const std::vector<std::int64_t>& shape) {
+        if (name.ends_with(lookup_b_suffix)) return of_lookups;
+        return name.find(".lora_B.") != std::string::npos || shape.size() == 1 ? ratio : 1.0;
+      };
 }
 
 }  // namespace dstrain

@@ -86,6 +86,8 @@ TensorUpdate update_of(const OptimizerSettings& settings, const TensorLayout& te
       return quantised_or(tensor, UpdateRule::adamw, true);
     case OptimizerKind::lion_8bit:
       return quantised_or(tensor, UpdateRule::lion, false);
+    case OptimizerKind::lamb:
+      return elementwise(UpdateRule::adam_late, adam_states);
     case OptimizerKind::muon:
       if (!is_hidden_matrix(tensor)) return elementwise(UpdateRule::adam_late, adam_states);
       return {TensorUpdate::Kind::orthogonal, UpdateRule::momentum, {{{"momentum_buffer"}}}};

@@ -78,6 +78,7 @@ void update_slice(const SliceOptimizerContext& context, std::size_t index, const
 
 void plan_optimizer_scratch(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout) {
   if (z.options.optim.kind == OptimizerKind::adafactor) plan_adafactor(plan, z, layout);
+  if (z.options.optim.kind == OptimizerKind::lamb) plan_lamb(plan, z, layout);
   if (z.options.optim.kind == OptimizerKind::muon) plan_muon(plan, z, layout);
 }
 
@@ -85,6 +86,8 @@ std::unique_ptr<SliceOptimizer> make_slice_optimizer(const SliceOptimizerContext
   switch (context.buffers().options.optim.kind) {
     case OptimizerKind::adafactor:
       return make_adafactor(context);
+    case OptimizerKind::lamb:
+      return make_lamb(context);
     case OptimizerKind::muon:
       return make_muon(context);
     default:

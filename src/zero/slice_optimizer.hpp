@@ -52,6 +52,8 @@ void update_slice(const SliceOptimizerContext& context, std::size_t index, const
 // One per kind that needs more than that.
 std::unique_ptr<SliceOptimizer> make_adafactor(const SliceOptimizerContext& context);
 void plan_adafactor(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
+std::unique_ptr<SliceOptimizer> make_lamb(const SliceOptimizerContext& context);
+void plan_lamb(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
 std::unique_ptr<SliceOptimizer> make_muon(const SliceOptimizerContext& context);
 void plan_muon(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
 

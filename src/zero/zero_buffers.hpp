@@ -71,9 +71,9 @@ struct StateRow {
   BufferId buffer;
 };
 
-/// What Adafactor and Muon work in.
+/// What Adafactor, LAMB and Muon work in.
 struct OptimizerScratch {
-  BufferId sums;       ///< f64: Adafactor's sums of one unit
+  BufferId sums;       ///< f64: Adafactor's sums of one unit; LAMB's of every tensor
   BufferId factors;    ///< f32: Adafactor's factors of one matrix
   BufferId matrix;     ///< f32: Muon's gathered matrix
   BufferId iterates;   ///< bf16: the matrices of the Newton-Schulz iteration

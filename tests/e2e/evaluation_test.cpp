@@ -185,7 +185,8 @@ TEST(Prediction, WritesAnAnswerToEveryRowInTheirOrder) {
     std::ifstream in(folder / name / "generated_predictions.jsonl");
     files[name] = std::string(std::istreambuf_iterator<char>(in), {});
     const auto metrics = read_json(folder / name / "predict_results.json");
-    for (const char* key : {"predict_bleu-4", "predict_runtime", "predict_samples_per_second"})
+    for (const char* key : {"predict_bleu-4", "predict_rouge-1", "predict_rouge-2", "predict_rouge-l",
+                            "predict_runtime", "predict_samples_per_second"})
       EXPECT_TRUE(metrics.contains(key)) << key;
     EXPECT_FALSE(std::filesystem::exists(folder / name / "model.safetensors"));
   }

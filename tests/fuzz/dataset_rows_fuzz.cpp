@@ -40,7 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     while (true) {
       const auto rows = reader.next(100);
       for (const auto& sample : to_samples(rows, 1)) {
-        DSTRAIN_CHECK(sample.problem.empty() || sample.prompt.empty(), "a skipped sample has a prompt");
+        if (!sample.problem.empty() && !sample.prompt.empty()) __builtin_trap();  // skipped, yet with a prompt
       }
       if (rows.size() < 100) break;
     }

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Adapter training of a tiny Llama with PEFT: start adapters, losses of every step, merged weights.
+"""Adapter training of tiny models with PEFT: start adapters, losses of every step, merged weights.
 
-usage: python make_adapters.py [OUTDIR]      (default: adapters beside this file)
+usage: python make_adapters.py [OUTDIR [CASE ...]]      (default: adapters beside this file, all of them)
 
-The base model is tiny-models/llama-biases (tied embeddings, biases everywhere). Writes OUTDIR/<case>/ with start/ (a PEFT
+The base model is tiny-models/llama-biases (tied embeddings, biases everywhere) where a case names no other. Writes OUTDIR/<case>/ with start/ (a PEFT
 folder, where the case has one), expected.json (the case's keys, loss, grad_norm of every step, 2-norms of every trained
 tensor, parameter counts) and for some cases merged.safetensors. fp32, eager attention, CPU, dropout 0. AdamW of torch,
 constant learning rate.
@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BASE = os.path.join(HERE, "tiny-models", "llama-biases")
+BASE = "tiny-models/llama-biases"
 STEPS, ROWS, WIDTH, LR, DECAY = 6, 4, 16, 5e-3, 0.01
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -36,15 +36,27 @@ CASES = {
     "patterns": dict(target_modules=r".*\.(q_proj|down_proj)", rank_pattern={"q_proj": 2}, alpha_pattern={"layers.1.mlp.down_proj": 3}),
     "pissa": dict(target_modules=["k_proj", "gate_proj", "down_proj"], init_lora_weights="pissa"),
     "pissa-dora": dict(target_modules=["v_proj", "o_proj"], init_lora_weights="pissa", use_dora=True),
+    "lookup": dict(target_modules=["embed_tokens", "q_proj"]),
+    "lookup-dora": dict(target_modules=["embed_tokens", "v_proj"], use_dora=True),
+    "gemma2-lookup": dict(base="tiny-families/gemma2", target_modules=["embed_tokens", "o_proj"]),
+    "gpt2": dict(base="tiny-families/gpt2", target_modules=["c_attn", "c_proj", "c_fc"]),
+    "gpt2-dora": dict(base="tiny-families/gpt2", target_modules=["c_attn", "c_proj", "c_fc"], use_dora=True),
+    "gpt2-pissa": dict(base="tiny-families/gpt2", target_modules=["c_attn", "c_proj"], init_lora_weights="pissa"),
+    "gpt2-lookups": dict(base="tiny-families/gpt2", target_modules=["wte", "wpe", "c_attn"], loraplus_lr_ratio=2.0),
+    "bloom": dict(base="tiny-families/bloom", use_rslora=True,
+                  target_modules=["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]),
+    "phi3": dict(base="tiny-families/phi3-partial", target_modules=["qkv_proj", "o_proj", "gate_up_proj"], use_dora=True),
     "freeze": dict(freeze=".1."),
     "freeze-mlp": dict(freeze=".0.mlp", extra="embed_tokens"),
 }
-MERGED = ["lora", "rslora", "dora", "additional", "patterns", "pissa", "pissa-dora"]
+MERGED = ["lora", "rslora", "dora", "additional", "patterns", "pissa", "pissa-dora", "lookup", "lookup-dora", "gemma2-lookup", "gpt2",
+          "gpt2-dora", "gpt2-pissa", "bloom", "phi3"]
 
 
-def base_model():
-    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32, attn_implementation="eager")
-    model.name_or_path = "tests/oracle/tiny-models/llama-biases"  # what adapter_config.json names: no path of one machine
+def base_model(case):
+    base = case.get("base", BASE)
+    model = AutoModelForCausalLM.from_pretrained(os.path.join(HERE, base), dtype=torch.float32, attn_implementation="eager")
+    model.name_or_path = "tests/oracle/" + base  # what adapter_config.json names: no path of one machine
     return model.train()
 
 
@@ -60,13 +72,13 @@ def freeze(model, case):
 
 
 def adapter_model(case, folder):
-    options = {k: v for k, v in case.items() if k not in ("loraplus_lr_ratio",)}
+    options = {k: v for k, v in case.items() if k not in ("loraplus_lr_ratio", "base")}
     torch.manual_seed(3)
-    model = get_peft_model(base_model(), LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=6, **options))
+    model = get_peft_model(base_model(case), LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=6, **options))
     if "pissa" not in str(options.get("init_lora_weights", "")):
         with torch.no_grad():  # B = 0 would hide mistakes
             for name, p in model.named_parameters():
-                if "lora_B" in name:
+                if "lora_B" in name or "lora_embedding_A" in name:
                     p.normal_(0, 0.1)
         model.save_pretrained(os.path.join(folder, "start"), save_embedding_layers=False)
         readme = os.path.join(folder, "start", "README.md")
@@ -82,6 +94,8 @@ def optimizer_of(model, case):
             continue
         plus = case.get("loraplus_lr_ratio", 1.0)
         lr = LR * plus if "lora_B" in name or p.dim() == 1 and plus != 1.0 else LR
+        if "lora_embedding_B" in name and plus != 1.0:
+            lr = 1e-6  # LLaMA-Factory's loraplus_lr_embedding
         decay = DECAY if not any(w in name.lower() for w in ("bias", "layernorm", "rmsnorm")) else 0.0
         groups.setdefault((lr, decay), []).append(p)
     return torch.optim.AdamW([dict(params=p, lr=lr, weight_decay=d) for (lr, d), p in groups.items()])
@@ -96,7 +110,7 @@ def train(name, case, out):
     folder = os.path.join(out, name)
     os.makedirs(folder, exist_ok=True)
     if "freeze" in case:
-        model = base_model()
+        model = base_model(case)
         freeze(model, case)
     else:
         model = adapter_model(case, folder)
@@ -117,11 +131,12 @@ def train(name, case, out):
         optimizer.zero_grad()
     expected["norms"] = {plain_name(n): p.detach().norm().item() for n, p in model.named_parameters() if p.requires_grad}
     if name in MERGED:
-        model.save_pretrained(os.path.join(folder, "end"), save_embedding_layers=False)
+        # "auto" keeps a copy of adapted tables beside their adapters
+        model.save_pretrained(os.path.join(folder, "end"), save_embedding_layers="auto" if name == "lookup" else False)
         readme = os.path.join(folder, "end", "README.md")
         if os.path.exists(readme):
             os.remove(readme)
-        merged = PeftModel.from_pretrained(base_model(), os.path.join(folder, "end")).merge_and_unload()
+        merged = PeftModel.from_pretrained(base_model(case), os.path.join(folder, "end")).merge_and_unload()
         state = {n: p.detach().contiguous().clone() for n, p in merged.named_parameters()}
         head = merged.get_output_embeddings().weight
         if head is not merged.get_input_embeddings().weight:
@@ -135,7 +150,8 @@ def train(name, case, out):
 
 if __name__ == "__main__":
     out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "adapters")
+    wanted = sys.argv[2:] or CASES
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    for name, case in CASES.items():
-        train(name, case, out)
+    for name in wanted:
+        train(name, CASES[name], out)

@@ -95,6 +95,30 @@ class Muon(torch.optim.Optimizer):
             p.mul_(1 - lr * decay).add_(m / (1e-8 + v.sqrt()), alpha=-lr / scale)
 
 
+class Lamb(torch.optim.Optimizer):
+    """DeepSpeed's FusedLamb (csrc/lamb/fused_lamb_cuda_kernel.cu), which runs on GPUs alone, restated."""
+
+    def __init__(self, groups, max_coeff=10.0, min_coeff=0.01, bias_correction=True):
+        super().__init__(groups, dict(lr=1e-3, weight_decay=0.0))
+        self.bounds, self.bias_correction = (min_coeff, max_coeff), bias_correction
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            p, state = group["params"][0], self.state[group["params"][0]]
+            state["step"] = state.get("step", 0) + 1
+            m, v = (state.setdefault(name, torch.zeros_like(p)) for name in ("exp_avg", "exp_avg_sq"))
+            m.mul_(0.9).add_(p.grad, alpha=1 - 0.9)
+            v.mul_(0.999).add_(p.grad * p.grad, alpha=1 - 0.999)
+            update = m / (v.sqrt() + 1e-8) + group["weight_decay"] * p
+            step_size = group["lr"]
+            if self.bias_correction:
+                step_size *= math.sqrt(1 - 0.999 ** state["step"]) / (1 - 0.9 ** state["step"])
+            weights, updates = p.double().norm().item(), update.double().norm().item()
+            trust = min(max(weights / updates, self.bounds[0]), self.bounds[1]) if weights and updates else 1.0
+            p.sub_(step_size * trust * update)
+
+
 def newton_schulz(g, steps=5):
     x = g.bfloat16()
     tall = x.size(0) > x.size(1)
@@ -159,6 +183,8 @@ CASES = {
     "rmsprop_centered": (without_indices(torch.optim.RMSprop, lr=1, momentum=0.8, centered=True, alpha=0.9, foreach=False), 1e-3),
     "adafactor": (without_indices(Adafactor, lr=1, scale_parameter=False, relative_step=False), 1e-3),
     "adafactor_scaled": (without_indices(Adafactor, lr=1, scale_parameter=True, relative_step=False, beta1=0.9), 1e-2),
+    "lamb": (lambda groups, parameters: Lamb(groups), 1e-2),
+    "lamb_bounded": (lambda groups, parameters: Lamb(groups, 0.4, 0.3, False), 1e-2),
     "lion": (bnb(bitsandbytes.optim.Lion, betas=(0.9, 0.99), optim_bits=32), 1e-4),
     "lion_8bit": (bnb(bitsandbytes.optim.Lion, betas=(0.9, 0.99), optim_bits=8), 1e-4),
     "adamw_8bit": (bnb(bitsandbytes.optim.AdamW, betas=(0.9, 0.999), optim_bits=8), 1e-3),

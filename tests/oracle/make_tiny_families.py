@@ -31,6 +31,10 @@ def sized(model_type, **more):
     return dict(BASE, model_type=model_type, **more)
 
 
+def small(model_type, **more):
+    return sized(model_type, **dict(dict(hidden_size=16, intermediate_size=12, num_attention_heads=4, num_key_value_heads=2), **more))
+
+
 GPT2 = dict(model_type="gpt2", vocab_size=29, n_embd=24, n_layer=2, n_head=3, n_positions=32, attn_pdrop=0.0, embd_pdrop=0.0,
             resid_pdrop=0.0, bos_token_id=1, eos_token_id=2, initializer_range=0.02)
 BLOOM = dict(model_type="bloom", vocab_size=29, hidden_size=24, n_layer=2, n_head=6, attention_dropout=0.0, hidden_dropout=0.0,
@@ -67,6 +71,43 @@ MODELS = {
     "gpt2": dict(GPT2, n_inner=20, scale_attn_by_inverse_layer_idx=True, activation_function="gelu",
                  tie_word_embeddings=False),
     "gpt2-unscaled": dict(GPT2, scale_attn_weights=False, activation_function="relu"),
+    # Smaller ones, each with several options away from their defaults.
+    "llama-yarn-options": small("llama", **ROPE, head_dim=12, rope_scaling=dict(
+        rope_type="yarn", factor=4.0, original_max_position_embeddings=16, attention_factor=1.3, beta_fast=4.0, beta_slow=0.25,
+        truncate=False)),
+    "llama-5-heads": small("llama", **ROPE, head_dim=6, num_attention_heads=5, hidden_size=20, num_key_value_heads=1, mlp_bias=True,
+                           rms_norm_eps=1e-2, hidden_act="relu"),
+    "mistral-linear": small("mistral", num_attention_heads=5, hidden_size=20, num_key_value_heads=5, head_dim=4, sliding_window=6, hidden_act="gelu",
+                            rope_parameters=dict(rope_type="linear", rope_theta=5000.0, factor=2.0), max_position_embeddings=8),
+    "qwen2-late-window": small("qwen2", **ROPE, hidden_size=14, num_attention_heads=7, num_key_value_heads=1, num_hidden_layers=3,
+                               use_sliding_window=True, sliding_window=5, max_window_layers=2, tie_word_embeddings=True,
+                               rope_scaling=dict(rope_type="yarn", factor=8.0, original_max_position_embeddings=8)),
+    "qwen2-dynamic": small("qwen2", **ROPE, max_position_embeddings=8, rope_scaling=dict(rope_type="dynamic", factor=3.0),
+                           use_sliding_window=False, sliding_window=3, max_window_layers=0, tie_word_embeddings=False),
+    "qwen3-tied": small("qwen3", **ROPE, head_dim=10, hidden_size=18, num_attention_heads=3, num_key_value_heads=3, tie_word_embeddings=True,
+                        rope_scaling=dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                                          original_max_position_embeddings=8)),
+    "gemma-relu": small("gemma", **ROPE, head_dim=6, num_attention_heads=5, hidden_size=20, num_key_value_heads=1, hidden_act="relu",
+                        rms_norm_eps=1e-3),
+    "gemma2-3-layers": small("gemma2", **ROPE, head_dim=6, num_attention_heads=5, hidden_size=20, num_key_value_heads=5, num_hidden_layers=3,
+                             sliding_window=4, query_pre_attn_scalar=3, attn_logit_softcapping=1.0, final_logit_softcapping=None,
+                             hidden_activation="silu", tie_word_embeddings=False, attention_bias=True),
+    "phi3-partial-long": small("phi3", **ROPE, hidden_size=24, num_attention_heads=3, num_key_value_heads=1, partial_rotary_factor=0.5,
+                               rope_scaling=LONG, original_max_position_embeddings=16, tie_word_embeddings=True),
+    "phi3-partial-short": small("phi3", **ROPE, hidden_size=24, num_attention_heads=3, num_key_value_heads=1, partial_rotary_factor=0.5,
+                                rope_scaling=dict(LONG, original_max_position_embeddings=32), original_max_position_embeddings=32),
+    "glm-whole-heads": small("glm", **ROPE, head_dim=4, num_attention_heads=5, hidden_size=20, num_key_value_heads=1, attention_bias=True,
+                             partial_rotary_factor=1.0, rms_norm_eps=1e-4),
+    "granite-tied": small("granite", **ROPE, embedding_multiplier=2.0, residual_multiplier=0.7, attention_multiplier=0.2,
+                          logits_scaling=0.5, tie_word_embeddings=True, max_position_embeddings=8,
+                          rope_scaling=dict(rope_type="dynamic", factor=2.0)),
+    "starcoder2-no-bias": small("starcoder2", **ROPE, use_bias=False, tie_word_embeddings=False, sliding_window=None,
+                                residual_dropout=0.0, embedding_dropout=0.0, norm_epsilon=1e-3),
+    "stablelm-tied": small("stablelm", **ROPE, partial_rotary_factor=1.0, tie_word_embeddings=True, use_qkv_bias=False,
+                           hidden_dropout=0.0, hidden_act="gelu", layer_norm_eps=1e-3),
+    "gpt2-upcast": dict(GPT2, n_embd=20, n_head=5, reorder_and_upcast_attn=True, activation_function="gelu_pytorch_tanh",
+                        scale_attn_by_inverse_layer_idx=True, scale_attn_weights=False, layer_norm_epsilon=1e-3),
+    "bloom-5-heads": dict(BLOOM, hidden_size=20, n_head=5, layer_norm_epsilon=1e-3, tie_word_embeddings=False),
     "bloom": dict(BLOOM),
     "bloom-post-layernorm": dict(BLOOM, apply_residual_connection_post_layernorm=True, tie_word_embeddings=False),
 }
@@ -165,6 +206,106 @@ def chatglm(out, name, rope_ratio, qkv_bias):
     write(out, name, config, inputs, logits, loss, q)
 
 
+class OwnChatGLM:
+    """ChatGLM2's published mathematics with the options that no class of transformers has."""
+
+    def __init__(self, config):
+        self.c, hidden, width = config, config["hidden_size"], config["kv_channels"]
+        heads = config["num_attention_heads"]
+        groups = config["multi_query_group_num"] if config["multi_query_attention"] else heads
+        self.heads, self.groups, self.width = heads, groups, width
+        linear = config["add_bias_linear"]
+        self.p = {}
+        self.add("transformer.embedding.word_embeddings.weight", config["padded_vocab_size"], hidden)
+        for n in range(config["num_layers"]):
+            b = f"transformer.encoder.layers.{n}."
+            self.norm(b + "input_layernorm", hidden)
+            self.linear(b + "self_attention.query_key_value", (heads + 2 * groups) * width, hidden, linear or config["add_qkv_bias"])
+            self.linear(b + "self_attention.dense", hidden, heads * width, linear)
+            self.norm(b + "post_attention_layernorm", hidden)
+            self.linear(b + "mlp.dense_h_to_4h", 2 * config["ffn_hidden_size"], hidden, linear)
+            self.linear(b + "mlp.dense_4h_to_h", hidden, config["ffn_hidden_size"], linear)
+        if config["post_layer_norm"]:
+            self.norm("transformer.encoder.final_layernorm", hidden)
+        self.add("transformer.output_layer.weight", config["padded_vocab_size"], hidden)
+
+    def add(self, name, *shape, mean=0.0):
+        self.p[name] = torch.empty(*shape).normal_(mean, 0.25 if len(shape) > 1 else 0.1).requires_grad_()
+
+    def norm(self, name, width):
+        self.add(name + ".weight", width, mean=1.0)
+        if not self.c["rmsnorm"]:
+            self.add(name + ".bias", width)
+
+    def linear(self, name, rows, columns, bias):
+        self.add(name + ".weight", rows, columns)
+        if bias:
+            self.add(name + ".bias", rows)
+
+    def apply_norm(self, name, x):
+        weight, eps = self.p[name + ".weight"], self.c["layernorm_epsilon"]
+        if self.c["rmsnorm"]:
+            return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
+        return F.layer_norm(x, weight.shape, weight, self.p[name + ".bias"], eps)
+
+    def apply(self, name, x):
+        return F.linear(x, self.p[name + ".weight"], self.p.get(name + ".bias"))
+
+    def rotate(self, x):
+        """Pairs of neighbours in the first half of each head; x [B, T, heads, width]."""
+        turned = self.width // 2
+        base = 10000.0 * self.c["rope_ratio"]
+        angle = torch.outer(torch.arange(x.shape[1]).float(), 1.0 / base ** (torch.arange(0, turned, 2).float() / turned))
+        cos, sin = angle.cos()[None, :, None], angle.sin()[None, :, None]
+        a, b = x[..., 0:turned:2], x[..., 1:turned:2]
+        return torch.cat([torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2), x[..., turned:]], -1)
+
+    def attention(self, name, x, mask):
+        B, T, _ = x.shape
+        d, heads, groups = self.width, self.heads, self.groups
+        mixed = self.apply(name + "query_key_value", x)
+        if self.c["multi_query_attention"]:
+            q, k, v = (part.view(B, T, -1, d) for part in mixed.split([heads * d, groups * d, groups * d], -1))
+        else:
+            q, k, v = mixed.view(B, T, heads, 3 * d).chunk(3, -1)
+        q, k = self.rotate(q), self.rotate(k)
+        k, v = (z.repeat_interleave(heads // groups, 2) for z in (k, v))
+        score = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(d)
+        visible = torch.ones(T, T, dtype=torch.bool).tril()[None, None] & mask[:, None, None].bool()
+        score = score.masked_fill(~visible, torch.finfo(torch.float32).min)
+        y = torch.einsum("bhqk,bkhd->bqhd", score.softmax(-1), v).reshape(B, T, heads * d)
+        return self.apply(name + "dense", y)
+
+    def logits(self, ids, mask):
+        x = self.p["transformer.embedding.word_embeddings.weight"][ids]
+        behind = self.c["apply_residual_connection_post_layernorm"]
+        for n in range(self.c["num_layers"]):
+            b = f"transformer.encoder.layers.{n}."
+            normed = self.apply_norm(b + "input_layernorm", x)
+            x = (normed if behind else x) + self.attention(b + "self_attention.", normed, mask)
+            normed = self.apply_norm(b + "post_attention_layernorm", x)
+            gate, up = self.apply(b + "mlp.dense_h_to_4h", normed).chunk(2, -1)
+            x = (normed if behind else x) + self.apply(b + "mlp.dense_4h_to_h", F.silu(gate) * up)
+        if self.c["post_layer_norm"]:
+            x = self.apply_norm("transformer.encoder.final_layernorm", x)
+        return self.apply("transformer.output_layer", x)
+
+
+def own_chatglm(out, name, **options):
+    torch.manual_seed(5)
+    config = dict(dict(
+        model_type="chatglm", num_layers=2, padded_vocab_size=29, vocab_size=29, hidden_size=16, ffn_hidden_size=12, kv_channels=8,
+        num_attention_heads=3, seq_length=64, layernorm_epsilon=1e-5, rmsnorm=True, post_layer_norm=True, add_bias_linear=False,
+        add_qkv_bias=True, multi_query_attention=True, multi_query_group_num=1, rope_ratio=1, hidden_dropout=0.0, attention_dropout=0.0,
+        apply_residual_connection_post_layernorm=False, eos_token_id=2, pad_token_id=0), **options)
+    model = OwnChatGLM(config)
+    inputs = batch(29)
+    logits = model.logits(inputs["input_ids"], inputs["attention_mask"])
+    loss = mean_loss(logits, inputs["labels"])
+    loss.backward()
+    write(out, name, config, inputs, logits, loss, {k: (p, p.grad) for k, p in model.p.items()})
+
+
 def internlm2(out, name):
     """Llama's class, its q, k, v in groups: the queries of a key head, the key, the value."""
     torch.manual_seed(3)
@@ -204,22 +345,24 @@ def slopes(heads):
     return torch.tensor([base ** (i + 1) for i in range(whole)] + [finer ** (2 * i + 1) for i in range(heads - whole)])
 
 
-def baichuan(out, name, alibi, first_generation=False):
+def baichuan(out, name, alibi, first_generation=False, heads=6, width=24):
     """Llama's class with q, k, v fused; linear biases in the place of rotations; rows of the head of length one."""
     torch.manual_seed(4)
-    llama = sized("llama", num_key_value_heads=6, rope_theta=10000.0, rms_norm_eps=1e-6)
+    llama = sized("llama", hidden_size=width, num_attention_heads=heads, num_key_value_heads=heads, rope_theta=10000.0,
+                  rms_norm_eps=1e-6)
     model = build(llama)
     inputs = batch(llama["vocab_size"])
     mask = inputs["attention_mask"]
     T = mask.shape[1]
     position = torch.arange(T)
     visible = (position[None, :] <= position[:, None])[None, None] & mask[:, None, None, :].bool()
-    bias = torch.where(visible, 0.0, torch.finfo(torch.float32).min).expand(-1, 6, T, T)
+    bias = torch.where(visible, 0.0, torch.finfo(torch.float32).min).expand(-1, heads, T, T)
     if alibi:
-        bias = bias + slopes(6)[None, :, None, None] * (position[None, :] - position[:, None]).clamp(max=0)[None, None]
+        bias = bias + slopes(heads)[None, :, None, None] * (position[None, :] - position[:, None]).clamp(max=0)[None, None]
 
         def no_rotation(x, position_ids):
-            return torch.ones(1, position_ids.shape[1], 4), torch.zeros(1, position_ids.shape[1], 4)
+            shape = 1, position_ids.shape[1], width // heads
+            return torch.ones(shape), torch.zeros(shape)
         model.model.rotary_emb.forward = no_rotation
     hidden = model.model(input_ids=inputs["input_ids"], attention_mask=bias, position_ids=position[None], use_cache=False)[0]
     head = model.lm_head.weight
@@ -232,7 +375,7 @@ def baichuan(out, name, alibi, first_generation=False):
         a = f"model.layers.{n}."
         q[a + "self_attn.W_pack.weight"] = fused(p, a, [f"self_attn.{x}_proj.weight" for x in "qkv"])
     config = dict(model_type="baichuan", architectures=["BaiChuanForCausalLM" if first_generation else "BaichuanForCausalLM"],
-                  vocab_size=29, hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=6, hidden_act="silu",
+                  vocab_size=29, hidden_size=width, intermediate_size=20, num_hidden_layers=2, num_attention_heads=heads, hidden_act="silu",
                   rms_norm_eps=1e-6, initializer_range=0.02, bos_token_id=1, eos_token_id=2, pad_token_id=0,
                   tie_word_embeddings=False, model_max_length=64)
     if not alibi:
@@ -245,6 +388,12 @@ OTHERS = {
     "chatglm-no-bias": lambda out, name: chatglm(out, name, rope_ratio=1, qkv_bias=False),
     "internlm2": internlm2,
     "baichuan-alibi-6-heads": lambda out, name: baichuan(out, name, alibi=True),
+    "chatglm-own": lambda out, name: own_chatglm(out, name, rope_ratio=16),
+    "chatglm-layer-norms": lambda out, name: own_chatglm(
+        out, name, rmsnorm=False, add_bias_linear=True, apply_residual_connection_post_layernorm=True, num_attention_heads=6,
+        multi_query_group_num=2, kv_channels=4, layernorm_epsilon=1e-3),
+    "chatglm-every-head": lambda out, name: own_chatglm(out, name, multi_query_attention=False, post_layer_norm=False, add_qkv_bias=False),
+    "baichuan-alibi-5-heads": lambda out, name: baichuan(out, name, alibi=True, heads=5, width=20),
     "baichuan-rotary": lambda out, name: baichuan(out, name, alibi=False),
     "baichuan-first-generation": lambda out, name: baichuan(out, name, alibi=False, first_generation=True),
 }

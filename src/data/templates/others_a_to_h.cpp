@@ -73,6 +73,8 @@ std::vector<TemplateSpec> other_rows_a_to_h() {
        .assistant = {"{{content}}<|endofassistant|>"},
        .stop_words = {"<|endofassistant|>"},
        .efficient_eos = true},
+      // DeepSpeed-Chat's step 1: the text as it is, ended by eos.
+      {.name = "deepspeed_chat", .prefix = {bos}, .assistant = {"{{content}}", eos}},
       {.name = "empty", .assistant = {"{{content}}"}},
       {.name = "ernie",
        .system = {"<|im_start|>system\n{{content}}<|im_end|>\n\n"},

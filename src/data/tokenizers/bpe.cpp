@@ -84,6 +84,20 @@ std::vector<BpeDefinition::Merge> merges_by_token(const Vocabulary::Entries& tok
   return out;
 }
 
+std::vector<std::string> loose_characters(const Vocabulary::Entries& vocab, const Vocabulary::Entries& tokens) {
+  Ids known = ids_of(vocab);
+  std::vector<std::string> out;
+  for (const auto& [token, id] : tokens) {
+    for (std::size_t pos = 0; pos < token.size();) {
+      const std::size_t begin = pos;
+      unicode::next_code_point(token, pos);
+      const auto character = std::string_view(token).substr(begin, pos - begin);
+      if (known.emplace(character, -1).second) out.emplace_back(character);
+    }
+  }
+  return out;
+}
+
 void BpeModel::MergeTable::reserve(std::size_t count) {
   slots_.assign(std::bit_ceil(std::max<std::size_t>(16, 2 * count)), Slot{});
   mask_ = slots_.size() - 1;
@@ -106,6 +120,7 @@ BpeModel::Merge BpeModel::MergeTable::find(std::int32_t left, std::int32_t right
 
 BpeModel::BpeModel(BpeDefinition definition, const std::string& where)
     : WordModel(Vocabulary(definition.vocab, where)),
+      loose_(std::move(definition.loose)),
       prefix_(definition.continuing_subword_prefix),
       suffix_(definition.end_of_word_suffix),
       fuse_unk_(definition.fuse_unk),
@@ -113,6 +128,8 @@ BpeModel::BpeModel(BpeDefinition definition, const std::string& where)
       ignore_merges_(definition.ignore_merges),
       byte_level_(definition.byte_level),
       identity_(PieceCache::next_identity()) {
+  for (std::size_t i = 0; i < loose_.size(); ++i)
+    loose_ids_.emplace(loose_[i], vocabulary().size() + static_cast<std::int32_t>(i));
   merges_.reserve(definition.merges.size());
   for (const auto& m : definition.merges) merges_.insert(m.left, m.right, {m.rank, m.result});
   read_symbols(definition);
@@ -152,10 +169,12 @@ void BpeModel::read_cuts(const BpeDefinition& definition) {
   bool possible =
       !byte_level_ && !ignore_merges_ && prefix_.empty() && suffix_.empty() && vocabulary().find(WordCuts::mark) >= 0;
   for (const std::int32_t id : definition.whole) cuts_.forbid_inside(vocabulary().token(id));
+  const auto is_byte = [&](std::int32_t id) {
+    return id < vocabulary().size() && vocabulary().token(id).starts_with("<0x");
+  };
   for (const auto& merge : definition.merges) {
     cuts_.forbid_inside(vocabulary().token(merge.result));
-    possible = possible && !vocabulary().token(merge.left).starts_with("<0x") &&
-               !vocabulary().token(merge.right).starts_with("<0x");
+    possible = possible && !is_byte(merge.left) && !is_byte(merge.right);
   }
   if (possible) cuts_.enable();
 }
@@ -199,6 +218,7 @@ void BpeModel::encode_uncached(std::string_view piece, std::vector<std::int32_t>
   } else {
     merge_long(symbols);
   }
+  if (!loose_.empty()) settle_loose(symbols);
   ids.insert(ids.end(), symbols.begin(), symbols.end());
 }
 
@@ -234,7 +254,11 @@ void BpeModel::character_symbols(std::string_view piece, std::vector<std::int32_
     std::int32_t id = whole_.empty() ? -1 : whole_.longest(piece, begin, pos);
     if (id < 0) {
       unicode::next_code_point(piece, pos);
-      id = symbol_of(piece.substr(begin, pos - begin), begin == 0, pos == piece.size(), scratch);
+      const auto character = piece.substr(begin, pos - begin);
+      id = symbol_of(character, begin == 0, pos == piece.size(), scratch);
+      if (id < 0 && !loose_.empty()) {
+        if (const auto it = loose_ids_.find(character); it != loose_ids_.end()) id = it->second;
+      }
     }
     if (id < 0) {
       append_unknown(piece.substr(begin, pos - begin), unknown, ids);
@@ -258,6 +282,27 @@ void BpeModel::append_unknown(std::string_view character, Unknown& unknown, std:
   if (unk_id_ < 0) return;  // the compatible program drops such characters
   if (!fuse_unk_) flush_unknown(unknown, ids);
   unknown.pending = true;
+}
+
+/// Loose characters that found no partner are unknown, like their unknown neighbours.
+void BpeModel::settle_loose(std::vector<std::int32_t>& ids) const {
+  const std::int32_t first = vocabulary().size();
+  if (std::none_of(ids.begin(), ids.end(), [&](std::int32_t id) { return id >= first; })) return;
+  std::vector<std::int32_t> out;
+  Unknown unknown;
+  for (const std::int32_t id : ids) {
+    if (id >= first) {
+      append_unknown(loose_[static_cast<std::size_t>(id - first)], unknown, out);
+    } else if (id == unk_id_) {
+      if (!fuse_unk_) flush_unknown(unknown, out);
+      unknown.pending = true;
+    } else {
+      flush_unknown(unknown, out);
+      out.push_back(id);
+    }
+  }
+  flush_unknown(unknown, out);
+  ids = std::move(out);
 }
 
 void BpeModel::flush_unknown(Unknown& unknown, std::vector<std::int32_t>& ids) const {

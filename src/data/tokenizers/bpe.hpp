@@ -31,6 +31,9 @@ struct BpeDefinition {
   std::string continuing_subword_prefix;  ///< in front of every symbol but the first of a piece, when looked up
   std::string end_of_word_suffix;         ///< behind the last one
   std::vector<std::int32_t> whole;        ///< user-defined tokens: found before anything else, never merged
+  /// Characters that are no tokens but parts of some: number i has the id vocab.size() + i in `merges`. What does not
+  /// merge is unknown.
+  std::vector<std::string> loose;
   bool fuse_unk = false;
   bool byte_fallback = false;
   bool ignore_merges = false;
@@ -42,6 +45,9 @@ struct BpeDefinition {
 std::vector<BpeDefinition::Merge> merges_by_name(const Vocabulary::Entries& vocab,
                                                  const std::vector<std::pair<std::string, std::string>>& merges,
                                                  std::string_view prefix, const std::string& where);
+
+/// The characters of `tokens` that are not in `vocab`, each once: what BpeDefinition::loose wants.
+std::vector<std::string> loose_characters(const Vocabulary::Entries& vocab, const Vocabulary::Entries& tokens);
 
 /// Every way to make a token out of two others, ranked by the token: how sentencepiece and tiktoken define merging.
 /// @param ranks  per entry of `tokens`; equal ranks merge leftmost first
@@ -97,6 +103,7 @@ class BpeModel final : public WordModel {
   void character_symbols(std::string_view piece, std::vector<std::int32_t>& ids) const;
   [[nodiscard]] std::int32_t symbol_of(std::string_view character, bool first, bool last, std::string& scratch) const;
   void append_unknown(std::string_view character, Unknown& unknown, std::vector<std::int32_t>& ids) const;
+  void settle_loose(std::vector<std::int32_t>& ids) const;
   void flush_unknown(Unknown& unknown, std::vector<std::int32_t>& ids) const;
   void merge_short(std::vector<std::int32_t>& ids) const;
   void merge_long(std::vector<std::int32_t>& ids) const;
@@ -107,6 +114,8 @@ class BpeModel final : public WordModel {
   ByteTrie whole_;
   MergeTable merges_;
   WordCuts cuts_;
+  std::vector<std::string> loose_;                                ///< by id, from the end of the vocabulary on
+  std::unordered_map<std::string_view, std::int32_t> loose_ids_;  ///< views into loose_
   std::string prefix_, suffix_;
   std::int32_t unk_id_ = -1;
   bool fuse_unk_ = false;

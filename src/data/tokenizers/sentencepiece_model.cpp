@@ -49,6 +49,11 @@ std::unique_ptr<const WordModel> make_bpe(const SentencePieceProto& proto) {
     mergeable.push_back(bpe.vocab[id]);
     ranks.push_back(rank_of.at(piece.score));
   }
+  bpe.loose = loose_characters(bpe.vocab, mergeable);
+  for (std::size_t i = 0; i < bpe.loose.size(); ++i) {
+    mergeable.emplace_back(bpe.loose[i], static_cast<std::int32_t>(bpe.vocab.size() + i));
+    ranks.push_back(0);
+  }
   bpe.merges = merges_by_token(mergeable, ranks, file_name);
   bpe.unk_token = proto.pieces[static_cast<std::size_t>(proto.unk_id)].text;
   bpe.fuse_unk = true;

@@ -100,8 +100,7 @@ void refuse_what_is_missing(const Fields& fields) {
   const Json* bias = fields.find("bias");
   fields.refuse("bias", bias != nullptr && *bias != "none", "training biases beside the adapter");
   for (const auto& [key, what] :
-       {std::pair{"fan_in_fan_out", "adapting weights that are stored [in, out]"},
-        std::pair{"lora_bias", "a bias in the adapter"}, std::pair{"layer_replication", "replicating layers"},
+       {std::pair{"lora_bias", "a bias in the adapter"}, std::pair{"layer_replication", "replicating layers"},
         std::pair{"trainable_token_indices", "training single token rows"},
         std::pair{"target_parameters", "adapting bare parameters"}, std::pair{"use_qalora", "QALoRA"},
         std::pair{"alora_invocation_tokens", "activated LoRA"}, std::pair{"corda_config", "CorDA"},
@@ -190,6 +189,7 @@ AdapterConfig parse_adapter_config(std::string_view json, const std::string& whe
   c.lora_dropout = fields.number("lora_dropout", 0.0);
   c.use_rslora = fields.boolean("use_rslora", false);
   c.use_dora = fields.boolean("use_dora", false);
+  c.fan_in_fan_out = fields.boolean("fan_in_fan_out", false);
   c.target_modules = fields.strings("target_modules", &c.target_is_regex);
   c.exclude_modules = fields.strings("exclude_modules", &c.exclude_is_regex);
   c.modules_to_save = fields.strings("modules_to_save", nullptr);
@@ -229,7 +229,7 @@ std::string adapter_config_json(const AdapterConfig& c) {
       {"corda_config", nullptr},
       {"eva_config", nullptr},
       {"exclude_modules", names(c.exclude_modules, c.exclude_is_regex)},
-      {"fan_in_fan_out", false},
+      {"fan_in_fan_out", c.fan_in_fan_out},
       {"inference_mode", true},
       {"init_lora_weights", c.init_lora_weights == "true" ? Json(true) : Json(c.init_lora_weights)},
       {"layer_replication", nullptr},

@@ -18,6 +18,7 @@ struct AdapterConfig {
   double lora_dropout = 0.0;
   bool use_rslora = false;
   bool use_dora = false;
+  bool fan_in_fan_out = false;              ///< adapted weights are stored [in, out]; the model knows, this is for PEFT
   bool target_is_regex = false;             ///< target_modules is one string: the whole module path must match it
   std::vector<std::string> target_modules;  ///< paths or their last parts; with target_is_regex the one expression
   std::vector<std::string> exclude_modules;

@@ -5,17 +5,23 @@
 
 #include <algorithm>
 
+#include "model/adapters/adapter_names.hpp"
 #include "model/block.hpp"
+#include "model/embedding.hpp"
 #include "model/head.hpp"
 
 namespace dstrain {
 
 namespace {
 
-/// Calls visit(linear, is_head) for every layer with adapters, in order.
-template <typename Visit>
-void for_each_adapted(const ModelSpec& spec, const ModelLayout& layout, const Visit& visit) {
+/// Calls visit(linear, is_head) for every layer with adapters and lookup(table) for every such table, in order.
+template <typename Visit, typename Lookup>
+void for_each_adapted(const ModelSpec& spec, const ModelLayout& layout, const Visit& visit, const Lookup& lookup) {
   if (layout.adapters.empty()) return;
+  const Embedding embedding(spec, layout);
+  for (const LookupLora* table : embedding.adapters()) {
+    if (!table->empty()) lookup(*table);
+  }
   for (std::int64_t layer = 0; layer < spec.num_hidden_layers; ++layer) {
     const Block block(spec, layout, layer);
     for (const Linear* linear : block.linears()) {
@@ -42,8 +48,9 @@ AdapterBuffers plan_adapters(MemoryPlan& plan, const ModelSpec& spec, const Mode
   b.adapters = layout.adapters.size();
   if (b.adapters == 0) return b;
   AdapterSizes sizes;
-  for_each_adapted(spec, layout,
-                   [&](const Linear& linear, bool) { linear.lora.measure(sizes, options.dtype != DType::f32); });
+  for_each_adapted(
+      spec, layout, [&](const Linear& linear, bool) { linear.lora.measure(sizes, options.dtype != DType::f32); },
+      [&](const LookupLora& table) { table.measure(sizes); });
   const std::int64_t T = forward_tokens(options);
   const auto add = [&](const char* name, std::int64_t count, DType dtype) {
     return plan.add(fmt::format("{}/{}", category, name), count, dtype, phases);
@@ -62,7 +69,15 @@ std::vector<Product> adapter_products(const ModelSpec& spec, const ModelLayout& 
                                       bool train) {
   std::vector<Product> products;
   const DecoderSizes sizes(spec);
-  for_each_adapted(spec, layout, [&](const Linear& linear, bool is_head) {
+  const auto append = [&](const std::vector<AdapterProduct>& list) {
+    for (const AdapterProduct& p : list) {
+      const Product product{p.shape, dtype, p.f32_output ? DType::f32 : dtype, p.accumulate};
+      if (product.accumulate && product.c != DType::f32) continue;
+      const auto equal = [&](const Product& other) { return same(other, product); };
+      if (std::none_of(products.begin(), products.end(), equal)) products.push_back(product);
+    }
+  };
+  const auto of_layer = [&](const Linear& linear, bool is_head) {
     std::vector<AdapterProduct> list;
     if (is_head) {
       for (const std::int64_t rows : {std::min(sizes.chunk_rows, T), T % sizes.chunk_rows}) {
@@ -71,12 +86,12 @@ std::vector<Product> adapter_products(const ModelSpec& spec, const ModelLayout& 
     } else {
       linear.lora.products(list, T, false, train);
     }
-    for (const AdapterProduct& p : list) {
-      const Product product{p.shape, dtype, p.f32_output ? DType::f32 : dtype, p.accumulate};
-      if (product.accumulate && product.c != DType::f32) continue;
-      const auto equal = [&](const Product& other) { return same(other, product); };
-      if (std::none_of(products.begin(), products.end(), equal)) products.push_back(product);
-    }
+    append(list);
+  };
+  for_each_adapted(spec, layout, of_layer, [&](const LookupLora& table) {
+    std::vector<AdapterProduct> list;
+    table.products(list, T, train);
+    append(list);
   });
   return products;
 }
@@ -100,8 +115,7 @@ AdapterPass make_adapter_pass(const AdapterBuffers& b, const Arena& arena, DType
 
 bool trains_matrices(const ModelLayout& layout) {
   return std::any_of(layout.tensors.begin(), layout.tensors.end(), [](const TensorLayout& tensor) {
-    return tensor.part == PartKind::trainable && tensor.shape.size() == 2 &&
-           tensor.name.find(".lora_") == std::string::npos;
+    return tensor.part == PartKind::trainable && tensor.shape.size() == 2 && !is_adapter_tensor(tensor.name);
   });
 }
 

@@ -42,12 +42,12 @@ MatmulShape through_shape(std::int64_t T, std::int64_t rank, std::int64_t in, st
   return {.M = T, .N = in, .K = rank, .lda = R};
 }
 /// [T,out] = x W^T of one matrix of a fused layer
-MatmulShape base_shape(std::int64_t T, std::int64_t in, std::int64_t out) {
-  return {.M = T, .N = out, .K = in, .transpose_b = true};
+MatmulShape base_shape(std::int64_t T, std::int64_t in, const LoraSite& s) {
+  return {.M = T, .N = s.out, .K = in, .transpose_b = !s.transposed};
 }
 /// dx [T,in] = dy W
-MatmulShape base_input_shape(std::int64_t T, std::int64_t in, std::int64_t out, std::int64_t ldy) {
-  return {.M = T, .N = in, .K = out, .lda = ldy};
+MatmulShape base_input_shape(std::int64_t T, std::int64_t in, const LoraSite& s, std::int64_t ldy) {
+  return {.M = T, .N = in, .K = s.out, .transpose_b = s.transposed, .lda = ldy};
 }
 
 Data as_dtype(Data buffer, DType dtype) { return {buffer.data, dtype}; }
@@ -64,42 +64,61 @@ AdapterPass& pass_of(const UnitWeights& weights) {
   return *weights.adapters;
 }
 
+void refresh_factors(const Exec& exec, const LoraSite& s, std::int64_t in, const UnitWeights& weights) {
+  AdapterPass& pass = pass_of(weights);
+  std::uint64_t& version = pass.versions.at(s.number);
+  if (s.magnitude == nullptr || version == weights.version + 1) return;
+  version = weights.version + 1;
+  float* inverse = pass.inverse_norms + s.column_at;
+  float* factor = pass.factors + s.column_at;
+  float* shifted = pass.shifted + s.column_at;
+  ops::updated_row_norms(exec, inverse, weights.of(*s.weight), weights.of(*s.a), weights.of(*s.b), s.scale, s.out, in,
+                         s.rank, s.transposed);
+  ops::convert(exec, Data{factor, DType::f32}, weights.of(*s.magnitude), s.out);
+  for (std::int64_t o = 0; o < s.out; ++o) {
+    inverse[o] = 1.0F / inverse[o];
+    factor[o] *= inverse[o];
+    shifted[o] = factor[o] - 1.0F;
+  }
+}
+
+std::optional<LoraSite> find_site(const ModelLayout& layout, const TensorLayout& weight, bool lookup) {
+  const auto tensor = [&](std::int32_t index) { return &layout.tensors[static_cast<std::size_t>(index)]; };
+  LoraSite site;
+  for (const AdapterLayout& adapter : layout.adapters) {
+    if (adapter.weight != weight.index || adapter.lookup != lookup) {
+      if (adapter.magnitude >= 0) site.column_at += adapter.out;
+      ++site.number;
+      continue;
+    }
+    site.weight = tensor(adapter.weight);
+    site.a = tensor(adapter.a);
+    site.b = tensor(adapter.b);
+    if (adapter.magnitude >= 0) site.magnitude = tensor(adapter.magnitude);
+    site.out = adapter.out;
+    site.rank = adapter.rank;
+    site.scale = adapter.scale;
+    site.dropout = adapter.dropout;
+    site.transposed = adapter.transposed;
+    return site;
+  }
+  return std::nullopt;
+}
+
 LinearLora::LinearLora(const ModelLayout& layout, const TensorLayout& weight, std::int64_t in, std::int64_t out)
     : in_(in), out_(out) {
   std::int64_t column = 0;
-  std::int64_t dora_columns = 0;
-  std::uint32_t number = 0;
-  const auto tensor = [&](std::int32_t index) { return &layout.tensors[static_cast<std::size_t>(index)]; };
-  const auto adapter_of = [&](std::int32_t index) {
-    return std::find_if(layout.adapters.begin(), layout.adapters.end(),
-                        [&](const AdapterLayout& a) { return a.weight == index; });
-  };
   for (std::int32_t index = weight.index; column < out; ++index) {
-    const TensorLayout* part = tensor(index);
-    const auto at = adapter_of(index);
-    if (at != layout.adapters.end()) {
-      number = static_cast<std::uint32_t>(at - layout.adapters.begin());
-      dora_columns = 0;
-      for (auto before = layout.adapters.begin(); before != at; ++before) {
-        if (before->magnitude >= 0) dora_columns += tensor(before->weight)->shape[0];
-      }
-      sites_.push_back({.weight = part,
-                        .a = tensor(at->a),
-                        .b = tensor(at->b),
-                        .magnitude = at->magnitude >= 0 ? tensor(at->magnitude) : nullptr,
-                        .first = column,
-                        .out = part->shape[0],
-                        .rank = at->rank,
-                        .rank_at = R_,
-                        .scale = at->scale,
-                        .dropout = at->dropout,
-                        .number = number,
-                        .column_at = dora_columns});
-      R_ += at->rank;
-      scale_R_.insert(scale_R_.end(), static_cast<std::size_t>(at->rank), at->scale);
-      dora_ = dora_ || at->magnitude >= 0;
+    const TensorLayout& part = layout.tensors[static_cast<std::size_t>(index)];
+    if (auto site = find_site(layout, part, false)) {
+      site->first = column;
+      site->rank_at = R_;
+      R_ += site->rank;
+      scale_R_.insert(scale_R_.end(), static_cast<std::size_t>(site->rank), site->scale);
+      dora_ = dora_ || site->magnitude != nullptr;
+      sites_.push_back(*site);
     }
-    column += part->shape[0];
+    column += part.matrix_out();
   }
   adjacent_ = true;
   for (std::size_t i = 1; i < sites_.size(); ++i) {
@@ -187,8 +206,7 @@ void LinearLora::forward_dora(const Exec& exec, const LoraSite& s, Data y, Const
     return;
   }
   const Data update = as_dtype(pass.update, y.dtype);
-  ops::matmul(exec, update, input_of(exec, s, x, rows, pass), weights.of(*s.weight), base_shape(rows.T, in_, s.out),
-              false);
+  ops::matmul(exec, update, input_of(exec, s, x, rows, pass), weights.of(*s.weight), base_shape(rows.T, in_, s), false);
   ops::scale_columns(exec, update, pass.shifted + s.column_at, rows.T, s.out, s.out);
   ops::add_columns(exec, y.at(s.first), update, rows.T, s.out, out_, s.out);
   make_update(exec, s, update, rows.T, weights);
@@ -232,8 +250,7 @@ void LinearLora::magnitude_gradient(const Exec& exec, const LoraSite& s, const U
   const Data update = as_dtype(pass.update, dy.dtype);
   float* out = gradient.of(*s.magnitude);
   const float* factor = pass.inverse_norms + s.column_at;
-  ops::matmul(exec, update, input_of(exec, s, x, rows, pass), weights.of(*s.weight), base_shape(rows.T, in_, s.out),
-              false);
+  ops::matmul(exec, update, input_of(exec, s, x, rows, pass), weights.of(*s.weight), base_shape(rows.T, in_, s), false);
   ops::column_dots(exec, out, dy.at(s.first), update, factor, rows.T, s.out, out_, s.out, gradient.accumulate);
   make_update(exec, s, update, rows.T, weights);
   ops::column_dots(exec, out, dy.at(s.first), update, factor, rows.T, s.out, out_, s.out, true);
@@ -286,7 +303,7 @@ void LinearLora::add_dropped_dora(const Exec& exec, const LoraSite& s, Data dx, 
   ops::convert(exec, pass.scaled, dy, rows.T * out_);
   ops::scale_columns(exec, pass.scaled.at(s.first), pass.shifted + s.column_at, rows.T, s.out, out_);
   const Data update = as_dtype(pass.update, dx.dtype);
-  ops::matmul(exec, update, pass.scaled.at(s.first), weights.of(*s.weight), base_input_shape(rows.T, in_, s.out, out_),
+  ops::matmul(exec, update, pass.scaled.at(s.first), weights.of(*s.weight), base_input_shape(rows.T, in_, s, out_),
               false);
   ops::dropout(exec, dx, update, rows.T, in_, mask_of(s, rows, pass), true);
 }
@@ -304,25 +321,8 @@ ConstData LinearLora::scaled_dy(const Exec& exec, ConstData dy, std::int64_t T, 
   return pass.scaled;
 }
 
-/// c of every column, made once for each version of the weights.
 void LinearLora::refresh_factors(const Exec& exec, const UnitWeights& weights) const {
-  AdapterPass& pass = pass_of(weights);
-  for (const LoraSite& s : sites_) {
-    std::uint64_t& version = pass.versions.at(s.number);
-    if (s.magnitude == nullptr || version == weights.version + 1) continue;
-    version = weights.version + 1;
-    float* inverse = pass.inverse_norms + s.column_at;
-    float* factor = pass.factors + s.column_at;
-    float* shifted = pass.shifted + s.column_at;
-    ops::updated_row_norms(exec, inverse, weights.of(*s.weight), weights.of(*s.a), weights.of(*s.b), s.scale, s.out,
-                           in_, s.rank);
-    ops::convert(exec, Data{factor, DType::f32}, weights.of(*s.magnitude), s.out);
-    for (std::int64_t o = 0; o < s.out; ++o) {
-      inverse[o] = 1.0F / inverse[o];
-      factor[o] *= inverse[o];
-      shifted[o] = factor[o] - 1.0F;
-    }
-  }
+  for (const LoraSite& s : sites_) dstrain::refresh_factors(exec, s, in_, weights);
 }
 
 void LinearLora::measure(AdapterSizes& sizes, bool narrow) const {
@@ -360,8 +360,8 @@ void LinearLora::products(std::vector<AdapterProduct>& list, std::int64_t T, boo
     for (const bool accumulate : {false, true})
       list.push_back({b_gradient_shape(T, s.rank, s.out, R_, out_), true, accumulate});
     if (s.magnitude == nullptr) continue;
-    list.push_back({base_shape(T, in_, s.out), f32_output, false});
-    list.push_back({base_input_shape(T, in_, s.out, out_), false, false});
+    list.push_back({base_shape(T, in_, s), f32_output, false});
+    list.push_back({base_input_shape(T, in_, s, out_), false, false});
   }
 }
 

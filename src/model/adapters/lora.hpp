@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "kernels/ops/adapter.hpp"
@@ -65,7 +66,15 @@ struct LoraSite {
   float dropout = 0.0F;
   std::uint32_t number = 0;    ///< in the model: key of its dropout
   std::int64_t column_at = 0;  ///< DoRA: its first factor
+  bool transposed = false;     ///< the matrix is stored [in, out]
 };
+
+/// The adapter on `weight` with its place among DoRA's factors, or nothing. Its first columns are left at zero.
+/// @param lookup  of its look-ups; else of its products (the matrix of a tied head is a table too)
+std::optional<LoraSite> find_site(const ModelLayout& layout, const TensorLayout& weight, bool lookup);
+
+/// DoRA's factors of one adapter, made once for each version of the weights. Local.
+void refresh_factors(const Exec& exec, const LoraSite& site, std::int64_t in, const UnitWeights& weights);
 
 /// Rows of one call: `first_row` counts from the start of the micro-batch (keys of dropout).
 struct LoraRows {

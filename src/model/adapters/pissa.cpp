@@ -224,6 +224,16 @@ Triples largest_triples(const Matrix& m, std::int64_t rank, std::int64_t iterati
 
 }  // namespace
 
+std::vector<float> transposed(std::span<const float> w, std::int64_t rows, std::int64_t columns) {
+  DSTRAIN_CHECK(std::ssize(w) == rows * columns, "{} values for a matrix of {} x {}", w.size(), rows, columns);
+  std::vector<float> result(w.size());
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t j = 0; j < columns; ++j)
+      result[static_cast<std::size_t>(j * rows + i)] = w[static_cast<std::size_t>(i * columns + j)];
+  }
+  return result;
+}
+
 PissaFactors pissa_factors(std::span<const float> w, std::int64_t out, std::int64_t in, std::int64_t rank, double scale,
                            std::int64_t iterations, std::uint64_t seed) {
   DSTRAIN_CHECK(std::ssize(w) == out * in, "{} values for a matrix of {} x {}", w.size(), out, in);

@@ -23,4 +23,7 @@ struct PissaFactors {
 PissaFactors pissa_factors(std::span<const float> w, std::int64_t out, std::int64_t in, std::int64_t rank, double scale,
                            std::int64_t iterations, std::uint64_t seed);
 
+/// The transpose of a matrix of `rows` x `columns`.
+std::vector<float> transposed(std::span<const float> w, std::int64_t rows, std::int64_t columns);
+
 }  // namespace dstrain

@@ -4,17 +4,19 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "model/adapters/adapter_names.hpp"
 #include "model/adapters/freeze.hpp"
 #include "model/adapters/module_patterns.hpp"
+#include "model/families/family.hpp"
 
 namespace dstrain {
 
 namespace {
 
-/// The weight of a linear layer: a matrix that is no look-up table (those stand in the first unit).
-bool is_linear(const TensorLayout& tensor) {
-  return tensor.shape.size() == 2 && tensor.name.ends_with(".weight") && tensor.unit != 0;
-}
+bool is_matrix(const TensorLayout& tensor) { return tensor.shape.size() == 2 && tensor.name.ends_with(".weight"); }
+/// A table of rows, of tokens or positions: the matrices of the first unit.
+bool is_lookup(const TensorLayout& tensor) { return is_matrix(tensor) && tensor.unit == 0; }
+bool is_linear(const TensorLayout& tensor) { return is_matrix(tensor) && tensor.unit != 0; }
 
 /// Puts every tensor into the part that `trainable` chooses, in the order they had. What was fused stays so.
 /// @throws ConfigError  only some matrices of a fused product would be trained: they would lie apart
@@ -43,7 +45,7 @@ void append_adapters(ModelLayout& layout, const AdapterConfig& config) {
   std::vector<std::int32_t> weights;
   for (std::int32_t i = 0; i < base; ++i) {
     const TensorLayout& tensor = layout.tensors[static_cast<std::size_t>(i)];
-    if (is_linear(tensor) && is_target(config, module_of(tensor.name))) weights.push_back(i);
+    if (is_matrix(tensor) && is_target(config, module_of(tensor.name))) weights.push_back(i);
   }
   const auto append = [&](const TensorLayout weight, const char* suffix, std::vector<std::int64_t> shape,
                           bool adjacent) {
@@ -62,14 +64,18 @@ void append_adapters(ModelLayout& layout, const AdapterConfig& config) {
       adapter.weight = weight.index;
       adapter.rank = config.rank_of(module);
       adapter.scale = static_cast<float>(config.scale_of(module));
-      adapter.dropout = static_cast<float>(config.lora_dropout);
-      adapter.a = append(weight, ".lora_A.weight", {adapter.rank, weight.shape[1]}, i > first);
+      adapter.lookup = is_lookup(weight);
+      adapter.transposed = weight.transposed || adapter.lookup;
+      adapter.out = weight.shape[adapter.transposed ? 1 : 0];
+      adapter.in = weight.shape[adapter.transposed ? 0 : 1];
+      adapter.dropout = adapter.lookup ? 0.0F : static_cast<float>(config.lora_dropout);  // PEFT drops no ids
+      adapter.a = append(weight, adapter.lookup ? lookup_a_suffix : a_suffix, {adapter.rank, adapter.in}, i > first);
       group.push_back(adapter);
     }
     for (AdapterLayout& adapter : group) {
       const TensorLayout weight = layout.tensors[static_cast<std::size_t>(adapter.weight)];
-      adapter.b = append(weight, ".lora_B.weight", {weight.shape[0], adapter.rank}, false);
-      if (config.use_dora) adapter.magnitude = append(weight, ".lora_magnitude_vector", {weight.shape[0]}, false);
+      adapter.b = append(weight, adapter.lookup ? lookup_b_suffix : b_suffix, {adapter.out, adapter.rank}, false);
+      if (config.use_dora) adapter.magnitude = append(weight, magnitude_suffix, {adapter.out}, false);
       layout.adapters.push_back(adapter);
     }
     first = last;
@@ -102,8 +108,16 @@ ModelSpec tuned_spec(ModelSpec spec, const Tuning& tuning) {
   const ModelLayout layout = make_layout(spec);
   const std::string embedding = module_of(layout.tensors.front().name);
   const AdapterConfig& c = tuning.adapter;
-  const bool changed = is_saved_whole(c, embedding) || is_saved_whole(c, "lm_head") || is_target(c, "lm_head");
+  const std::string head = spec.family->names.head;
+  const bool changed = is_saved_whole(c, embedding) || is_saved_whole(c, head) || is_target(c, head);
   if (changed) spec.tie_word_embeddings = false;
+  return spec;
+}
+
+ModelSpec merged_spec(ModelSpec spec, const Tuning& tuning) {
+  spec = tuned_spec(std::move(spec), tuning);
+  if (tuning.kind != TuningKind::lora || !spec.tie_word_embeddings) return spec;
+  if (is_target(tuning.adapter, module_of(make_layout(spec).tensors.front().name))) spec.tie_word_embeddings = false;
   return spec;
 }
 
@@ -114,10 +128,6 @@ ModelLayout make_tuned_layout(const ModelSpec& spec, const Tuning& tuning) {
     const FrozenChoice choice(spec, layout, tuning.freeze);
     choose_parts(layout, [&](const TensorLayout& tensor) { return choice.trains(tensor.name); });
   } else {
-    if (spec.transposed_weights) {
-      throw ConfigError("finetuning_type: lora: adapters on weights that are stored [in, out] are not supported", {},
-                        "use finetuning_type: full or freeze for this model");
-    }
     choose_parts(layout,
                  [&](const TensorLayout& tensor) { return is_saved_whole(tuning.adapter, module_of(tensor.name)); });
     append_adapters(layout, tuning.adapter);

@@ -31,6 +31,8 @@ struct Tuning {
 /// The model as it is trained. A tied head becomes a matrix of its own where only one of the two is changed: as in PEFT
 /// the other one stays what it was. Local, pure.
 ModelSpec tuned_spec(ModelSpec spec, const Tuning& tuning);
+/// The model once the adapter is part of its weights: a tied head then stays the table without the table's adapter.
+ModelSpec merged_spec(ModelSpec spec, const Tuning& tuning);
 
 /// Units, tensors and adapters of tuned_spec(): base tensors under their indices and names of the plain layout, each in
 /// its unit's trainable or frozen part, then A, B (and with DoRA the magnitude) of each adapted matrix, trainable, in

@@ -24,14 +24,14 @@ void refuse_other_generations(const ConfigObject& c) {
   if (c.integer_or("quantization_bit", 0, 0, 64) != 0)
     c.refuse("quantization_bit", "is not 0; quantised weights cannot be trained", "give the unquantised model");
   if (c.has("pre_seq_len")) c.refuse("pre_seq_len", "asks for a trained prefix, which is not supported");
-  require_flag(c, "post_layer_norm", true, "a model without a final norm is not supported");
   require_flag(c, "prefix_projection", false, "a trained prefix is not supported");
 }
 
 void read(const ConfigObject& c, ModelSpec& s) {
   refuse_other_generations(c);
   read_sizes(c, s, sizes);
-  if (c.flag_or("multi_query_attention", false)) {
+  s.qkv_in_groups = !c.flag_or("multi_query_attention", false);  // then head by head, as Bloom has them
+  if (!s.qkv_in_groups) {
     s.num_key_value_heads = c.integer_or("multi_query_group_num", 1, 1, s.num_attention_heads);
     if (s.num_attention_heads % s.num_key_value_heads != 0)
       c.refuse("multi_query_group_num", "does not divide num_attention_heads");
@@ -42,6 +42,7 @@ void read(const ConfigObject& c, ModelSpec& s) {
   if (s.rope.rotary_dim % 2 != 0) c.refuse("kv_channels", "is not a multiple of 4, and half of each head is turned");
   s.norm = c.flag_or("rmsnorm", true) ? NormKind::rms : NormKind::layer;
   s.norm_eps = c.number_or("layernorm_epsilon", 1e-5, 1e-30, 1.0);
+  s.final_norm = c.flag_or("post_layer_norm", true);
   s.residual_after_norm = c.flag_or("apply_residual_connection_post_layernorm", false);
   s.o_bias = s.mlp_bias = c.flag_or("add_bias_linear", false);
   s.qkv_bias = s.o_bias || c.flag_or("add_qkv_bias", false);

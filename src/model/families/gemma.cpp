@@ -11,16 +11,20 @@ namespace dstrain::families {
 
 namespace {
 
-void read_both(const ConfigObject& c, ModelSpec& s) {
-  // `hidden_activation` is what counts; files that have only the older key were trained with the tanh form too.
-  read_llama_shape(c, s,
-                   {.activation_key = "hidden_activation",
-                    .activation = "gelu_pytorch_tanh",
-                    .default_head_dim = 256,
-                    .tied = true});
+void read_both(const ConfigObject& c, ModelSpec& s, const char* activation_key) {
+  read_llama_shape(
+      c, s,
+      {.activation_key = activation_key, .activation = "gelu_pytorch_tanh", .default_head_dim = 256, .tied = true});
   s.norm = NormKind::rms_plus_one;
   s.embedding_scale = std::sqrt(static_cast<double>(s.hidden_size));
   s.qkv_bias = s.o_bias = c.flag_or("attention_bias", false);
+}
+
+/// Older files have only hidden_act, and say "gelu" where they mean the tanh form.
+void read_gemma(const ConfigObject& c, ModelSpec& s) {
+  const bool newer = c.has("hidden_activation");
+  read_both(c, s, newer ? "hidden_activation" : "hidden_act");
+  if (!newer && s.activation == Activation::gelu) s.activation = Activation::gelu_tanh;
 }
 
 /// Layers with and without a window take turns, unless layer_types says otherwise.
@@ -40,7 +44,7 @@ void read_gemma2_windows(const ConfigObject& c, ModelSpec& s) {
 }
 
 void read_gemma2(const ConfigObject& c, ModelSpec& s) {
-  read_both(c, s);
+  read_both(c, s, "hidden_activation");
   read_gemma2_windows(c, s);
   s.attention_scale = 1.0 / std::sqrt(c.number_or("query_pre_attn_scalar", 256.0, 1e-6, 1e9));
   // A null is no cap, a missing key is the released models' cap.
@@ -61,7 +65,7 @@ constexpr FamilyNames with_norms_behind(FamilyNames n) {
 
 }  // namespace
 
-const Family gemma = {"gemma", llama_names, read_both};
+const Family gemma = {"gemma", llama_names, read_gemma};
 const Family gemma2 = {"gemma2", with_norms_behind(llama_names), read_gemma2};
 
 }  // namespace dstrain::families

@@ -41,7 +41,7 @@ void read_yarn(const ConfigObject& r, RopeSpec& rope) {
   rope.attention_factor = r.maybe_number("attention_factor", 1e-6, huge);
   rope.mscale = r.maybe_number("mscale", 0.0, huge);
   rope.mscale_all_dim = r.maybe_number("mscale_all_dim", 0.0, huge);
-  if (!r.flag_or("truncate", true)) r.refuse("truncate", "is false; only whole correction ranges are supported");
+  rope.truncate = r.flag_or("truncate", true);
 }
 
 void read_longrope(const ConfigObject& r, ModelSpec& s) {
@@ -167,14 +167,16 @@ void check_layer_types(const ConfigObject& c, const ModelSpec& s) {
 }
 
 Activation read_activation(const ConfigObject& c, const char* key, const char* fallback) {
-  constexpr std::array<std::pair<const char*, Activation>, 8> known = {{{"silu", Activation::silu},
-                                                                        {"swish", Activation::silu},
-                                                                        {"gelu", Activation::gelu},
-                                                                        {"gelu_python", Activation::gelu},
-                                                                        {"gelu_new", Activation::gelu_tanh},
-                                                                        {"gelu_fast", Activation::gelu_tanh},
-                                                                        {"gelu_pytorch_tanh", Activation::gelu_tanh},
-                                                                        {"relu", Activation::relu}}};
+  constexpr std::array<std::pair<const char*, Activation>, 10> known = {{{"silu", Activation::silu},
+                                                                         {"swish", Activation::silu},
+                                                                         {"gelu", Activation::gelu},
+                                                                         {"gelu_python", Activation::gelu},
+                                                                         {"gelu_new", Activation::gelu_tanh},
+                                                                         {"gelu_fast", Activation::gelu_tanh},
+                                                                         {"gelu_accurate", Activation::gelu_tanh},
+                                                                         {"gelu_python_tanh", Activation::gelu_tanh},
+                                                                         {"gelu_pytorch_tanh", Activation::gelu_tanh},
+                                                                         {"relu", Activation::relu}}};
   const std::string name = c.text_or(key, fallback);
   for (const auto& [text, activation] : known) {
     if (name == text) return activation;

@@ -59,7 +59,7 @@ const Kind kinds[] = {
     {"adagrad", OptimizerKind::adagrad, 2e-2},    {"rmsprop", OptimizerKind::rmsprop, 5e-2},
     {"lion", OptimizerKind::lion, 2.1},           {"adafactor", OptimizerKind::adafactor, 2e-2},
     {"adamw_8bit", OptimizerKind::adamw_8bit, 2}, {"lion_8bit", OptimizerKind::lion_8bit, 2.1},
-    {"muon", OptimizerKind::muon, 0.5},
+    {"muon", OptimizerKind::muon, 0.5},           {"lamb", OptimizerKind::lamb, 0.2},
 };
 
 class OptimizerState : public testing::TestWithParam<Kind> {
@@ -183,6 +183,9 @@ TEST_P(OptimizerState, TakesTheRoomThatThePlanSays) {
       break;
     case OptimizerKind::adamw:
       EXPECT_GT(adamw, 0);
+      break;
+    case OptimizerKind::lamb:
+      EXPECT_NEAR(share(OptimizerKind::lamb), 1.0, 1e-3);
       break;
     case OptimizerKind::rmsprop:
       EXPECT_NEAR(share(OptimizerKind::rmsprop), 1.0, 1e-3);  // square_avg and momentum_buffer

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -63,9 +64,20 @@ TEST(McaDefaults, LeaveTheUsersChoiceAlone) {
   EXPECT_FALSE(sets(mca_defaults(environment_of({}), {{"pml", "^ob1"}}), "pml"));
 }
 
-TEST(McaDefaults, AreNothingOnSeveralHosts) {
-  EXPECT_TRUE(
-      mca_defaults(environment_of({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}}), {}).empty());
+TEST(McaDefaults, LeaveFabricsOfSeveralHostsAlone) {
+  const auto two_hosts = environment_of({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}});
+  EXPECT_TRUE(mca_defaults(two_hosts, {}, {.has_fabric = true}).empty());
+  const auto without = mca_defaults(two_hosts, {}, {.has_fabric = false});
+  EXPECT_TRUE(sets(without, "pml"));
+  EXPECT_NE(std::find(without.begin(), without.end(), std::pair<std::string, std::string>("btl", "self,vader,tcp")),
+            without.end());
+}
+
+TEST(McaDefaults, WaitingRanksGiveWayWhereCoresAreFew) {
+  const auto four = environment_of({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}});
+  EXPECT_TRUE(sets(mca_defaults(four, {}, {.cores = 2}), "mpi_yield_when_idle"));
+  EXPECT_FALSE(sets(mca_defaults(four, {}, {.cores = 4}), "mpi_yield_when_idle"));
+  EXPECT_FALSE(sets(mca_defaults(four, {}), "mpi_yield_when_idle"));
 }
 
 }  // namespace

@@ -168,8 +168,7 @@ TEST(DeepSpeed, TuningKnobsAreNotedTogetherWhereTheyAreNotTheDefault) {
   const auto resolved =
       with(R"({"steps_per_print": Infinity, "zero_optimization": {"overlap_comm": true, "reduce_scatter": true},
                                  "gradient_clipping": 1})");
-  EXPECT_TRUE(has_note(resolved,
-                       "keys of DeepSpeed without effect in dstrain: steps_per_print, zero_optimization.overlap_comm"));
+  EXPECT_TRUE(has_note(resolved, "keys of DeepSpeed without effect in dstrain: zero_optimization.overlap_comm"));
 }
 
 TEST(DeepSpeed, MissingOrDamagedFilesNameTheLineThatAsksForThem) {

@@ -176,6 +176,17 @@ TEST(DeepSpeedChat, FlagsAndRecipeBecomeTheTrainers) {
   EXPECT_DOUBLE_EQ(c.max_grad_norm, 1.0);
   EXPECT_EQ(c.seed, 1234);
   EXPECT_EQ(resolved.origin("seed").text(), "DeepSpeed-Chat's default");
+  EXPECT_EQ(c.template_name, "deepspeed_chat");
+}
+
+TEST(DeepSpeedChat, LocalFilesAreTrainedOnAndEvaluated) {
+  const auto c = test::resolve({"main.py", "--data_path", "local/jsonfile", "--sft_only_data_path", "more.json",
+                                "--model_name_or_path", "m", "--output_dir", "out"})
+                     .config;
+  EXPECT_EQ(c.dataset, (std::vector<std::string>{"data/train.json", "more.json"}));
+  EXPECT_EQ(c.eval_dataset, (std::vector<std::string>{"data/eval.json"}));
+  EXPECT_EQ(c.eval_strategy, "epoch");
+  EXPECT_TRUE(c.eval_on_start);
 }
 
 TEST(Launchers, TheirOptionsAndWordsAreDropped) {
@@ -242,6 +253,15 @@ TEST(DeepSpeedOptimizer, WhatItLeavesOutHasItsOwnDefault) {
   const auto said = with_deepspeed(R"({"optimizer": {"type": "AdamW"}})", "learning_rate: 1e-4\n");
   EXPECT_DOUBLE_EQ(said.config.learning_rate, 1e-4);
   EXPECT_TRUE(has_note(said, "learning_rate: 1e-4 is kept; under DeepSpeed it would be 0.001"));
+}
+
+TEST(DeepSpeedOptimizer, LambRuns) {
+  const auto c = with_deepspeed(R"({"optimizer": {"type": "Lamb", "params": {"lr": 2e-3, "max_coeff": 0.3}}})").config;
+  EXPECT_EQ(c.optim, "lamb");
+  ASSERT_TRUE(c.deepspeed_optimizer.has_value());
+  EXPECT_DOUBLE_EQ(c.deepspeed_optimizer->number_or("max_coeff", 0), 0.3);
+  EXPECT_TRUE(contains(deepspeed_error(R"({"optimizer": {"type": "Lamb", "params": {"eps_inside_sqrt": true}}})"),
+                       "eps_inside_sqrt"));
 }
 
 TEST(DeepSpeedOptimizer, TypesThatDoNotRunSayWhy) {

@@ -157,6 +157,45 @@ TEST_F(FormatsTest, AFileMayBeNamedByItsPath) {
   EXPECT_NE(problem().find("Undefined dataset nowhere.json in dataset_info.json."), std::string::npos);
 }
 
+TEST_F(FormatsTest, GdGptsRowsAreReadByTheirType) {
+  write("g.json", R"([
+    {"type": "instruct", "instruct": "I", "input": "x", "output": "O"},
+    {"type": "conversation", "rounds": [["ask", "a"], ["ask", "b"], ["ans", "c"], ["ask", "d"], ["ans", "e"]]},
+    {"type": "ref_qa", "reference": "R", "rounds": [["ask", "q"], ["ans", "w"]]},
+    {"type": "conversation", "rounds": [["ans", "nobody asked"]]},
+    {"type": "pretrain", "text": "T"}])");
+  options.dataset = {"g.json"};
+
+  EXPECT_EQ(rows(),
+            "I\nxO/...O\n"
+            "a\nbcde/...c.e\n"
+            "Generate responses to the given instruction series according to the reference text.\n\nReference:\nRqw/" +
+                std::string(98, '.') + "w\n" + "T/T\n");
+
+  write("g.json", R"([{"type": "pretrain", "text": "one"}, {"type": "pretrain", "text": "two"}])");
+  options.encode.stage = Stage::pt;
+  EXPECT_EQ(texts(), "one<eos>|two<eos>|");
+}
+
+TEST_F(FormatsTest, GdGptsOtherTypesNameTheConversion) {
+  options.dataset = {"g.json"};
+  write("g.json", R"([{"type": "conver_has_api", "rounds": []}])");
+  EXPECT_NE(problem().find("formatting: openai"), std::string::npos) << problem();
+  write("g.json", R"([{"type": "instruct", "instruct": "a", "output": "b"}, {"type": "other", "text": "x"}])");
+  EXPECT_NE(problem().find("\"other\""), std::string::npos) << problem();
+  write("g.json", R"([{"type": "conversation", "rounds": [["says", "x"]]}])");
+  EXPECT_NE(problem().find("ask or ans"), std::string::npos) << problem();
+}
+
+TEST_F(FormatsTest, DeepSpeedChatLearnsPromptAndAnswerAsOneText) {
+  write("train.json", R"([{"prompt": "H: q A:", "chosen": " c", "rejected": "r"}])");
+  options.dataset = {"train.json"};
+  options.template_name = "deepspeed_chat";
+  options.encode.train_on_prompt = true;
+
+  EXPECT_EQ(rows(), "\x02H: q A: c\x03/\x02H: q A: c\x03\n");
+}
+
 // Rows that stand across the pieces in which a file is read, and rows longer than one.
 TEST_F(FormatsTest, LongFilesAreReadInPieces) {
   describe(R"({"file_name": "d.json"})");

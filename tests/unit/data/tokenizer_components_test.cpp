@@ -105,6 +105,21 @@ TEST(SentencePiece, RefusesModelsThatAreNone) {
                ConfigError);  // a charsmap that is none
 }
 
+// sentencepiece merges any two neighbours that are a piece together, whether or not each is one by itself.
+TEST(SentencePiece, MergesCharactersThatAreNoPieces) {
+  using Type = SentencePieceProto::Type;
+  const std::string bpe = "\x12\x02\x18\x02";
+  const std::string plain("\x1A\x06\x18\x00\x20\x00\x28\x00", 8);  // no dummy prefix, blanks kept as they are
+  const auto pieces = model_bytes({{"<unk>", 0, Type::unknown}, {"a", -1}, {"ax", -2}, {"axyz", -3}, {"yz", -4}});
+  const Tokenizer tokenizer = load_tokenizer({{"tokenizer.model", pieces + bpe + plain}});
+
+  EXPECT_EQ(tokenizer.encode("ax"), (Ids{2}));
+  EXPECT_EQ(tokenizer.encode("axyz"), (Ids{3}));
+  EXPECT_EQ(tokenizer.encode("yza"), (Ids{4, 1}));
+  EXPECT_EQ(tokenizer.encode("xa"), (Ids{0, 1}));
+  EXPECT_EQ(tokenizer.encode("axxqa"), (Ids{2, 0, 1}));  // neighbours that are unknown are one
+}
+
 TEST(Tiktoken, ReadsRanksAndKnowsItsFamilies) {
   // a, b, ab, blank: "ab" merges, and the end token of Qwen lies where it always lies.
   const std::string file = "YQ== 0\nYg== 1\nYWI= 2\nIA== 3\n";

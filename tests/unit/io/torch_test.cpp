@@ -55,6 +55,7 @@ TEST(TorchFile, ReadsEveryTypeOfWeightsAndViewsOfOneArray) {
 TEST(TorchFile, ReadsParametersAndNewerPickles) {
   expect_values(read_all(TorchFile::open(made_by_torch("plain_dict.bin")), "w"), 6);
   expect_values(read_all(TorchFile::open(made_by_torch("protocol4.bin")), "w"), 6);
+  expect_values(read_all(TorchFile::open(made_by_torch("zip64.bin")), "w"), 6);
 }
 
 TEST(TorchFile, RefusesByNameWhatIsNoStateDict) {
@@ -78,6 +79,30 @@ TEST(TorchModel, ReadsAFolderOfSeveralFiles) {
   EXPECT_EQ(names, (std::vector<std::string>{"a", "b", "c"}));
   expect_values(b, 4);
   expect_values(c, 2, 3);
+}
+
+// Two files, bf16 and f16, no prefix, the tied head a second time: the numbers are those of the safetensors file,
+// rounded.
+TEST(TorchModel, ReadsTheSameModelAsItsSafetensors) {
+  const auto expected = open_weights(made_by_torch("") / ".." / "tiny-families" / "bloom", "transformer.");
+  const auto model = open_weights(made_by_torch("bloom"), "transformer.");
+  const auto& tensors = model->tensors();
+  ASSERT_EQ(tensors.size(), expected->tensors().size() + 1);
+  for (std::size_t t = 0; t < expected->tensors().size(); ++t) {
+    const TensorInfo& tensor = expected->tensors()[t];
+    const auto at = std::find_if(tensors.begin(), tensors.end(), [&](const auto& x) { return x.name == tensor.name; });
+    ASSERT_NE(at, tensors.end()) << tensor.name;
+    EXPECT_EQ(at->shape, tensor.shape);
+    std::vector<float> theirs(static_cast<std::size_t>(tensor.count())), ours(theirs.size());
+    expected->read(static_cast<std::int32_t>(t), 0, tensor.count(), theirs.data());
+
+    model->read(static_cast<std::int32_t>(at - tensors.begin()), 0, tensor.count(), ours.data());
+
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      const bool bf16 = ours[i] == static_cast<float>(bfloat16(theirs[i]));
+      EXPECT_TRUE(bf16 || ours[i] == static_cast<float>(float16(theirs[i]))) << tensor.name << " " << i;
+    }
+  }
 }
 
 TEST(TorchModel, NamesWhatIsWrongWithAFolder) {

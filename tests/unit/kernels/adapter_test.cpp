@@ -112,6 +112,41 @@ TEST_P(Adapter, RowNormsMatchReference) {
   }
 }
 
+TEST_P(Adapter, NormsOfTransposedMatricesMatchReference) {
+  for (const auto [out, in, rank] : {Size{1, 1, 1}, Size{7, 33, 2}, Size{33, 40, 3}, Size{131, 64, 8}}) {
+    const Buffer w(dtype(), uniform(out * in, 1)), a(dtype(), uniform(rank * in, 2)),
+        b(dtype(), uniform(out * rank, 3));
+    Buffer norm(DType::f32, out);
+    std::vector<double> expected(out);
+    reference::updated_row_norms(expected.data(), w.values().data(), a.values().data(), b.values().data(), 1.5F, out,
+                                 in, rank, true);
+
+    ops::updated_row_norms({}, norm.f32(), w.data(), a.data(), b.data(), 1.5F, out, in, rank, true);
+
+    EXPECT_TRUE(all_close(norm.values(), expected, tolerance_for(DType::f32, in)));
+  }
+}
+
+TEST_P(Adapter, GatheredColumnsMatchReferenceForwardAndBack) {
+  const std::int32_t ids[] = {4, 0, 4, 10, 4, 7};
+  const std::int64_t T = 6, R = 3, V = 11;
+  const Buffer a(dtype(), uniform(R * V, 1)), dy(dtype(), uniform(T * R, 2));
+  Buffer y(dtype(), T * R), da(DType::f32, uniform(R * V, 3));
+  std::vector<double> expected(T * R), gradient(da.values());
+  reference::gather_columns(expected.data(), a.values().data(), ids, T, R, V);
+
+  ops::gather_columns({}, y.data(), a.data(), ids, T, R, V);
+
+  EXPECT_EQ(y.values(), expected);
+  for (const bool accumulate : {true, false}) {
+    reference::gather_columns_backward(gradient.data(), dy.values().data(), ids, T, R, V, accumulate);
+
+    ops::gather_columns_backward({}, da.f32(), dy.data(), ids, T, R, V, accumulate);
+
+    EXPECT_TRUE(all_close(da.values(), gradient, tolerance_for(DType::f32, T)));
+  }
+}
+
 TEST_P(Adapter, NoiseMatchesReferenceAndStaysInside) {
   const std::int64_t count = 30011;
   const Rng rng(1, RngSite::neftune, 0, 4);

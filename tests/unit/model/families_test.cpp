@@ -118,7 +118,8 @@ TEST(LoraTargets, AreTheLinearLayersButTheHead) {
   EXPECT_EQ(lora_targets(spec_of("bloom")), (Names{"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"}));
   EXPECT_EQ(lora_targets(spec_of("baichuan-rotary")), (Names{"W_pack", "o_proj", "gate_proj", "up_proj", "down_proj"}));
   EXPECT_EQ(lora_targets(spec_of("internlm2")), (Names{"wqkv", "wo", "w1", "w3", "w2"}));
-  EXPECT_TRUE(lora_targets(spec_of("gpt2")).empty()) << "Conv1D is no Linear";
+  EXPECT_EQ(lora_targets(spec_of("gpt2")), (Names{"c_attn", "c_proj", "c_fc"}));
+  EXPECT_EQ(lora_targets(spec_of("phi3-partial")), (Names{"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}));
 }
 
 /// Loss and all gradients of one micro-batch.

@@ -154,7 +154,6 @@ TEST(ModelSpec, FamiliesRefuseWhatTheyDoNotCompute) {
       {Json(chatglm).patch(R"([{"op": "remove", "path": "/padded_vocab_size"}])"_json), "first generation"},
       {Json(chatglm).patch(R"([{"op": "add", "path": "/quantization_bit", "value": 4}])"_json), "quantization_bit"},
       {Json(chatglm).patch(R"([{"op": "add", "path": "/pre_seq_len", "value": 128}])"_json), "pre_seq_len"},
-      {Json(chatglm).patch(R"([{"op": "add", "path": "/post_layer_norm", "value": false}])"_json), "post_layer_norm"},
       {Json(chatglm).patch(R"([{"op": "replace", "path": "/multi_query_group_num", "value": 3}])"_json),
        "does not divide"},
       {Json(baichuan).patch(R"([{"op": "add", "path": "/z_loss_weight", "value": 0.1}])"_json), "z_loss_weight"},
@@ -166,6 +165,8 @@ TEST(ModelSpec, FamiliesRefuseWhatTheyDoNotCompute) {
         {"original_max_position_embeddings", 16}},
        "short_factor has 1 numbers, and 6 pairs"},
       {{{"model_type", "mixtral"}}, "a mixture of experts"},
+      {{{"model_type", "deepseek_v3"}, {"n_routed_experts", 256}}, "a mixture of experts"},
+      {{{"num_local_experts", 8}}, "a mixture of experts"},
   };
   for (const auto& [changes, message] : refused) {
     EXPECT_NE(error_of(changes).find(message), std::string::npos) << changes << " gave: " << error_of(changes);

@@ -20,10 +20,13 @@ TEST(Predictions, LinesAreLlamaFactorys) {
             "{\"prompt\": \"\", \"predict\": \"\xEF\xBF\xBD\", \"label\": \"\"}\n");
 }
 
-TEST(Predictions, BleuIsTheMeanOverRowsInPercent) {
+TEST(Predictions, ScoresAreTheMeansOverRowsInPercent) {
   const std::vector<Prediction> predictions = {{"p", "same text", "same text"}, {"p", "zzz", "abc"}};
 
   EXPECT_DOUBLE_EQ(prediction_metrics(predictions).at("predict_bleu-4"), 50.0);
+  for (const char* key : {"predict_rouge-1", "predict_rouge-2", "predict_rouge-l"}) {
+    EXPECT_DOUBLE_EQ(prediction_metrics(predictions).at(key), 50.0) << key;  // rounded to 4 digits, row by row
+  }
   EXPECT_TRUE(prediction_metrics({}).empty());
 }
 

@@ -47,6 +47,8 @@ struct Layer {
       AdapterLayout a;
       a.weight = weight;
       a.rank = rank;
+      a.out = rows_out;
+      a.in = in;
       a.scale = 1.5F;
       a.dropout = v.dropout;
       append_tensor(layout, 0, name + ".lora_A.weight", {rank, in}, adjacent);

@@ -64,6 +64,31 @@ TEST(Tuning, AdaptersLieSideBySideAndTheBaseStaysFused) {
   EXPECT_FALSE(trains_matrices(layout));
 }
 
+// A and B of a table of rows, and of a matrix that is stored [in, out], have the shapes that PEFT gives them.
+TEST(Tuning, AdaptersOfTablesAndOfTransposedMatrices) {
+  const ModelSpec spec = parse_model_spec(
+      R"({"model_type": "gpt2", "n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 32, "vocab_size": 29})",
+      "here");
+
+  const ModelLayout layout = make_tuned_layout(spec, lora({"wte", "wpe", "c_attn"}));
+
+  const auto shape = [&](const char* name) {
+    const std::int32_t at = layout.find(name);
+    return at < 0 ? std::vector<std::int64_t>{} : layout.tensors[static_cast<std::size_t>(at)].shape;
+  };
+  using Shape = std::vector<std::int64_t>;
+  EXPECT_EQ(shape("transformer.wte.lora_embedding_A"), (Shape{8, 29}));
+  EXPECT_EQ(shape("transformer.wte.lora_embedding_B"), (Shape{24, 8}));
+  EXPECT_EQ(shape("transformer.wpe.lora_embedding_A"), (Shape{8, 32}));
+  EXPECT_EQ(shape("transformer.h.1.attn.c_attn.weight"), (Shape{24, 72}));
+  EXPECT_EQ(shape("transformer.h.1.attn.c_attn.lora_A.weight"), (Shape{8, 24}));
+  EXPECT_EQ(shape("transformer.h.1.attn.c_attn.lora_B.weight"), (Shape{72, 8}));
+  EXPECT_EQ(first_trainable_unit(layout), 0);
+  EXPECT_TRUE(tuned_spec(spec, lora({"wte"})).tie_word_embeddings) << "the head stays the table without its adapter";
+  EXPECT_FALSE(merged_spec(spec, lora({"wte"})).tie_word_embeddings);
+  EXPECT_TRUE(merged_spec(spec, lora({"c_attn"})).tie_word_embeddings);
+}
+
 TEST(Tuning, AChangedSideOfATiedPairBecomesAMatrixOfItsOwn) {
   ModelSpec spec = preset_spec("nano");
   spec.tie_word_embeddings = true;

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+/// transformers' accelerator_config: how accelerate's data loader deals rows.
+#pragma once
+
+#include <string>
+
+#include "config/value.hpp"
+
+namespace dstrain {
+
+/// What in `value` (a mapping, or its JSON as a text) would change the order of rows, in words; empty where nothing
+/// does: accelerate's defaults, and keys that only concern speed. Local.
+std::string accelerator_config_problem(const ConfigValue& value);
+
+}  // namespace dstrain

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/// DeepSpeed's timers, profilers and monitors, and accelerate's data loader, as trainer keys.
+#include <gtest/gtest.h>
+
+#include "config/accelerator_config.hpp"
+#include "config/yaml_reader.hpp"
+#include "resolve_support.hpp"
+
+namespace dstrain {
+namespace {
+
+using test::error_of;
+
+ResolvedConfig with(const std::string& json, const std::string& more = "") {
+  return test::resolve_with("deepspeed: ds.json\n" + more, {}, {{"ds.json", json}});
+}
+
+TEST(Measuring, SectionsBecomeKeys) {
+  const auto c = with(R"({"wall_clock_breakdown": true, "steps_per_print": 5, "dump_state": true,
+                          "memory_breakdown": false, "comms_logger": {"enabled": true},
+                          "csv_monitor": {"enabled": true, "output_path": "logs", "job_name": "j"},
+                          "tensorboard": {"enabled": true, "output_path": "tb"}})")
+                     .config;
+
+  EXPECT_TRUE(c.wall_clock_breakdown);
+  EXPECT_TRUE(c.dump_state);
+  EXPECT_FALSE(c.memory_breakdown);
+  EXPECT_TRUE(c.comms_logger);
+  EXPECT_EQ(c.steps_per_print, 5.0);
+  EXPECT_EQ(c.csv_monitor, "logs/j");
+  EXPECT_EQ(c.tensorboard_monitor, "tb/DeepSpeedJobName");
+  EXPECT_EQ(c.flops_profiler_step, 0);
+}
+
+TEST(Measuring, SectionsThatAreOffAreOff) {
+  const auto c = with(R"({"comms_logger": {"enabled": false}, "csv_monitor": {"enabled": false, "job_name": "j"},
+                          "flops_profiler": {"enabled": false, "profile_step": 3}})")
+                     .config;
+  EXPECT_FALSE(c.comms_logger);
+  EXPECT_FALSE(c.csv_monitor.has_value());
+  EXPECT_EQ(c.flops_profiler_step, 0);
+  EXPECT_FALSE(c.wall_clock_breakdown);
+}
+
+TEST(Measuring, TheProfilerBringsTheBreakdown) {
+  const auto c = with(R"({"flops_profiler": {"enabled": true, "profile_step": 3, "module_depth": 2, "detailed": false,
+                          "top_modules": 1, "output_file": "f.txt"}})")
+                     .config;
+  EXPECT_EQ(c.flops_profiler_step, 3);
+  EXPECT_EQ(c.flops_profiler_depth, 2);
+  EXPECT_FALSE(c.flops_profiler_detailed);
+  EXPECT_EQ(c.flops_profiler_file, "f.txt");
+  EXPECT_TRUE(c.wall_clock_breakdown);
+}
+
+TEST(Measuring, TheTrainersOwnKeysWin) {
+  const auto c = with(R"({"steps_per_print": 5, "wall_clock_breakdown": true})",
+                      "steps_per_print: 7\nwall_clock_breakdown: false\n")
+                     .config;
+  EXPECT_EQ(c.steps_per_print, 7.0);
+  EXPECT_FALSE(c.wall_clock_breakdown);
+}
+
+TEST(Measuring, WhatIsNoStepIsNamed) {
+  EXPECT_NE(error_of([] { with(R"({"steps_per_print": 0})"); }).find("steps_per_print"), std::string::npos);
+  EXPECT_NE(error_of([] { with(R"({"flops_profiler": {"enabled": true, "profile_step": 0}})"); }).find("profile_step"),
+            std::string::npos);
+  EXPECT_NO_THROW(with("{\"steps_per_print\": Infinity}"));
+}
+
+TEST(AcceleratorConfig, RefusesOnlyWhatChangesTheOrder) {
+  const auto problem = [](const std::string& yaml) { return accelerator_config_problem(read_yaml(yaml, "x")); };
+  EXPECT_EQ(problem("{split_batches: false, even_batches: true, non_blocking: true, dispatch_batches: null}"), "");
+  EXPECT_EQ(problem("{use_seedable_sampler: true, gradient_accumulation_kwargs: {num_steps: 2}}"), "");
+  EXPECT_NE(problem("{even_batches: false}").find("even_batches"), std::string::npos);
+  EXPECT_NE(problem("{evenbatches: true}").find("no key"), std::string::npos);
+  EXPECT_NE(problem("{split_batches: maybe}").find("true or false"), std::string::npos);
+  EXPECT_EQ(accelerator_config_problem(ConfigValue::scalar(R"({"split_batches": false})")), "");
+  EXPECT_NE(accelerator_config_problem(ConfigValue::scalar("{")), "");
+}
+
+TEST(AcceleratorConfig, IsReadWhereItStands) {
+  EXPECT_NO_THROW(test::resolve_with("accelerator_config: {split_batches: false}\n", {}, {}));
+  EXPECT_NE(
+      error_of([] { test::resolve_with("accelerator_config: {split_batches: true}\n", {}, {}); }).find("split_batches"),
+      std::string::npos);
+}
+
+}  // namespace
+}  // namespace dstrain
