@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device.hpp"
 #include "core/dtype.hpp"
 #include "dstrain/checkpoint_settings.hpp"
 #include "dstrain/loss_scale_options.hpp"
@@ -36,6 +37,7 @@ enum class OnNonfinite : std::uint8_t {
 
 /// What an Engine is made of. Sizes are per rank.
 struct EngineOptions {
+  Device device = {};  ///< where weights lie and kernels run
   int zero_stage = 0;
   DType dtype = DType::f32;  ///< f32; or bf16, f16 (then with f32 master weights)
   bool gradient_checkpointing = true;

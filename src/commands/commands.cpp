@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     {"generate", "answers of a model to prompts", generate},
     {"plot", "the columns of a table as curves in a PNG", plot},
     {"compare", "logits, loss and every gradient against a reference file", compare},
+    {"bench", "how fast this machine runs kernels, collectives and whole steps", bench, true},
     {"export", "a model with its adapters merged, or with random weights, as a Hugging Face folder", export_model},
     {"launch-agent", "", launch_agent, true},
     {"launch-rank", "", launch_rank, true},

@@ -16,7 +16,10 @@ std::vector<KeySpec> own() {
            "World size that order, batch and step count follow; any number of real ranks then gives the same run. "
            "Empty: the real one"),
       runs("reproducible", &C::reproducible, "The same bits on any number of ranks, given the same virtual_ranks"),
-      runs("device", &C::device, "Backend to run on").choices("auto|cpu|cuda"),
+      runs("device", &C::device, "Backend to run on: auto takes a GPU where this build knows CUDA and there is one")
+          .choices("auto|cpu|cuda"),
+      runs("device_oversubscribe", &C::device_oversubscribe,
+           "Let ranks of a node share a GPU; their collectives go through host memory"),
       runs(
           "checkpoint_writers", &C::checkpoint_writers,
           "Who writes a checkpoint: every rank a file of its own; one file for each node; rank 0 alone, for an "

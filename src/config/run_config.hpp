@@ -165,6 +165,7 @@ struct RunConfig {
   std::optional<int> virtual_ranks;  ///< default: world size
   bool reproducible = false;
   std::string device = "auto";                        ///< auto, cpu, cuda
+  bool device_oversubscribe = false;                  ///< ranks of a node may share a GPU
   std::string checkpoint_writers = "rank";            ///< rank, node, single, collective
   bool async_checkpoint = true;                       ///< write behind the next steps
   std::int64_t checkpoint_buffer_size = 268'435'456;  ///< bytes of each rank

@@ -14,6 +14,8 @@ namespace dstrain {
 
 /// A finalized plan and the entries of its users in it.
 struct EnginePlan {
+  explicit EnginePlan(DeviceKind device) : memory(device) {}
+
   MemoryPlan memory;
   ZeroOptions zero_options;
   DecoderOptions decoder_options;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "core/host_mirror.hpp"
 #include "io/checkpoint/content.hpp"
 #include "io/weights/weight_source.hpp"
 #include "model/adapters/adapter_config.hpp"
@@ -49,9 +50,9 @@ struct LoadedState {
 };
 
 /// This rank's ranges of everything that is trained (frozen weights stand where they came from), without metadata. They
-/// point into the store's memory. Local.
+/// point into the store's memory, or into `mirror` where that is on a device. Local.
 CheckpointContent checkpoint_content(const Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                                     bool save_only_model);
+                                     bool save_only_model, HostMirror& mirror);
 
 /// Reads master weights and moments of the slices this rank owns. Collective.
 /// @throws IoError where the checkpoint is damaged, incomplete or of another model; RefusedError where it has no

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device_runtime.hpp"
 #include "core/error.hpp"
 #include "train/evaluation.hpp"
 #include "train/optimizer_options.hpp"
@@ -145,7 +146,7 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
 
 void check_run(const RunConfig& config, int ranks) {
   std::vector<std::string> problems;
-  if (config.device == "cuda")
+  if (config.device == "cuda" && device_runtime() == nullptr)
     problems.emplace_back("device: cuda: this dstrain was built without CUDA; use device: cpu or auto");
   if (config.stage != "sft" && config.stage != "pt") {
     problems.push_back(

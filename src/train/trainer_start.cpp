@@ -9,6 +9,7 @@
 #include "core/memory_plan.hpp"
 #include "core/system_memory.hpp"
 #include "io/files/file.hpp"
+#include "train/device_setup.hpp"
 #include "train/optimizer_options.hpp"
 #include "train/output_folder.hpp"
 #include "train/report.hpp"
@@ -47,6 +48,7 @@ void Trainer::prepare() {
   setup_ = setup_run(comm_, config_);
   const int ranks = comm_.size();
   options_ = engine_options(config_, setup_, ranks, context_.topology.default_threads);
+  options_.device = context_.device;
   if (setup_.feeder) {
     total_steps_ = setup_.feeder->plan().total_steps();
     schedule_.emplace(make_schedule(config_, total_steps_));
@@ -66,10 +68,12 @@ void Trainer::prepare() {
   const MemoryPlan plan = Engine::plan(setup_.spec, options_, ranks);
   free_bytes_ = std::numeric_limits<double>::infinity();
   on_all_ranks(comm_, "check the memory", [&] {
+    refuse_if_gpu_too_small(plan);
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
     const std::int64_t available = available_host_bytes();
     free_bytes_ = static_cast<double>(available);
-    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, planned_bytes(plan), available);
+    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size,
+                        planned_bytes(plan) - plan.arena_bytes(MemoryKind::device), available);
   });
   comm_.all_reduce(View(&free_bytes_, 1, DType::f64), ReduceOp::min, Stream{}, "free memory");
   if (setup_.feeder)

@@ -54,6 +54,14 @@ TEST(Rules, LibrariesOfOtherVersionsAreNamedWithTheirHosts) {
   EXPECT_EQ(find(findings, "driver-version"), nullptr);
 }
 
+TEST(Rules, OneProcessInAJobOfSeveralTasksIsSaid) {
+  const LauncherVariables batch{.launcher = "Slurm", .rank = 0, .world_size = 8, .connects_mpi = false};
+
+  EXPECT_TRUE(holds(check_launcher(batch, 1).at(0).what, "8 tasks"));
+  EXPECT_TRUE(check_launcher(batch, 8).empty());
+  EXPECT_TRUE(check_launcher({}, 1).empty());
+}
+
 TEST(Rules, HostsOfOneNameAreSaid) {
   auto job = healthy_job(2, 2);
   for (auto& rank : job) rank.host = "localhost";
