@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What dstrain stands on. A missing one stops the configuration with the Debian package that holds it.
+# Installed beside the package's files too: who links the libraries needs the same.
 if(DSTRAIN_WITH_CUDA)
   include(DstrainCuda)
 endif()
@@ -23,10 +24,12 @@ function(dstrain_find_library name header library package)
   if(NOT ${name}_INCLUDE_DIR OR NOT ${name}_LIBRARY)
     message(FATAL_ERROR "${name} (${header}) was not found. Debian/Ubuntu: apt install ${package}")
   endif()
-  add_library(dstrain_dep_${name} INTERFACE)
-  target_include_directories(dstrain_dep_${name} SYSTEM INTERFACE ${${name}_INCLUDE_DIR})
-  target_link_libraries(dstrain_dep_${name} INTERFACE ${${name}_LIBRARY})
-  add_library(dstrain::dep::${name} ALIAS dstrain_dep_${name})
+  if(TARGET dstrain::dep::${name})
+    return()
+  endif()
+  add_library(dstrain::dep::${name} INTERFACE IMPORTED GLOBAL)  # imported: an export names it and does not carry it
+  target_include_directories(dstrain::dep::${name} SYSTEM INTERFACE ${${name}_INCLUDE_DIR})
+  target_link_libraries(dstrain::dep::${name} INTERFACE ${${name}_LIBRARY})
 endfunction()
 # Not find_package(dnnl): Debian's config stops without OpenCL headers.
 dstrain_find_library(dnnl oneapi/dnnl/dnnl.hpp dnnl "libdnnl-dev ocl-icd-opencl-dev")
@@ -37,7 +40,9 @@ dstrain_find_library(cairo cairo/cairo.h cairo libcairo2-dev)
 dstrain_find_library(hwloc hwloc.h hwloc libhwloc-dev)
 
 # HDF5 in one target (FindHDF5 of CMake 3.25 gives variables only for the parallel C library).
-add_library(dstrain_dep_hdf5 INTERFACE)
-target_include_directories(dstrain_dep_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
-target_link_libraries(dstrain_dep_hdf5 INTERFACE ${HDF5_C_LIBRARIES} MPI::MPI_C)
-add_library(dstrain::dep::hdf5 ALIAS dstrain_dep_hdf5)
+if(NOT TARGET dstrain::dep::hdf5)
+  add_library(dstrain::dep::hdf5 INTERFACE IMPORTED GLOBAL)
+  target_include_directories(dstrain::dep::hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
+  target_link_libraries(dstrain::dep::hdf5 INTERFACE ${HDF5_C_LIBRARIES} MPI::MPI_C)
+endif()
+find_package(ICU REQUIRED COMPONENTS uc)  # Unicode normalisation and properties. Debian/Ubuntu: apt install libicu-dev

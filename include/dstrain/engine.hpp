@@ -16,16 +16,24 @@
 
 #include "core/device.hpp"
 #include "core/dtype.hpp"
+#include "dstrain/checkpoint_settings.hpp"
 #include "dstrain/loss_scale_options.hpp"
 #include "kernels/ops/optimizer_settings.hpp"
 #include "model/adapters/tuning.hpp"
 #include "model/micro_batch.hpp"
+#include "train/nonfinite_finding.hpp"
 
 namespace dstrain {
 
 class Communicator;
 class MemoryPlan;
 struct SamplingOptions;
+
+/// What step() does where loss or gradient is NaN or infinite and no loss scale explains it.
+enum class OnNonfinite : std::uint8_t {
+  stop,  ///< throws
+  skip   ///< leaves weights and optimizer as they are and says so in StepResult
+};
 
 /// What an Engine is made of. Sizes are per rank.
 struct EngineOptions {
@@ -56,8 +64,10 @@ struct EngineOptions {
 
   OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
-  double max_grad_norm = 1.0;        ///< 0: no clipping
-  LossScaleOptions loss_scale = {};  ///< with dtype f16
+  double max_grad_norm = 1.0;          ///< 0: no clipping
+  LossScaleOptions loss_scale = {};    ///< with dtype f16
+  CheckpointSettings checkpoint = {};  ///< how checkpoints are written
+  OnNonfinite on_nonfinite = OnNonfinite::stop;
   /// Chooses the parameters that decay; unset: transformers' rule (train/decay.hpp).
   std::function<bool(const std::string& name, const std::vector<std::int64_t>& shape)> decays;
   /// A tensor's share of the learning rate (LoRA+); unset: 1 for all.
@@ -72,7 +82,27 @@ struct StepResult {
   double grad_norm = 0.0;   ///< global L2 norm before clipping, of gradients without the loss scale
   double loss_scale = 1.0;  ///< that the step was made with
   bool skipped = false;     ///< an overflow in any slot: weights and optimizer are as before
+  bool nonfinite = false;   ///< of those: not for the loss scale's sake (OnNonfinite::skip)
   std::string overflow;     ///< what to log then
+
+  /// The micro-batch with the highest mean loss over its targets; rank -1: none has a target.
+  double highest_loss = 0.0;
+  int highest_rank = -1;
+  int highest_micro_step = -1;
+};
+
+/// What save_checkpoint() writes beside the training state, and how.
+struct SaveOptions {
+  std::string client_state = "{}";  ///< of rank 0: a JSON object, DeepSpeed's client_state
+  bool save_only_model = false;
+  int save_total_limit = 0;  ///< 0: all; else the oldest others are removed
+};
+
+/// What load_checkpoint() took.
+struct LoadedCheckpoint {
+  std::filesystem::path folder;
+  std::vector<std::string> tags;
+  std::string client_state = "{}";  ///< on all ranks
 };
 
 /// What evaluate_batch() says of this rank's batch. The spans hold until the next call of the engine.
@@ -117,10 +147,21 @@ class Engine {
   virtual double forward(const MicroBatch& batch, int contributors, bool last) = 0;
   virtual void backward() = 0;
   /// Reduces, clips, updates. Where loss or gradient is not finite a run with a loss scale skips the update and lowers
-  /// the scale; any other throws Error naming the cause. Weights are unchanged then.
+  /// the scale; any other does what on_nonfinite says: throws Error naming the cause (on all ranks), or skips. Weights
+  /// are unchanged then.
   /// @param betas  of this update, where a schedule cycles them
   virtual StepResult step(double learning_rate, const std::optional<std::array<double, 2>>& betas) = 0;
   StepResult step(double learning_rate) { return step(learning_rate, std::nullopt); }
+
+  /// Finds out where NaN or infinity comes from, after a step() that was `nonfinite`: call begin_search(), make the
+  /// step's forward() and backward() calls once more, call end_search(). It names unit, rank and micro-batch of the
+  /// first weight, loss or gradient that is not finite. Training pays nothing for it; nothing is changed.
+  virtual void begin_search() = 0;
+  virtual NonfiniteFinding end_search() = 0;
+
+  /// Compares the bits that ranks should have in common (docs/fault-tolerance.md), one pass over them.
+  /// @return which ranks and units are wrong, the same on all ranks; empty: none
+  virtual std::string compare_replicas() = 0;
 
   /// Mean loss of a batch without touching gradients: sum of weight * nll over all ranks.
   virtual double evaluate(const MicroBatch& batch) = 0;
@@ -146,8 +187,45 @@ class Engine {
   /// @param save_total_limit  0: all; else the oldest others are removed, but never `best`
   virtual void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
                     bool save_only_model, int save_total_limit, const std::filesystem::path& best = {}) = 0;
+  /// As save(), but returns when the files are begun: they are written behind the following forward and backward
+  /// passes. step() copies what is left by then, into checkpoint_buffer_bytes, before it changes anything. One is in
+  /// flight at a time: a second call waits for the first. What must follow is continue_save() now and then, or
+  /// finish_save().
+  virtual void begin_save(const std::filesystem::path& output_dir,
+                          const std::map<std::string, std::string>& client_state, bool save_only_model,
+                          int save_total_limit, const std::filesystem::path& best = {}) = 0;
+  /// Where this rank stands with the save in flight: 0 done, 1 at work, 2 failed. Local; never waits.
+  [[nodiscard]] virtual std::int32_t save_state() const = 0;
+  /// Brings the save in flight on. @param largest  save_state() of the rank that has the largest
+  /// @throws Error  it failed on some rank, on all ranks; earlier checkpoints stay as they were
+  virtual void continue_save(std::int32_t largest) = 0;
+  /// Waits until nothing is in flight. @throws as continue_save()
+  virtual void finish_save() = 0;
+  /// Whether output_dir can take what save() will bring: rights, space, and the rate of the disk, by writing a little.
+  /// @throws RefusedError, IoError on all ranks
+  virtual CheckpointTrial try_save(const std::filesystem::path& output_dir, bool save_only_model) = 0;
+
   /// Reads a checkpoint folder written by any number of ranks at any stage; returns its client state.
   virtual std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) = 0;
+
+  /// DeepSpeed's save_checkpoint: writes `folder`/checkpoint-<global_step>/ with `options.client_state` under `tag`.
+  /// Saving again at the same step replaces the checkpoint, which keeps its older tags.
+  /// @param tag  empty: none. One line of text
+  /// @throws ConfigError  client_state is no JSON object, or no usable tag; IoError as save()
+  virtual void save_checkpoint(const std::filesystem::path& folder, const std::string& tag,
+                               const SaveOptions& options) = 0;
+  void save_checkpoint(const std::filesystem::path& folder, const std::string& tag) {
+    save_checkpoint(folder, tag, SaveOptions{});
+  }
+  /// DeepSpeed's load_checkpoint: weights, optimizer, step numbers and loss scale as they were, on any number of ranks
+  /// at any stage. Looks for the newest checkpoint in `folder` that carries `tag`.
+  /// @param tag  empty: the checkpoint written last
+  /// @throws IoError  there is none, or it is damaged; RefusedError as load()
+  virtual LoadedCheckpoint load_checkpoint(const std::filesystem::path& folder, const std::string& tag) = 0;
+  LoadedCheckpoint load_checkpoint(const std::filesystem::path& folder) {
+    return load_checkpoint(folder, std::string());
+  }
+
   /// Takes the weights alone from a checkpoint folder; optimizer state and step number stay as they are.
   virtual void load_weights(const std::filesystem::path& checkpoint) = 0;
   /// Writes model*.safetensors (+ index) into `folder` on rank 0, without any rank holding the model. With adapters

@@ -46,7 +46,8 @@ struct Damage {
   std::string problem;  ///< a sentence
 };
 
-/// Reads every byte and compares all digests. Local; goes on after damage, so that one call names all of it.
+/// Reads every byte and compares all digests, then every tensor through checkpoint.h5. Local; goes on after damage, so
+/// that one call names all of it.
 /// @param progress  called now and then with bytes done and bytes in all; may be empty
 /// @return empty for a sound checkpoint. @throws IoError only where the manifest itself cannot be believed
 [[nodiscard]] std::vector<Damage> verify_checkpoint(

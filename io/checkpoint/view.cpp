@@ -95,8 +95,19 @@ void write_attribute(const hdf5::File& file, const char* key, const hdf5::Id typ
   checked(H5Awrite(attribute.get(), type, value), "write", path, Doing::writing);
 }
 
-void write_attributes(const hdf5::File& file, std::int64_t step, const std::map<std::string, std::string>& metadata,
-                      const std::filesystem::path& path) {
+std::string read_text(const hdf5::Attribute& attribute, const std::filesystem::path& path) {
+  const auto type = text_type(path, Doing::reading);
+  char* value = nullptr;
+  checked(H5Aread(attribute.get(), type.get(), &value), "read an attribute of", path, Doing::reading);
+  std::string text(value == nullptr ? "" : value);
+  H5free_memory(value);
+  return text;
+}
+
+}  // namespace
+
+void write_root_attributes(const hdf5::File& file, std::int64_t step,
+                           const std::map<std::string, std::string>& metadata, const std::filesystem::path& path) {
   const auto type = text_type(path, Doing::writing);
   write_attribute(file, step_key, H5T_NATIVE_INT64, &step, path);
   write_attribute(file, format_key, H5T_NATIVE_INT64, &checkpoint_format, path);
@@ -108,17 +119,6 @@ void write_attributes(const hdf5::File& file, std::int64_t step, const std::map<
     write_attribute(file, key.c_str(), type.get(), &value, path);
   }
 }
-
-std::string read_text(const hdf5::Attribute& attribute, const std::filesystem::path& path) {
-  const auto type = text_type(path, Doing::reading);
-  char* value = nullptr;
-  checked(H5Aread(attribute.get(), type.get(), &value), "read an attribute of", path, Doing::reading);
-  std::string text(value == nullptr ? "" : value);
-  H5free_memory(value);
-  return text;
-}
-
-}  // namespace
 
 void write_view(const std::filesystem::path& folder, Manifest& manifest,
                 const std::map<std::string, std::string>& metadata) {
@@ -139,7 +139,7 @@ void write_view(const std::filesystem::path& folder, Manifest& manifest,
         create_dataset(group ? group.get() : file.get(), manifest, t, kind, places[t], path);
       }
     }
-    write_attributes(file, manifest.step, metadata, path);
+    write_root_attributes(file, manifest.step, metadata, path);
     hdf5::finish_file(std::move(file), path);
   }
   manifest.view_bytes = file_bytes(open_to_read(path), path);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "io/checkpoint/manifest.hpp"
+#include "io/hdf5/handles.hpp"
 
 namespace dstrain {
 
@@ -18,9 +19,18 @@ namespace dstrain {
 void write_view(const std::filesystem::path& folder, Manifest& manifest,
                 const std::map<std::string, std::string>& metadata);
 
+/// Gives the root of an open file the attributes of a view: format, step and `metadata`. Local, under the gate.
+/// @throws IoError (exit code 1);  Error  a metadata key or text that HDF5 cannot hold
+void write_root_attributes(const hdf5::File& file, std::int64_t step,
+                           const std::map<std::string, std::string>& metadata, const std::filesystem::path& path);
+
 /// The metadata that write_view() was given. Checks size and digest of the file before HDF5 sees it. Local. @throws
 /// IoError
 [[nodiscard]] std::map<std::string, std::string> read_view_metadata(const std::filesystem::path& folder,
                                                                     const Manifest& manifest);
+
+/// Reads every tensor through the view and compares it with the digests of the shards: what HDF5 programs see is what
+/// was written. Local; for a checkpoint whose files are sound. @throws IoError  naming the first tensor that is not
+void check_view(const std::filesystem::path& folder, const Manifest& manifest);
 
 }  // namespace dstrain

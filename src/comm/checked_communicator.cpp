@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "comm/rank_list.hpp"
 #include "core/error.hpp"
 
 namespace dstrain {
@@ -31,19 +32,6 @@ const char* text_of(ReduceOp op) noexcept {
   return "?";
 }
 
-/// "0-2, 5"
-std::string ranks_text(const std::vector<int>& ranks) {
-  std::string text;
-  for (std::size_t i = 0; i < ranks.size();) {
-    std::size_t last = i;
-    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1) ++last;
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", ranks[i]);
-    if (last > i) text += fmt::format("-{}", ranks[last]);
-    i = last + 1;
-  }
-  return text;
-}
-
 std::string who_called_what(const std::vector<std::string>& calls) {
   std::string text;
   std::vector<bool> told(calls.size(), false);
@@ -55,7 +43,7 @@ std::string who_called_what(const std::vector<std::string>& calls) {
       told[r] = true;
       ranks.push_back(static_cast<int>(r));
     }
-    text += fmt::format("\n  rank {}: {}", ranks_text(ranks), calls[first]);
+    text += fmt::format("\n  rank {}: {}", rank_list(ranks), calls[first]);
   }
   return text;
 }

@@ -10,8 +10,10 @@ namespace dstrain {
 
 std::string describe(const FlightEntry& entry) {
   const bool labelled = entry.label != nullptr && *entry.label != '\0';
-  return fmt::format("{} #{}{}{}", name_of(entry.op), entry.sequence, labelled ? ", " : "",
-                     labelled ? entry.label : "");
+  const char* direction = entry.op == CommOp::send ? "to" : "from";
+  return fmt::format("{} #{}{}{}{}", name_of(entry.op), entry.sequence, labelled ? ", " : "",
+                     labelled ? entry.label : "",
+                     entry.peer < 0 ? "" : fmt::format(", {} rank {}", direction, entry.peer));
 }
 
 std::int64_t FlightRecorder::now_ns() noexcept {
@@ -19,7 +21,7 @@ std::int64_t FlightRecorder::now_ns() noexcept {
       .count();
 }
 
-std::uint64_t FlightRecorder::begin(CommOp op, const char* label, std::int64_t bytes) noexcept {
+std::uint64_t FlightRecorder::begin(CommOp op, const char* label, std::int64_t bytes, std::int32_t peer) noexcept {
   const std::uint64_t ticket = tickets_.fetch_add(1, std::memory_order_relaxed) + 1;
   auto& counter = op == CommOp::send || op == CommOp::recv ? transfers_ : collectives_;
   Slot& slot = slots_[ticket % capacity];
@@ -31,6 +33,7 @@ std::uint64_t FlightRecorder::begin(CommOp op, const char* label, std::int64_t b
   slot.bytes.store(bytes, std::memory_order_relaxed);
   slot.begin_ns.store(now_ns(), std::memory_order_relaxed);
   slot.end_ns.store(0, std::memory_order_relaxed);
+  slot.peer.store(peer, std::memory_order_relaxed);
   slot.ticket.store(ticket, std::memory_order_release);
   return ticket;
 }
@@ -45,7 +48,8 @@ bool FlightRecorder::read(std::uint64_t ticket, FlightEntry& entry) const noexce
   if (slot.ticket.load(std::memory_order_acquire) != ticket) return false;
   entry = {slot.sequence.load(std::memory_order_relaxed), slot.op.load(std::memory_order_relaxed),
            slot.label.load(std::memory_order_relaxed),    slot.bytes.load(std::memory_order_relaxed),
-           slot.begin_ns.load(std::memory_order_relaxed), slot.end_ns.load(std::memory_order_relaxed)};
+           slot.begin_ns.load(std::memory_order_relaxed), slot.end_ns.load(std::memory_order_relaxed),
+           slot.peer.load(std::memory_order_relaxed)};
   std::atomic_thread_fence(std::memory_order_acquire);
   return slot.ticket.load(std::memory_order_relaxed) == ticket;
 }
@@ -65,6 +69,11 @@ bool FlightRecorder::oldest_open(FlightEntry& entry) const noexcept {
     if (read(ticket, entry) && entry.open()) return true;
   }
   return false;
+}
+
+bool FlightRecorder::newest(FlightEntry& entry) const noexcept {
+  const std::uint64_t last = tickets_.load(std::memory_order_acquire);
+  return last > 0 && read(last, entry);
 }
 
 }  // namespace dstrain

@@ -21,10 +21,11 @@ struct FlightEntry {
   std::int64_t bytes = 0;
   std::int64_t begin_ns = 0;  ///< of the steady clock
   std::int64_t end_ns = 0;    ///< 0: not over yet
+  std::int32_t peer = -1;     ///< of send and recv
   [[nodiscard]] bool open() const noexcept { return end_ns == 0; }
 };
 
-/// "reduce_scatter #1841, layer 12 backward"
+/// "reduce_scatter #1841, layer 12 backward"; "recv #3, micro-batch, from rank 0"
 std::string describe(const FlightEntry& entry);
 
 /// A ring of the last 256 calls. Any thread may begin and end calls and read, at any time.
@@ -33,13 +34,16 @@ class FlightRecorder {
   static constexpr std::uint64_t capacity = 256;
 
   /// Notes the begin of a call and gives the ticket for end(). `label` must outlive the recorder.
-  std::uint64_t begin(CommOp op, const char* label, std::int64_t bytes) noexcept;
+  /// @param peer  of send and recv
+  std::uint64_t begin(CommOp op, const char* label, std::int64_t bytes, std::int32_t peer = -1) noexcept;
   void end(std::uint64_t ticket) noexcept;
 
   /// The calls still in the ring, oldest first. Entries that are being overwritten meanwhile are left out.
   [[nodiscard]] std::vector<FlightEntry> entries() const;
   /// Reads the call that has been open longest. Without one, false.
   [[nodiscard]] bool oldest_open(FlightEntry& entry) const noexcept;
+  /// Reads the call that began last. Before the first, false.
+  [[nodiscard]] bool newest(FlightEntry& entry) const noexcept;
 
   /// Now, in the clock of the entries.
   static std::int64_t now_ns() noexcept;
@@ -47,8 +51,8 @@ class FlightRecorder {
   /// A call from construction to destruction, also when it throws.
   class Call {
    public:
-    Call(FlightRecorder& recorder, CommOp op, const char* label, std::int64_t bytes) noexcept
-        : recorder_(recorder), ticket_(recorder.begin(op, label, bytes)) {}
+    Call(FlightRecorder& recorder, CommOp op, const char* label, std::int64_t bytes, std::int32_t peer = -1) noexcept
+        : recorder_(recorder), ticket_(recorder.begin(op, label, bytes, peer)) {}
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
     ~Call() { recorder_.end(ticket_); }
@@ -68,6 +72,7 @@ class FlightRecorder {
     std::atomic<std::int64_t> bytes{0};
     std::atomic<std::int64_t> begin_ns{0};
     std::atomic<std::int64_t> end_ns{0};
+    std::atomic<std::int32_t> peer{-1};
   };
   bool read(std::uint64_t ticket, FlightEntry& entry) const noexcept;
 

@@ -13,6 +13,9 @@
 #include "comm/mpi_setup.hpp"
 #include "comm/plain_memory.hpp"
 #include "comm/shape_checks.hpp"
+#include "comm/stop_launcher.hpp"
+#include "comm/wait_board.hpp"
+#include "comm/wait_notice.hpp"
 #include "comm/watchdog.hpp"
 #include "core/log.hpp"
 
@@ -32,26 +35,49 @@ std::int64_t bytes_of(const Parts& parts) noexcept {
   return bytes;
 }
 
+/// What a rank adds to that when another one says more than it can.
+constexpr auto others_first = std::chrono::milliseconds(1000);
+
+/// FNV-1a, folded to 16 bits: labels that differ almost always differ in it.
+std::uint16_t hash_of(const char* label) noexcept {
+  std::uint32_t hash = 2166136261U;
+  for (; label != nullptr && *label != '\0'; ++label) hash = (hash ^ static_cast<unsigned char>(*label)) * 16777619U;
+  return static_cast<std::uint16_t>(hash ^ hash >> 16);
+}
+
+bool many_threads_may_call() noexcept {
+  int level = MPI_THREAD_SINGLE;
+  return MPI_Query_thread(&level) == MPI_SUCCESS && level == MPI_THREAD_MULTIPLE;
+}
+
+/// How a rank ends the job.
+struct Ending {
+  int exit_code = 0;
+  std::chrono::milliseconds patience = {};  ///< beyond last_words
+  bool host_lost = false;                   ///< a host that the launcher would wait for cannot be reached
+};
+
 /// Prints `reason` as the last word of this rank and ends the job.
-[[noreturn]] void end_job(std::string_view reason, int exit_code) noexcept {
+[[noreturn]] void end_job(std::string_view reason, const Ending& ending) noexcept {
   std::fprintf(stderr, "error: %.*s\n", static_cast<int>(reason.size()), reason.data());
   std::fflush(nullptr);
-  std::this_thread::sleep_for(last_words);
-  int finalized = 0, level = 0;
+  std::this_thread::sleep_for(last_words + ending.patience);
+  if (ending.host_lost) stop_launcher();
+  int finalized = 0;
   MPI_Finalized(&finalized);
   // The caller may be the watchdog while another thread is inside MPI. Where that is not allowed, dying is enough: the
   // launcher ends the others.
-  if (finalized == 0 && MPI_Query_thread(&level) == MPI_SUCCESS && level == MPI_THREAD_MULTIPLE) {
-    MPI_Abort(MPI_COMM_WORLD, exit_code);
-  }
-  std::_Exit(exit_code);
+  if (finalized == 0 && many_threads_may_call()) MPI_Abort(MPI_COMM_WORLD, ending.exit_code);
+  std::_Exit(ending.exit_code);
 }
 
 }  // namespace
 
 struct MpiCommunicator::Impl {
   explicit Impl(const MpiOptions& options)
-      : transport(make_transport(MPI_COMM_WORLD, options)), visible(transport.node.get()) {}
+      : transport(make_transport(MPI_COMM_WORLD, options)), visible(transport.node.get()) {
+    if (many_threads_may_call()) board.emplace(transport.comm.get(), recorder);
+  }
 
   Transport transport;
   FlightRecorder recorder;
@@ -62,6 +88,8 @@ struct MpiCommunicator::Impl {
     std::int64_t bytes;
   };
   std::vector<Mapping> plain;
+  std::optional<WaitBoard> board;    ///< none where MPI takes one thread at a time
+  std::optional<WaitNotice> notice;  ///< the watchdog's alone
   std::optional<Watchdog> watchdog;  // last: it reads the rest
 
   void require_open() const {
@@ -101,7 +129,7 @@ std::string MpiCommunicator::Impl::late_neighbours() const {
 class MpiCommunicator::Collective {
  public:
   Collective(Impl& impl, CommOp op, const char* label, std::int64_t bytes)
-      : impl_(impl), call_(impl.recorder, op, label, bytes), position_{++impl.collectives, op, true} {
+      : impl_(impl), call_(impl.recorder, op, label, bytes), position_{++impl.collectives, op, true, hash_of(label)} {
     show();
   }
   Collective(const Collective&) = delete;
@@ -181,7 +209,7 @@ void MpiCommunicator::barrier(const char* label) {
 void MpiCommunicator::send(ConstView values, int to, const char* label) {
   impl_->require_open();
   check_peer(values, to, size(), label);
-  const FlightRecorder::Call call(impl_->recorder, CommOp::send, label, values.bytes());
+  const FlightRecorder::Call call(impl_->recorder, CommOp::send, label, values.bytes(), to);
   for (std::int64_t begin = 0; begin < values.bytes(); begin += largest_message) {
     const auto n = static_cast<int>(std::min(largest_message, values.bytes() - begin));
     mpi_check(MPI_Send(values.as<char>() + begin, n, MPI_BYTE, to, tag_of_transfers, impl_->transport.comm.get()),
@@ -192,7 +220,7 @@ void MpiCommunicator::send(ConstView values, int to, const char* label) {
 void MpiCommunicator::recv(View values, int from, const char* label) {
   impl_->require_open();
   check_peer(values, from, size(), label);
-  const FlightRecorder::Call call(impl_->recorder, CommOp::recv, label, values.bytes());
+  const FlightRecorder::Call call(impl_->recorder, CommOp::recv, label, values.bytes(), from);
   for (std::int64_t begin = 0; begin < values.bytes(); begin += largest_message) {
     const auto n = static_cast<int>(std::min(largest_message, values.bytes() - begin));
     MPI_Status status;
@@ -226,11 +254,32 @@ void* MpiCommunicator::allocate_registered(std::int64_t bytes) {
 
 void MpiCommunicator::set_timeout(double seconds) {
   impl_->watchdog.reset();
+  impl_->notice.reset();
   if (!(seconds > 0)) return;
-  impl_->watchdog.emplace(impl_->recorder, seconds, [this](const std::string& where) {
-    end_job(fmt::format("rank {} {}{}", log::tag(), where, impl_->late_neighbours()),
-            static_cast<int>(ExitCode::failed));
-  });
+  Impl& impl = *impl_;
+  WatchdogHooks hooks;
+  if (impl.board) {
+    impl.notice.emplace(*impl.board, WaitTiming::of(seconds));
+    hooks.look = [&impl] { impl.board->serve(); };
+    hooks.waiting = [&impl](const FlightEntry& entry, double age_s) {
+      const std::string text = impl.notice->look(entry, age_s);
+      if (!text.empty()) std::fprintf(stderr, "warning: %s\n", text.c_str());
+    };
+  }
+  hooks.timeout = [&impl](const std::string& where, const FlightEntry& entry) {
+    Ending ending{.exit_code = static_cast<int>(ExitCode::failed)};
+    std::string others;
+    if (!impl.notice) {
+      others = impl.late_neighbours();
+    } else if (impl.notice->silent()) {
+      ending.patience = others_first;
+    } else {
+      others = impl.notice->others(entry);
+      ending.host_lost = impl.notice->host_lost();
+    }
+    end_job(fmt::format("rank {} {}{}", log::tag(), where, others), ending);
+  };
+  impl.watchdog.emplace(impl.recorder, seconds, std::move(hooks));
 }
 
 void MpiCommunicator::close() {
@@ -241,12 +290,17 @@ void MpiCommunicator::close() {
     impl_->visible.store(nullptr);
     if (t.node != nullptr) t.node->close();
     t.node.reset();
-    MPI_Comm comm = t.comm.release();
-    mpi_check(MPI_Comm_free(&comm), "MPI_Comm_free");
+    mpi_check(MPI_Barrier(t.comm.get()), "MPI_Barrier");  // the last that a rank may have to wait for
   }
   impl_->watchdog.reset();
+  if (impl_->board) impl_->board->close();
+  impl_->board.reset();
+  MPI_Comm comm = t.comm.release();
+  mpi_check(MPI_Comm_free(&comm), "MPI_Comm_free");
 }
 
-void MpiCommunicator::abort(std::string_view reason, int exit_code) noexcept { end_job(reason, exit_code); }
+void MpiCommunicator::abort(std::string_view reason, int exit_code) noexcept {
+  end_job(reason, {.exit_code = exit_code});
+}
 
 }  // namespace dstrain

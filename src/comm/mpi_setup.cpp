@@ -90,6 +90,7 @@ void share_memory(Transport& t, const MpiOptions& options) {
     if (t.rank == 0) log::warning("MPI gave no shared windows: ranks of a node talk by messages");
     return;
   }
+  group->name_ranks(map.members(map.node(t.rank)));
   t.map = std::move(map);
   t.node = std::move(group);
 }

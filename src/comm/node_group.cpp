@@ -34,7 +34,7 @@ void relax() noexcept {
 struct NodeGroup::Header {
   alignas(64) std::atomic<std::uint32_t> arrived;
   alignas(64) std::atomic<std::uint32_t> generation;
-  alignas(64) std::atomic<std::uint64_t> position;  ///< sequence * 256 + op * 2 + inside
+  alignas(64) std::atomic<std::uint64_t> position;  ///< sequence, label, op, inside: 40, 16, 7 and 1 bits
   alignas(64) SharedPlace places[2][max_places];
 };
 
@@ -65,9 +65,28 @@ void NodeGroup::barrier() {
   if (shared.arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<std::uint32_t>(size_)) {
     shared.arrived.store(0, std::memory_order_relaxed);
     shared.generation.store(wanted, std::memory_order_release);
-    return;
+  } else {
+    wait_for_generation(wanted);
   }
-  wait_for_generation(wanted);
+  check_same_call();
+}
+
+/// Looked at once in each collective. A rank that is ahead has left this one in good order. Ranks that meet here by
+/// mistake cannot both be ahead: the first one to look sees it.
+void NodeGroup::check_same_call() {
+  const RankPosition own = position(rank_);
+  if (own.sequence == checked_) return;
+  checked_ = own.sequence;
+  for (int local = 0; local < size_; ++local) {
+    const RankPosition there = position(local);
+    if (there.sequence > own.sequence) continue;
+    if (there.sequence == own.sequence && there.op == own.op && there.label == own.label) continue;
+    const auto name = [&](int place) { return names_.empty() ? place : names_[static_cast<std::size_t>(place)]; };
+    throw CommError(fmt::format("the ranks are in different collectives: rank {} in {} #{}, rank {} in {}{} #{}",
+                                name(rank_), name_of(own.op), own.sequence, name(local),
+                                there.op == own.op ? "another " : "", name_of(there.op), there.sequence),
+                    "", "one of them left a call out or made one too many; the preset `checked` names the first");
+  }
 }
 
 void NodeGroup::wait_for_generation(std::uint32_t wanted) {
@@ -111,13 +130,15 @@ SharedPlace NodeGroup::published(int local_rank, int index) const {
 }
 
 void NodeGroup::show_position(RankPosition p) noexcept {
-  const std::uint64_t packed = p.sequence << 8 | static_cast<std::uint64_t>(p.op) << 1 | (p.inside ? 1U : 0U);
+  const std::uint64_t packed = p.sequence << 24 | static_cast<std::uint64_t>(p.label) << 8 |
+                               static_cast<std::uint64_t>(p.op) << 1 | (p.inside ? 1U : 0U);
   headers_[static_cast<std::size_t>(rank_)]->position.store(packed, std::memory_order_relaxed);
 }
 
 RankPosition NodeGroup::position(int local_rank) const noexcept {
   const std::uint64_t packed = headers_[static_cast<std::size_t>(local_rank)]->position.load(std::memory_order_relaxed);
-  return {packed >> 8, static_cast<CommOp>(packed >> 1 & 0x7fU), (packed & 1U) != 0};
+  return {packed >> 24, static_cast<CommOp>(packed >> 1 & 0x7fU), (packed & 1U) != 0,
+          static_cast<std::uint16_t>(packed >> 8)};
 }
 
 bool NodeGroup::make_region(std::int64_t bytes, Region& region) {

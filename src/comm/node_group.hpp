@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "comm/comm_op.hpp"
@@ -24,7 +25,8 @@ struct SharedPlace {
 struct RankPosition {
   std::uint64_t sequence = 0;  ///< of the last collective it entered; 0: none yet
   CommOp op = CommOp::barrier;
-  bool inside = false;  ///< false: it has left that one and not entered another
+  bool inside = false;      ///< false: it has left that one and not entered another
+  std::uint16_t label = 0;  ///< a hash of its label
 };
 
 /// Ranks that load from each other's memory directly, through MPI-3 shared windows.
@@ -50,7 +52,11 @@ class NodeGroup {
   [[nodiscard]] bool usable() const noexcept { return usable_; }
 
   /// Collective over the node.
+  /// @throws CommError  the ranks meet in it from different collectives (as shown by show_position()): one of them left
+  /// one out. What they share is not to be trusted then
   void barrier();
+  /// How messages name the ranks of the node; by default by their place in it.
+  void name_ranks(std::vector<int> ranks) { names_ = std::move(ranks); }
   /// Bytes of one rank's header and staging, in whole pages.
   [[nodiscard]] static std::int64_t control_bytes(std::int64_t half_bytes) noexcept;
   [[nodiscard]] std::int64_t control_bytes() const noexcept { return control_bytes(half_bytes_); }
@@ -85,6 +91,7 @@ class NodeGroup {
   };
   [[nodiscard]] bool make_region(std::int64_t bytes, Region& region);
   void wait_for_generation(std::uint32_t wanted);
+  void check_same_call();
 
   MpiComm comm_;
   int rank_ = 0, size_ = 1;
@@ -94,6 +101,8 @@ class NodeGroup {
   bool usable_ = false;
   int half_ = 0;
   std::uint32_t generation_ = 0;
+  std::uint64_t checked_ = 0;  ///< the collective whose first barrier was looked at
+  std::vector<int> names_;
   Region control_;  ///< per rank: a header, then two halves of staging
   std::vector<Header*> headers_;
   std::vector<Region> regions_;

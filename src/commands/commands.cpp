@@ -15,7 +15,7 @@ constexpr Command kCommands[] = {
     {"hosts", "the ranks that a hostfile and its filters give, in the words of each launcher", hosts},
     {"launch", "starts the ranks on hosts, in an allocation or on this machine, and waits for them", launch, true},
     {"doctor", "checks hosts, network, devices and folders before a run; under mpirun or srun on all ranks", doctor,
-     true},
+     true, true},
     {"inspect", "what a checkpoint holds, and whether it is whole", inspect},
     {"generate", "answers of a model to prompts", generate},
     {"plot", "the columns of a table as curves in a PNG", plot},

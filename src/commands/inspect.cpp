@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "commands/commands.hpp"
+#include "commands/inspect_actions.hpp"
 #include "core/system_memory.hpp"
 #include "io/checkpoint/inspect.hpp"
 
@@ -15,8 +16,11 @@ namespace dstrain::commands {
 namespace {
 
 constexpr const char* kHelp =
-    "usage: dstrain inspect checkpoint-<step> [--json]     tensors, shards, metadata\n"
-    "       dstrain inspect checkpoint-<step> --verify     reads every byte and compares all digests\n";
+    "usage: dstrain inspect checkpoint-<step>                  tensors, shards, metadata\n"
+    "       dstrain inspect checkpoint-<step> --verify         reads every byte and compares all digests\n"
+    "       dstrain inspect checkpoint-<step> --pack OUT.h5    writes one plain HDF5 file\n"
+    "       dstrain inspect --diff A B [--tensors-only]        what is different between two checkpoints\n"
+    "--json prints any of them as JSON. Exit code 1: damaged (--verify), different (--diff).\n";
 
 std::string kinds_text(const std::array<bool, checkpoint_kinds>& has) {
   std::string text;
@@ -82,40 +86,71 @@ std::string to_json(const CheckpointSummary& summary) {
   return json.dump(2);
 }
 
-ExitCode verify(const std::string& folder) {
-  const auto damages = verify_checkpoint(folder);
-  for (const auto& damage : damages) {
-    fmt::print("damaged: {}{}: {}\n", damage.file, damage.tensor.empty() ? "" : " " + damage.tensor, damage.problem);
+/// The words of the command line.
+struct Arguments {
+  bool help = false, json = false, verify = false, diff = false, tensors_only = false;
+  std::string pack;
+  std::vector<std::string> folders;
+};
+
+[[noreturn]] void refuse(const std::string& problem) {
+  throw ConfigError(problem, "command line", "dstrain inspect --help");
+}
+
+Arguments parse(const Words& words) {
+  Arguments arguments;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const auto& word = words[i];
+    if (word == "--help" || word == "-h") {
+      arguments.help = true;
+    } else if (word == "--json") {
+      arguments.json = true;
+    } else if (word == "--verify") {
+      arguments.verify = true;
+    } else if (word == "--diff") {
+      arguments.diff = true;
+    } else if (word == "--tensors-only") {
+      arguments.tensors_only = true;
+    } else if (word == "--pack") {
+      if (++i == words.size()) refuse("--pack needs the name of the file to write");
+      arguments.pack = words[i];
+    } else if (word.starts_with("--pack=")) {
+      arguments.pack = word.substr(7);
+    } else if (word.starts_with("--")) {
+      refuse(fmt::format("inspect does not know \"{}\"", word));
+    } else {
+      arguments.folders.push_back(word);
+    }
   }
-  if (damages.empty()) fmt::print("{}: every digest agrees\n", folder);
-  return damages.empty() ? ExitCode::good : ExitCode::failed;
+  return arguments;
+}
+
+void check(const Arguments& arguments) {
+  const int actions = (arguments.verify ? 1 : 0) + (arguments.diff ? 1 : 0) + (arguments.pack.empty() ? 0 : 1);
+  if (actions > 1) refuse("--verify, --pack and --diff are asked for at the same time");
+  const std::size_t wanted = arguments.diff ? 2 : 1;
+  if (arguments.folders.size() != wanted) {
+    refuse(wanted == 2 ? "--diff needs two checkpoint folders"
+                       : fmt::format("inspect needs a checkpoint folder, {} were given", arguments.folders.size()));
+  }
+  if (arguments.tensors_only && !arguments.diff) refuse("--tensors-only belongs to --diff");
 }
 
 }  // namespace
 
 ExitCode inspect(const Words& words) {
-  bool json = false;
-  bool check = false;
-  std::string folder;
-  for (const auto& word : words) {
-    if (word == "--help" || word == "-h") {
-      fmt::print("{}", kHelp);
-      return ExitCode::good;
-    }
-    if (word == "--json") {
-      json = true;
-    } else if (word == "--verify") {
-      check = true;
-    } else if (folder.empty() && !word.starts_with("--")) {
-      folder = word;
-    } else {
-      throw ConfigError(fmt::format("inspect does not know \"{}\"", word), "command line", "dstrain inspect --help");
-    }
+  const Arguments arguments = parse(words);
+  if (arguments.help) {
+    fmt::print("{}", kHelp);
+    return ExitCode::good;
   }
-  if (folder.empty()) throw ConfigError("inspect needs a checkpoint folder", "command line", "dstrain inspect --help");
-  if (check) return verify(folder);
+  check(arguments);
+  const std::string& folder = arguments.folders.front();
+  if (arguments.verify) return verify_and_print(folder, arguments.json);
+  if (!arguments.pack.empty()) return pack_and_print(folder, arguments.pack, arguments.json);
+  if (arguments.diff) return diff_and_print(folder, arguments.folders.back(), arguments.tensors_only, arguments.json);
   const auto summary = summarize_checkpoint(folder);
-  if (json) {
+  if (arguments.json) {
     fmt::print("{}\n", to_json(summary));
   } else {
     print_table(summary);

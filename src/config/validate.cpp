@@ -53,7 +53,12 @@ void check_sizes(const RunConfig& c, Rules& rules) {
   at_least_1("stage3_prefetch_bucket_size", c.stage3_prefetch_bucket_size);
   at_least_1("synthetic_rows", c.synthetic_rows);
   at_least_1("ddp_timeout", c.ddp_timeout);
+  rules.range("checkpoint_buffer_size", c.checkpoint_buffer_size, c.checkpoint_buffer_size >= 0, "use 0 or more");
   at_least_1("max_length", c.max_length);
+  rules.range("replica_check_steps", c.replica_check_steps, c.replica_check_steps >= 0, "use 0 or more");
+  rules.range("loss_spike_threshold", c.loss_spike_threshold,
+              c.loss_spike_threshold == 0 || (std::isfinite(c.loss_spike_threshold) && c.loss_spike_threshold > 1),
+              "use more than 1, or 0 for no reports");
   rules.range("zero_stage", c.zero_stage, c.zero_stage >= 0 && c.zero_stage <= 3, "use 0, 1, 2 or 3");
   for (const auto& [key, value] : {std::pair{"tensor_parallel_size", c.tensor_parallel_size},
                                    std::pair{"pipeline_parallel_size", c.pipeline_parallel_size},

@@ -7,23 +7,33 @@
 #include <optional>
 #include <span>
 
+#include "comm/agreed_error.hpp"
 #include "comm/communicator.hpp"
 #include "core/device_runtime.hpp"
 #include "core/error.hpp"
 #include "core/host_mirror.hpp"
+#include "core/log.hpp"
+#include "io/checkpoint/trial.hpp"
+#include "io/checkpoint/writer.hpp"
 #include "model/adapters/adapter_names.hpp"
 #include "train/adapter_files.hpp"
 #include "train/adapter_start.hpp"
 #include "train/decay.hpp"
 #include "train/engine_plan.hpp"
 #include "train/engine_state.hpp"
+#include "train/engine_tags.hpp"
 #include "train/loss_scale.hpp"
 #include "train/machine.hpp"
 #include "train/merged_weights.hpp"
+#include "train/nonfinite_search.hpp"
+#include "train/replicas.hpp"
 
 namespace dstrain {
 
 namespace {
+
+/// For messages: a processor's NaN may print as "-nan".
+double without_sign_of_nan(double value) { return std::isnan(value) ? std::abs(value) : value; }
 
 class EngineImpl final : public Engine {
  public:
@@ -38,7 +48,8 @@ class EngineImpl final : public Engine {
         store_(make_zero_store(layout_, plan_.zero_options, comm, arena_, plan_.zero, options.device)),
         decoder_(spec_, layout_, plan_.decoder_options, arena_, plan_.decoder, options.device),
         slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)),
-        loss_scale_(options.loss_scale) {
+        loss_scale_(options.loss_scale),
+        writer_(comm, arena_[plan_.checkpoint_copies]) {
     for (const auto padded_tokens : options.token_classes) decoder_.prepare(padded_tokens);
     for (const auto padded_tokens : options.eval_token_classes) decoder_.prepare(padded_tokens, false);
     rates_.reserve(layout_.tensors.size());
@@ -109,8 +120,10 @@ class EngineImpl final : public Engine {
                   batch.padded_tokens, plan_.decoder_options.max_tokens);
     batch_ = batch;
     store_->begin_micro_step(contributors, last);
+    if (search_) search_->begin_micro_step(micro_step_, batch.tokens > 0 && comm_.rank() < contributors);
     const ForwardResult result =
-        decoder_.forward(*store_, batch_, options_.train, static_cast<float>(loss_scale_.scale()));
+        decoder_.forward(passing(), batch_, options_.train, static_cast<float>(loss_scale_.scale()));
+    if (search_) search_->look_at_loss(result.loss);
     double* slot = slot_of(comm_.rank(), micro_step_);
     slot[0] = result.loss;
     slot[1] = result.nll_sum;
@@ -120,15 +133,27 @@ class EngineImpl final : public Engine {
     return result.loss;
   }
 
-  void backward() override { decoder_.backward(*store_, batch_); }
+  void backward() override { decoder_.backward(passing(), batch_); }
+
+  void begin_search() override {
+    begin_step();
+    search_.emplace(layout_, *store_);
+  }
+
+  NonfiniteFinding end_search() override {
+    DSTRAIN_CHECK(search_.has_value(), "end_search() without begin_search()");
+    const NonfiniteFinding finding = search_->gather(comm_);
+    search_.reset();
+    return finding;
+  }
+
+  std::string compare_replicas() override { return dstrain::compare_replicas(comm_, layout_, *store_); }
 
   StepResult step(double learning_rate, const std::optional<std::array<double, 2>>& betas) override {
     StepResult result = sum_slots();
-    if (!std::isfinite(result.loss) && !loss_scale_.active()) {
-      throw Error(
-          fmt::format("the loss of step {} is {}", global_step_ + 1, result.loss), {},
-          "lower learning_rate, or look at the data of this step; the weights before it are in the last checkpoint");
-    }
+    if (!std::isfinite(result.loss) && !loss_scale_.active())
+      return not_finite(result, fmt::format("the loss of step {} is {}{}", global_step_ + 1,
+                                            without_sign_of_nan(result.loss), slot_that_is_not_finite()));
     result.loss_scale = loss_scale_.scale();
     result.grad_norm = store_->reduce_gradients() / result.loss_scale;
     result.skipped = loss_scale_.active() && !std::isfinite(result.grad_norm);
@@ -137,16 +162,16 @@ class EngineImpl final : public Engine {
       ++global_step_;
       return result;
     }
-    if (!std::isfinite(result.grad_norm)) {
-      throw Error(fmt::format("the gradient norm of step {} is {}", global_step_ + 1, result.grad_norm), {},
-                  "lower learning_rate or set max_grad_norm; the weights before it are in the last checkpoint");
-    }
+    if (!std::isfinite(result.grad_norm))
+      return not_finite(result, fmt::format("the gradient norm of step {} is {}", global_step_ + 1,
+                                            without_sign_of_nan(result.grad_norm)));
     double clip = 1.0;
     if (options_.max_grad_norm > 0)
       clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
     StepParameters parameters{
         .lr = learning_rate, .step = optimizer_steps_ + 1, .gradient_scale = clip / result.loss_scale};
     if (betas) parameters.beta1 = (*betas)[0], parameters.beta2 = (*betas)[1];
+    writer_.secure();  // from here on the state changes
     store_->optimizer_step(parameters, rates_);
     ++optimizer_steps_;
     ++global_step_;
@@ -184,20 +209,64 @@ class EngineImpl final : public Engine {
 
   void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
             bool save_only_model, int save_total_limit, const std::filesystem::path& best) override {
-    auto state = client_state;
-    state[steps_key] = fmt::format("{}", optimizer_steps_);
-    if (loss_scale_.active()) state[scale_key] = loss_scale_.state();
-    save_state(comm_, layout_, *store_, output_dir, global_step_, state, save_only_model, save_total_limit, best);
+    begin_save(output_dir, client_state, save_only_model, save_total_limit, best);
+    finish_save();
+  }
+
+  void begin_save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
+                  bool save_only_model, int save_total_limit, const std::filesystem::path& best) override {
+    writer_.finish();  // what is in flight reads the mirror of before
+    saved_.emplace(store_->stream());
+    auto content = checkpoint_content(comm_, layout_, *store_, save_only_model, *saved_);
+    content.metadata = client_state;
+    content.metadata[steps_key] = fmt::format("{}", optimizer_steps_);
+    content.metadata[seed_key] = fmt::format("{}", options_.seed);
+    if (loss_scale_.active()) content.metadata[scale_key] = loss_scale_.state();
+    CheckpointOptions options;
+    if (save_total_limit > 0) options.save_total_limit = save_total_limit;
+    options.best = best;
+    options.writers = options_.checkpoint.writers;
+    options.node_of_rank = options_.checkpoint.node_of_rank;
+    options.patience_s = options_.checkpoint.patience_s;
+    writer_.begin(output_dir, global_step_, content, options, [&](const std::filesystem::path& part) {
+      if (options_.tuning.kind == TuningKind::lora) export_weights(part, DType::f32);  // an adapter for PEFT
+    });
+  }
+
+  [[nodiscard]] std::int32_t save_state() const override { return static_cast<std::int32_t>(writer_.state()); }
+  void continue_save(std::int32_t largest) override { writer_.advance(static_cast<SaveState>(largest)); }
+  void finish_save() override {
+    writer_.finish();
+    saved_.reset();
+  }
+
+  CheckpointTrial try_save(const std::filesystem::path& output_dir, bool save_only_model) override {
+    HostMirror mirror(store_->stream());
+    return try_checkpoint(comm_, output_dir, checkpoint_content(comm_, layout_, *store_, save_only_model, mirror),
+                          options_.checkpoint.writers);
   }
 
   std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) override {
+    writer_.finish();  // what is in flight reads the state in place
     auto loaded = load_state(comm_, layout_, *store_, checkpoint, staging());
     on_all_ranks(comm_, "read the engine's state", [&] { take_state(loaded, checkpoint.string()); });
     store_->weights_changed();
     return std::move(loaded.client_state);
   }
 
+  void save_checkpoint(const std::filesystem::path& folder, const std::string& tag,
+                       const SaveOptions& options) override {
+    const auto state = tagged_state(comm_, folder, global_step_, tag, options.client_state);
+    save(folder, state, options.save_only_model, options.save_total_limit, {});
+  }
+
+  LoadedCheckpoint load_checkpoint(const std::filesystem::path& folder, const std::string& tag) override {
+    const std::filesystem::path found = find_tagged(comm_, folder, tag);
+    return loaded_from(found, load(found));
+  }
+
   void load_weights(const std::filesystem::path& checkpoint) override {
+    writer_.finish();
     load_state(comm_, layout_, *store_, checkpoint, staging(), true);
     store_->weights_changed();
   }
@@ -235,6 +304,7 @@ class EngineImpl final : public Engine {
  private:
   static constexpr const char* steps_key = "optimizer_steps";
   static constexpr const char* scale_key = "loss_scale";
+  static constexpr const char* seed_key = "engine_seed";
 
   /// Counters out of a checkpoint's texts; what stays is the caller's.
   void take_state(LoadedState& loaded, const std::string& where) {
@@ -251,6 +321,44 @@ class EngineImpl final : public Engine {
       loss_scale_.restore(at->second, where);
       state.erase(at);
     }
+    if (const auto at = state.find(seed_key); at != state.end()) {
+      if (at->second != fmt::format("{}", options_.seed))
+        log::warning("{} was made with seed {}, this run has {}: dropout and noise will differ", where, at->second,
+                     options_.seed);
+      state.erase(at);
+    }
+  }
+
+  /// What the passes run on: the store, or the search before it.
+  [[nodiscard]] ParameterStore& passing() noexcept {
+    if (search_) return *search_;
+    return *store_;
+  }
+
+  /// The end of a step whose numbers are no use. The same on all ranks: their loss and norm are the same bits.
+  StepResult not_finite(StepResult& result, const std::string& what) {
+    if (options_.on_nonfinite == OnNonfinite::stop) {
+      std::vector<int> ranks;
+      for (int r = 0; r < comm_.size(); ++r) ranks.push_back(r);
+      throw AgreedError(what, {},
+                        "lower learning_rate or set max_grad_norm, or look at the data of this step; the weights "
+                        "before it are in the last checkpoint",
+                        ExitCode::failed, ranks);
+    }
+    result.skipped = result.nonfinite = true;
+    result.overflow = what;
+    ++global_step_;
+    return result;
+  }
+
+  /// " (rank 2, micro-batch 0)", or empty where every slot is finite and their sum is not.
+  std::string slot_that_is_not_finite() {
+    for (int micro = 0; micro < micro_step_; ++micro) {
+      for (int rank = 0; rank < contributors_[static_cast<std::size_t>(micro)]; ++rank) {
+        if (!std::isfinite(slot_of(rank, micro)[0])) return fmt::format(" (rank {}, micro-batch {})", rank, micro);
+      }
+    }
+    return {};
   }
 
   /// transformers leaves torch's own LayerNorm out whatever its name ("ln_1", "norm"), RMS norms by name only.
@@ -307,6 +415,11 @@ class EngineImpl final : public Engine {
         result.loss += slot[0];
         result.nll_sum += slot[1];
         targets += slot[2];
+        if (slot[2] > 0 && (result.highest_rank < 0 || slot[1] / slot[2] > result.highest_loss)) {
+          result.highest_loss = slot[1] / slot[2];
+          result.highest_rank = rank;
+          result.highest_micro_step = micro;
+        }
       }
     }
     result.targets = static_cast<std::int64_t>(targets);
@@ -323,6 +436,7 @@ class EngineImpl final : public Engine {
   std::unique_ptr<ZeroStore> store_;
   Decoder decoder_;
   std::optional<Generator> generator_;
+  std::optional<NonfiniteSearch> search_;
   std::span<double> slots_;
   std::vector<TensorRates> rates_;  ///< by tensor
   std::vector<int> contributors_;
@@ -331,6 +445,8 @@ class EngineImpl final : public Engine {
   std::int64_t global_step_ = 0;
   std::int64_t optimizer_steps_ = 0;
   LossScale loss_scale_;
+  std::optional<HostMirror> saved_;  ///< of the checkpoint in flight, from a device
+  CheckpointWriter writer_;          ///< after what it reads: its threads end first
   double matrix_peak_ = 0.0;
 };
 

@@ -9,12 +9,14 @@ namespace dstrain {
 namespace {
 
 volatile std::sig_atomic_t received_signal = 0;
+volatile std::sig_atomic_t interrupted = 0;
 
 void note_signal(int number) {
-  if (number == SIGINT && received_signal == SIGINT) {
+  if (number == SIGINT && interrupted != 0) {
     std::signal(SIGINT, SIG_DFL);
     std::raise(SIGINT);
   }
+  if (number == SIGINT) interrupted = 1;
   received_signal = number;
 }
 
@@ -22,6 +24,7 @@ void note_signal(int number) {
 
 StopSignal::StopSignal() {
   received_signal = 0;
+  interrupted = 0;
   for (const int number : {SIGTERM, SIGUSR1, SIGINT}) std::signal(number, note_signal);
 }
 

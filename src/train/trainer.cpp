@@ -2,7 +2,9 @@
 /// The loop over steps, and when something is logged, evaluated and saved.
 #include "train/trainer.hpp"
 
+#include <array>
 #include <cmath>
+#include <span>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
@@ -19,7 +21,12 @@ std::int64_t planned_bytes(const MemoryPlan& plan) {
 }
 
 Trainer::Trainer(const TrainContext& context, const LoggedCommunicator* measured)
-    : context_(context), comm_(context.comm), config_(context.config), measured_(measured), best_(context.config) {}
+    : context_(context),
+      comm_(context.comm),
+      config_(context.config),
+      measured_(measured),
+      best_(context.config),
+      loss_watch_(context.config.loss_spike_threshold) {}
 
 ExitCode Trainer::run() {
   prepare();
@@ -40,11 +47,17 @@ ExitCode Trainer::train() {
   if (config_.eval_on_start && !evaluations_.empty()) evaluate(true);
   while (step_ < total_steps_ && !best_.should_stop()) {
     run_step();
+    if (config_.replica_check_steps > 0 && step_ % config_.replica_check_steps == 0) compare_replicas();
     const bool new_best = should_evaluate() && observe(evaluate(true));
-    const bool stop = agree_to_stop();
+    const bool stop = agree_at_the_boundary();
     if (stop || should_save(new_best)) save_checkpoint();
-    if (stop) return ExitCode::stopped_on_signal;
+    if (stop) {
+      engine_->finish_save();
+      return ExitCode::stopped_on_signal;
+    }
+    if (step_ == first_step_ + steps_until_advice) advise_save_steps();
   }
+  engine_->finish_save();
   if (step_ < total_steps_) {
     log::info("early stopping at step {}: {} did not get better in {} evaluations", step_, best_.metric(),
               best_.state().evaluations_without_progress);
@@ -58,20 +71,18 @@ void Trainer::run_step() {
   const StepInfo info = feeder.next(step_ - data_lag_);
   lap(StepPhase::data);
   engine_->begin_step();
-  for (std::int64_t round = 0; round < info.rounds; ++round) {
-    const MicroBatch batch = feeder.has_slot(round) ? feeder.micro_batch(round) : MicroBatch{};
-    if (profile_) profile_->count(batch);
-    engine_->forward(batch, feeder.contributors(round), round + 1 == info.rounds);
-    lap(StepPhase::forward);
-    engine_->backward();
-    lap(StepPhase::backward);
-  }
+  run_micro_batches(info);
   const std::int64_t schedule_step = engine_->optimizer_steps();  // a skipped update is no step of the schedule
   const double learning_rate = schedule_->rate(schedule_step);
   const StepResult result = engine_->step(learning_rate, schedule_->betas(schedule_step));
   lap(StepPhase::optimizer);
   ++step_;
-  if (result.skipped && is_root()) log::warning("step {}: {}", step_, result.overflow);
+  if (result.nonfinite) {
+    handle_nonfinite(info, result);
+  } else {
+    nonfinite_in_a_row_ = 0;
+    if (result.skipped && is_root()) log::warning("step {}: {}", step_, result.overflow);
+  }
   last_evaluation_.reset();
   epoch_ = info.epoch;
   epoch_ended_ = (step_ - data_lag_) % feeder.plan().steps_per_epoch() == 0;
@@ -85,8 +96,22 @@ void Trainer::run_step() {
   ++loss_steps_;
   if (profile_ || monitor_) end_measured_step(result, learning_rate, info.rows);
   if (!is_root()) return;
+  watch_loss(result);
   if (should_log()) log_step(result, learning_rate);
   progress_->step(step_, result.loss);
+}
+
+/// Forward and backward of this rank's slots, in rounds that all ranks make together.
+void Trainer::run_micro_batches(const StepInfo& info) {
+  Feeder& feeder = *setup_.feeder;
+  for (std::int64_t round = 0; round < info.rounds; ++round) {
+    const MicroBatch batch = feeder.has_slot(round) ? feeder.micro_batch(round) : MicroBatch{};
+    if (profile_) profile_->count(batch);
+    engine_->forward(batch, feeder.contributors(round), round + 1 == info.rounds);
+    lap(StepPhase::forward);
+    engine_->backward();
+    lap(StepPhase::backward);
+  }
 }
 
 /// @return whether the results are the best so far
@@ -125,10 +150,14 @@ bool Trainer::should_save(bool new_best) const {
   return step_ % save_steps_ == 0 || step_ == total_steps_;
 }
 
-bool Trainer::agree_to_stop() {
+/// One small reduction for all that ranks must agree on between two steps.
+/// @return whether to stop
+bool Trainer::agree_at_the_boundary() {
   // Slurm's warning reaches one rank first: all stop at the same step, or none.
-  std::int32_t signal = StopSignal::received();
-  comm_.all_reduce(View(&signal, 1, DType::i32), ReduceOp::max, Stream{}, "stop signal");
+  std::array<std::int32_t, 2> state{StopSignal::received(), engine_->save_state()};
+  comm_.all_reduce(View(std::span<std::int32_t>(state)), ReduceOp::max, Stream{}, "signals and checkpoint");
+  engine_->continue_save(state[1]);
+  const std::int32_t signal = state[0];
   if (signal == 0 || step_ >= total_steps_) return false;
   log::warning("signal {}: saving a checkpoint at step {} and stopping", signal, step_);
   return true;

@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +15,7 @@
 #include "train/best_model.hpp"
 #include "train/deepspeed_monitor.hpp"
 #include "train/evaluation.hpp"
+#include "train/loss_watch.hpp"
 #include "train/progress.hpp"
 #include "train/run_setup.hpp"
 #include "train/schedule.hpp"
@@ -33,6 +36,7 @@ class Trainer {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr std::int64_t steps_until_advice = 4;  ///< the first ones may be slower
 
   /// A validation set by its name; empty where there is one.
   struct NamedEvaluation {
@@ -44,7 +48,8 @@ class Trainer {
   void prepare();
   void bind_batches();
   void open_log(bool append);
-  void resume(const std::filesystem::path& checkpoint);
+  void resume(std::filesystem::path checkpoint);
+  std::map<std::string, std::string> load_newest_sound(std::filesystem::path& checkpoint);
   void report_start();
 
   // trainer.cpp
@@ -53,7 +58,13 @@ class Trainer {
   [[nodiscard]] bool should_log() const;       ///< Local
   [[nodiscard]] bool should_evaluate() const;  ///< Local
   [[nodiscard]] bool should_save(bool new_best) const;
-  bool agree_to_stop();
+  bool agree_at_the_boundary();
+  void run_micro_batches(const StepInfo& info);
+
+  // trainer_checks.cpp
+  void handle_nonfinite(const StepInfo& info, const StepResult& result);
+  void watch_loss(const StepResult& result);  ///< Local
+  void compare_replicas();
 
   // trainer_measure.cpp
   void start_measuring();      ///< Local
@@ -68,6 +79,8 @@ class Trainer {
   bool observe(const Metrics& metrics);
   Metrics evaluate(bool logged);
   void save_checkpoint();
+  void try_checkpoint();
+  void advise_save_steps();
   void take_best_model();
   void finish();
   void evaluate_at_the_end();
@@ -95,15 +108,18 @@ class Trainer {
   std::optional<DeepSpeedMonitor> monitor_;  ///< rank 0
   std::int64_t samples_ = 0;                 ///< rows behind the last update, over resumes
   BestModel best_;
+  LossWatch loss_watch_;
   std::int64_t logging_steps_ = 0;
   std::int64_t eval_steps_ = 0;
   std::int64_t save_steps_ = 0;
   double matrix_peak_ = 0.0;
+  CheckpointTrial trial_;       ///< of the disk; nothing where the run saves nothing
   double free_bytes_ = 0.0;     ///< of the node with the least, before this run took any
   double preparation_s_ = 0.0;  ///< from the first look at the data to an engine with weights
 
   std::int64_t step_ = 0;  ///< finished optimizer steps
   std::int64_t first_step_ = 0;
+  std::int64_t nonfinite_in_a_row_ = 0;
   std::int64_t data_lag_ = 0;  ///< ignore_data_skip: updates by which the data stand behind step_
   double epoch_ = 0.0;
   std::int64_t saved_step_ = -1;

@@ -124,6 +124,28 @@ class ShardedStore final : public ZeroStore {
     return shard_slices(layout_, *buffers_, rank);
   }
 
+  void for_each_replica(const std::function<void(int, const void*, std::int64_t)>& f) const override {
+    const ZeroScheme& scheme = buffers_->scheme;
+    const auto width = static_cast<std::int64_t>(size_of(buffers_->options.compute));
+    for (int u = 0; u < layout_.unit_count(); ++u) {
+      for (int kind = 0; kind < part_kinds; ++kind) {
+        const PartPlace& part = memory_.unit(u).weights[kind];
+        if (part.part.count == 0 || (scheme.sharded_weights && !part.whole)) continue;
+        f(u, memory_.full_weights(u, kind).data, part.part.count * width);
+      }
+    }
+    if (scheme.sharded_state) return;
+    for (const OwnedSlice& slice : owned_) {
+      const int unit = layout_.tensors[static_cast<std::size_t>(slice.tensor)].unit;
+      if (scheme.master_copy && slice.master != nullptr)
+        f(unit, slice.master, slice.count * static_cast<std::int64_t>(sizeof(float)));
+      for (const StateSlice& state : slice.states) {
+        if (state.data != nullptr)
+          f(unit, state.data, state.count * static_cast<std::int64_t>(size_of(state.spec.dtype)));
+      }
+    }
+  }
+
   void weights_changed() override {
     forget_gathered();
     if (buffers_->scheme.master_copy) {

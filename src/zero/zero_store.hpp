@@ -104,6 +104,9 @@ class ZeroStore : public ParameterStore {
   /// The ranges that `rank` writes into a checkpoint (pointers null): those it owns, but at stage 0 a share of them, so
   /// that all ranks write and none twice. Local.
   [[nodiscard]] virtual std::vector<OwnedSlice> written_by(int rank) const = 0;
+  /// Calls f(unit, data, bytes) for memory that should hold the same bits on every rank: gathered weights, at stage 0
+  /// masters and optimizer states too. The same calls with equal bytes on all ranks. Local.
+  virtual void for_each_replica(const std::function<void(int unit, const void* data, std::int64_t bytes)>& f) const = 0;
   /// After values() were filled through owned(): rounds masters them to the compute dtype and gathers. Collective.
   virtual void weights_changed() = 0;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// A job that ends in the way its argument says; ctest looks at how.
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -65,7 +66,7 @@ ExitCode throw_in_a_thread(Communicator& comm) {
 /// Case 3: rank 1 is elsewhere.
 ExitCode never_arrives(Communicator& comm) {
   sum_once(comm, "all are here");
-  comm.set_timeout(0.5);
+  comm.set_timeout(3);
   if (comm.rank() == 1) {
     for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
   }
@@ -74,8 +75,38 @@ ExitCode never_arrives(Communicator& comm) {
   return ExitCode::good;
 }
 
+/// Rank 1's process no longer runs at all: it can answer nobody.
+ExitCode is_stopped(Communicator& comm) {
+  sum_once(comm, "all are here");
+  comm.set_timeout(6);
+  if (comm.rank() == 1) std::raise(SIGSTOP);
+  sum_once(comm, "after the stop");
+  return ExitCode::good;
+}
+
+/// Rank 1 leaves a call out and waits in the next one.
+ExitCode skips_a_collective(Communicator& comm) {
+  sum_once(comm, "all are here");
+  comm.set_timeout(6);
+  std::vector<float> full(static_cast<std::size_t>(comm.size()) * 10), shard(10);
+  if (comm.rank() != 1)
+    comm.reduce_scatter(ConstView(std::span<const float>(full)), View(std::span(shard)), Stream{}, "gradients");
+  comm.barrier("end of the step");
+  return ExitCode::good;
+}
+
+/// Rank 1 comes late, but it comes: those that wait say so, and the job goes on.
+ExitCode comes_late(Communicator& comm) {
+  sum_once(comm, "all are here");
+  comm.set_timeout(8);
+  if (comm.rank() == 1) std::this_thread::sleep_for(std::chrono::seconds(6));
+  sum_once(comm, "after the wait");
+  comm.close();
+  return ExitCode::good;
+}
+
 ExitCode waits_for_a_message(Communicator& comm) {
-  comm.set_timeout(0.5);
+  comm.set_timeout(3);
   float value = 0;
   if (comm.rank() == 0) comm.recv(View(&value, 1, DType::f32), 1, "first batch");
   for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
@@ -90,6 +121,9 @@ int main(int argc, char** argv) {
                                                                     {"throw", throw_in_the_middle},
                                                                     {"thread", throw_in_a_thread},
                                                                     {"never", never_arrives},
+                                                                    {"stopped", is_stopped},
+                                                                    {"skip", skips_a_collective},
+                                                                    {"late", comes_late},
                                                                     {"message", waits_for_a_message}};
   return spmd_main(argc, argv, [&](MpiSession&) {
     if (argc != 2 || modes.count(argv[1]) == 0) throw ConfigError("failing_job takes one mode");

@@ -39,6 +39,20 @@ TEST(FlightRecorder, CountsTransfersApart) {
   EXPECT_EQ(describe(entries[2]), "barrier #1, c");
 }
 
+TEST(FlightRecorder, KnowsTheOtherEndOfAMessageAndTheNewestCall) {
+  FlightRecorder recorder;
+  FlightEntry entry;
+  EXPECT_FALSE(recorder.newest(entry));
+  recorder.end(recorder.begin(CommOp::recv, "batch", 1, 3));
+
+  ASSERT_TRUE(recorder.newest(entry));
+  EXPECT_FALSE(entry.open());
+  EXPECT_EQ(describe(entry), "recv #1, batch, from rank 3");
+  recorder.begin(CommOp::send, "reply", 1, 2);
+  ASSERT_TRUE(recorder.newest(entry));
+  EXPECT_EQ(describe(entry), "send #2, reply, to rank 2");
+}
+
 TEST(FlightRecorder, FindsTheCallThatIsOpenLongest) {
   FlightRecorder recorder;
   recorder.end(recorder.begin(CommOp::barrier, "done", 0));

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -D BUILD=<build folder> -D SOURCE=<source folder> -D WORK=<scratch folder> -D MPIRUN=<mpirun> -P package.cmake
+# Installs dstrain, builds examples/ against what was installed, runs custom_loop on 2 ranks, and again from its checkpoint
+# on 1 rank at another stage: the same losses to the last digit.
+cmake_minimum_required(VERSION 3.25)
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE code OUTPUT_VARIABLE out ERROR_VARIABLE err)
+  if(NOT code EQUAL 0)
+    message(FATAL_ERROR "${ARGN}\nexit code ${code}\n${out}${err}")
+  endif()
+  set(out "${out}" PARENT_SCOPE)
+endfunction()
+file(REMOVE_RECURSE ${WORK})
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/installed)
+
+# Only the installed headers, and each of them.
+file(GLOB_RECURSE headers RELATIVE ${WORK}/installed/include ${WORK}/installed/include/*.hpp)
+list(LENGTH headers count)
+if(count LESS 20)
+  message(FATAL_ERROR "only ${count} headers were installed")
+endif()
+set(project "cmake_minimum_required(VERSION 3.25)\nproject(all_headers LANGUAGES CXX)\nfind_package(dstrain 0.1 REQUIRED)\n"
+            "add_library(all_headers OBJECT all.cpp)\ntarget_link_libraries(all_headers PRIVATE dstrain::engine)\n")
+file(WRITE ${WORK}/headers/CMakeLists.txt ${project})
+foreach(header ${headers})
+  file(APPEND ${WORK}/headers/all.cpp "#include <${header}>\n")
+endforeach()
+run(${CMAKE_COMMAND} -S ${WORK}/headers -B ${WORK}/headers/build -DCMAKE_PREFIX_PATH=${WORK}/installed)
+run(${CMAKE_COMMAND} --build ${WORK}/headers/build)
+
+file(COPY ${SOURCE}/examples/CMakeLists.txt ${SOURCE}/examples/custom_loop.cpp DESTINATION ${WORK}/examples)
+run(${CMAKE_COMMAND} -S ${WORK}/examples -B ${WORK}/examples/build -DCMAKE_PREFIX_PATH=${WORK}/installed)
+run(${CMAKE_COMMAND} --build ${WORK}/examples/build)
+set(loop ${WORK}/examples/build/custom_loop)
+
+function(losses text result)
+  string(REGEX MATCHALL "step [0-9]+ loss [^\n]*" lines "${text}")
+  set(${result} "${lines}" PARENT_SCOPE)
+endfunction()
+run(${MPIRUN} -np 2 ${loop} ${WORK}/whole --steps 8 --save_steps 4 --zero_stage 3)
+losses("${out}" whole)
+list(LENGTH whole steps)
+if(NOT steps EQUAL 8)
+  message(FATAL_ERROR "expected 8 steps:\n${out}")
+endif()
+# Killed behind step 4: the newest checkpoint is that of step 4.
+run(${MPIRUN} -np 2 ${loop} ${WORK}/parts --steps 8 --save_steps 4 --zero_stage 3)
+file(REMOVE_RECURSE ${WORK}/parts/checkpoint-8)
+run(${MPIRUN} -np 1 ${loop} ${WORK}/parts --steps 8 --save_steps 4 --zero_stage 0)
+if(NOT out MATCHES "resumed from [^\n]*checkpoint-4")
+  message(FATAL_ERROR "it did not resume:\n${out}")
+endif()
+losses("${out}" resumed)
+list(SUBLIST whole 4 4 expected)
+if(NOT "${resumed}" STREQUAL "${expected}")
+  message(FATAL_ERROR "other losses on 1 rank:\n${resumed}\nexpected\n${expected}")
+endif()
+message("${count} headers; losses of steps 5 to 8 on 2 ranks (stage 3) and from the checkpoint on 1 rank (stage 0): ${resumed}")

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Signals to one rank of a running job: agreed by all, a checkpoint, exit code 75; and what cannot be agreed.
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <iterator>
+#include <thread>
+
+#include "io/checkpoint/folders.hpp"
+#include "run_support.hpp"
+
+namespace dstrain::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// A job of three ranks that would run for a long time, and its processes.
+class Job {
+ public:
+  explicit Job(const std::string& extra = {}) : folder_(fresh_folder()) {
+    const auto command = fmt::format(
+        "{}{} train --model_name_or_path preset:nano --dataset synthetic --synthetic_rows 4096 --cutoff_len 48 --stage "
+        "pt "
+        "--finetuning_type full --do_train --max_steps 100000 --logging_steps 1 --save_steps 100000 --zero_stage 3 "
+        "--per_device_train_batch_size 1 --output_dir {} {}",
+        mpirun(3), binary(), folder_.string(), extra);
+    result_ = std::async(std::launch::async, [command] { return run(command); });
+  }
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+  /// A test that failed leaves nothing running.
+  ~Job() {
+    if (!result_.valid()) return;
+    for (int rank = 0; rank < 3; ++rank) {
+      if (const pid_t pid = find(rank); pid > 0) ::kill(pid, SIGKILL);
+    }
+  }
+
+  /// Waits until some steps are done.
+  [[nodiscard]] bool trains() const {
+    for (int i = 0; i < 1200; ++i) {
+      std::ifstream log(folder_ / "trainer_log.jsonl");
+      if (std::count(std::istreambuf_iterator<char>(log), {}, '\n') >= 3) return true;
+      std::this_thread::sleep_for(milliseconds(50));
+    }
+    return false;
+  }
+  void signal(int rank, int number) const {
+    const pid_t pid = find(rank);
+    ASSERT_GT(pid, 0) << "rank " << rank << " was not found";
+    ASSERT_EQ(::kill(pid, number), 0);
+  }
+  ProcessResult wait() { return result_.get(); }
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  /// The process of that rank: the binary with this job's folder among its words.
+  [[nodiscard]] pid_t find(int rank) const {
+    const auto text_of = [](const std::filesystem::path& path) {
+      std::ifstream in(path, std::ios::binary);
+      return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    const std::string as_rank = '\0' + fmt::format("OMPI_COMM_WORLD_RANK={}", rank) + '\0';
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      const std::string name = entry.path().filename();
+      if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+      if (text_of(entry.path() / "cmdline").find(folder_.string()) == std::string::npos) continue;
+      if (('\0' + text_of(entry.path() / "environ")).find(as_rank) != std::string::npos) return std::stoi(name);
+    }
+    return -1;
+  }
+
+  std::filesystem::path folder_;
+  std::future<ProcessResult> result_;
+};
+
+class Signal : public testing::TestWithParam<int> {};
+
+TEST_P(Signal, OnOneRankIsAgreedByAll) {
+  Job job;
+  ASSERT_TRUE(job.trains());
+
+  job.signal(2, GetParam());
+  const auto result = job.wait();
+
+  EXPECT_EQ(result.exit_code, 75) << result.err;
+  EXPECT_EQ(result.err.find("error:"), std::string::npos) << result.err;
+  const auto checkpoint = find_latest_checkpoint(job.folder());
+  ASSERT_TRUE(checkpoint);
+  EXPECT_GE(checkpoint->step, 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Signals, Signal, testing::Values(SIGTERM, SIGUSR1, SIGINT));
+
+// The second one comes while the first is not agreed yet: another rank is stopped, so that no step can end.
+TEST(SecondInterrupt, StopsAtOnce) {
+  Job job;
+  ASSERT_TRUE(job.trains());
+  job.signal(1, SIGSTOP);
+
+  job.signal(2, SIGINT);
+  std::this_thread::sleep_for(milliseconds(500));
+  job.signal(2, SIGINT);
+  const auto start = std::chrono::steady_clock::now();
+  const auto result = job.wait();
+
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_NE(result.exit_code, 75);
+}
+
+TEST(StoppedRank, IsNamedBeforeTheTimeoutAndAtIt) {
+  Job job("--ddp_timeout 8");
+  ASSERT_TRUE(job.trains());
+
+  job.signal(1, SIGSTOP);
+  const auto start = std::chrono::steady_clock::now();
+  const auto result = job.wait();
+
+  EXPECT_EQ(result.exit_code, 1) << result.err;
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8 + 15));
+  for (const char* kind : {"warning: rank 0@", "error: rank 0@"}) {
+    const auto at = result.err.find(kind);
+    ASSERT_NE(at, std::string::npos) << result.err;
+    const auto line = result.err.substr(at, result.err.find('\n', at) - at);
+    EXPECT_NE(line.find("rank 2 waits there too"), std::string::npos) << line;
+    EXPECT_NE(line.find("rank 1 does not answer"), std::string::npos) << line;
+  }
+}
+
+}  // namespace
+}  // namespace dstrain::test
