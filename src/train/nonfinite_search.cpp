@@ -8,6 +8,7 @@
 #include <map>
 
 #include "comm/rank_list.hpp"
+#include "core/host_mirror.hpp"
 
 namespace dstrain {
 namespace {
@@ -34,7 +35,9 @@ const char* kind_of(ConstData value) noexcept {
 }
 
 /// "model.layers.0.norm.weight, element 5 is nan", or empty.
-std::string describe_tensor(const TensorLayout& tensor, ConstData values) {
+std::string describe_tensor(const TensorLayout& tensor, ConstData values, const Stream& stream) {
+  HostMirror mirror(stream);
+  values.data = mirror.fetch(values.data, tensor.count * static_cast<std::int64_t>(size_of(values.dtype)));
   const std::int64_t at = first_nonfinite(values, tensor.count);
   if (at < 0) return {};
   return fmt::format("{}, element {} is {}", tensor.name, at, kind_of(values.at(at)));
@@ -72,7 +75,7 @@ UnitWeights NonfiniteSearch::acquire(int unit, const Stream& stream) {
   if (!seen_[index] && parameter_.empty()) {
     for (const auto tensor : layout_.units[index].tensors) {
       const auto& layout = layout_.tensors[static_cast<std::size_t>(tensor)];
-      const std::string found = describe_tensor(layout, weights.of(layout));
+      const std::string found = describe_tensor(layout, weights.of(layout), stream);
       if (found.empty()) continue;
       parameter_ = fmt::format("the parameter {} ({})", found, layout_.units[index].name);
       break;
@@ -94,7 +97,7 @@ void NonfiniteSearch::gradient_ready(int unit, const Stream& stream) {
     for (const auto tensor : layout_.units[index].tensors) {
       const auto& layout = layout_.tensors[static_cast<std::size_t>(tensor)];
       if (layout.part != PartKind::trainable) continue;
-      const std::string found = describe_tensor(layout, ConstData(gradient.of(layout), DType::f32));
+      const std::string found = describe_tensor(layout, ConstData(gradient.of(layout), DType::f32), stream);
       if (found.empty()) continue;
       gradient_ =
           fmt::format("the gradient of {} ({}) in micro-batch {}", found, layout_.units[index].name, micro_step_);

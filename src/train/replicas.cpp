@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "comm/rank_list.hpp"
+#include "core/host_mirror.hpp"
 #include "io/files/digest.hpp"
 
 namespace dstrain {
@@ -24,7 +25,8 @@ std::string digests_by_unit(const ModelLayout& layout, const ZeroStore& store) {
   store.for_each_replica([&](int unit, const void* data, std::int64_t bytes) {
     auto& digest = digests[static_cast<std::size_t>(unit)];
     if (!digest) digest.emplace();
-    digest->add(data, bytes);
+    HostMirror mirror(store.stream());
+    digest->add(mirror.fetch(data, bytes), bytes);
   });
   std::string text;
   for (const auto& digest : digests) text += digest ? digest->hex() : std::string(digest_letters, '-');
