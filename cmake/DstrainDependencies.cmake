@@ -2,7 +2,7 @@
 # What dstrain stands on. A missing one stops the configuration with the Debian package that holds it.
 # Installed beside the package's files too: who links the libraries needs the same.
 if(DSTRAIN_WITH_CUDA)
-  include(DstrainCuda)
+  include(${CMAKE_CURRENT_LIST_DIR}/DstrainCuda.cmake)
 endif()
 find_package(MPI REQUIRED COMPONENTS C)
 find_package(OpenMP REQUIRED COMPONENTS CXX)

@@ -53,4 +53,4 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/dstrainConfig.cmake.in
                               INSTALL_DESTINATION ${package})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/dstrainConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/dstrainConfig.cmake ${PROJECT_BINARY_DIR}/dstrainConfigVersion.cmake
-              ${PROJECT_SOURCE_DIR}/cmake/DstrainDependencies.cmake DESTINATION ${package})
+              ${PROJECT_SOURCE_DIR}/cmake/DstrainDependencies.cmake ${PROJECT_SOURCE_DIR}/cmake/DstrainCuda.cmake DESTINATION ${package})
