@@ -8,7 +8,8 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  # Precompiled headers hold macros and dates that ccache cannot see; nothing here depends on either.
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE_PROGRAM})
 endif()
 
 add_library(dstrain_options INTERFACE)
@@ -37,6 +38,29 @@ endif()
 target_compile_definitions(dstrain_options INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 target_include_directories(dstrain_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
 
+# dstrain_precompile(name HEADERS ... LIBS ...): compiles headers that most files include once; a target takes them over by
+# dstrain_use_precompiled(target name). Libraries' headers are two thirds of the time that a file takes to compile. Every
+# file still includes what it uses: preset cpu builds without them (DSTRAIN_PRECOMPILE).
+function(dstrain_precompile name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;LIBS" ${ARGN})
+  if(NOT DSTRAIN_PRECOMPILE)
+    return()
+  endif()
+  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp CONTENT "// holds the precompiled headers\n")
+  add_library(${name} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  target_link_libraries(${name} PRIVATE dstrain_options OpenMP::OpenMP_CXX ${ARG_LIBS})
+  target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
+  target_precompile_headers(${name} PRIVATE ${ARG_HEADERS})
+endfunction()
+function(dstrain_use_precompiled target name)
+  if(DSTRAIN_PRECOMPILE)
+    # GCC 12 warns about libstdc++'s own copies of strings when it reads them from there; the other presets keep the warnings.
+    target_compile_options(${target} PRIVATE
+      $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds>)
+    target_precompile_headers(${target} REUSE_FROM ${name})
+  endif()
+endfunction()
+
 # dstrain_add_library(core SOURCES a.cpp ... LIBS fmt::fmt ...): static library dstrain_core, alias dstrain::core.
 function(dstrain_add_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;PRIVATE_LIBS" ${ARGN})
@@ -44,4 +68,5 @@ function(dstrain_add_library name)
   add_library(dstrain::${name} ALIAS dstrain_${name})
   # Warnings and include folders of this tree are no business of whoever links the installed library.
   target_link_libraries(dstrain_${name} PUBLIC $<BUILD_INTERFACE:dstrain_options> ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
+  dstrain_use_precompiled(dstrain_${name} dstrain_precompiled)
 endfunction()

@@ -2,8 +2,7 @@
 # What dstrain stands on. A missing one stops the configuration with the Debian package that holds it.
 # Installed beside the package's files too: who links the libraries needs the same.
 if(DSTRAIN_WITH_CUDA)
-  # The seam is there (core/device.hpp, kernels/dispatch.cpp); a build that quietly ran on CPUs would mislead.
-  message(FATAL_ERROR "The CUDA backend (kernels/cuda, NcclCommunicator) is not part of this version. Use preset cpu.")
+  include(DstrainCuda)
 endif()
 find_package(MPI REQUIRED COMPONENTS C)
 find_package(OpenMP REQUIRED COMPONENTS CXX)

@@ -4,3 +4,7 @@ message(STATUS "  MPI ${MPI_C_VERSION} (${MPIEXEC_EXECUTABLE}), HDF5 ${HDF5_VERS
 message(STATUS "  oneDNN ${dnnl_LIBRARY}")
 message(STATUS "  CUDA ${DSTRAIN_WITH_CUDA}, NCCL ${DSTRAIN_WITH_NCCL}, tests ${DSTRAIN_BUILD_TESTS}, benchmarks ${DSTRAIN_BUILD_BENCHMARKS}, "
                "sanitizers '${DSTRAIN_SANITIZE}', checked ${DSTRAIN_CHECKED}")
+if(DSTRAIN_WITH_CUDA)
+  message(STATUS "  CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}, cuDNN ${cudnn_VERSION}, NCCL ${nccl_VERSION} "
+                 "(${CUDAToolkit_LIBRARY_DIR})")
+endif()

@@ -16,6 +16,8 @@ function(dstrain_add_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_compile_definitions(${name} PRIVATE DSTRAIN_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                              DSTRAIN_TEST_TMP="${CMAKE_BINARY_DIR}/test-tmp" ${ARG_DEFINITIONS})
+  dstrain_use_precompiled(${name} dstrain_precompiled_tests)
+  target_link_libraries(${name} PRIVATE OpenMP::OpenMP_CXX)
   set(env ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1)
   if(NOT ARG_RANKS)
     if(NOT "e2e" IN_LIST ARG_LABELS)

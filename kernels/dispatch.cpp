@@ -1,290 +1,292 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Sends each operation to the backend of its stream's device.
+///
+/// Compiled with DSTRAIN_WITH_CUDA the device's backend is kernels/cuda; with DSTRAIN_EMULATED_DEVICE (tests) the same
+/// kernels run on the CPU. With DSTRAIN_EMULATE_ALL or DSTRAIN_DEVICE_FOR_ALL (the operations' own tests) calls on CPU
+/// streams go there too, and are over when they return. Without any there is the CPU.
 #include "core/error.hpp"
 #include "kernels/cpu/backend.hpp"
+#ifdef DSTRAIN_EMULATED_DEVICE
+#include "kernels/cuda/backend.hpp"
+#include "support/emulated/emulated_device.hpp"
+#define DSTRAIN_DEVICE_BACKEND emulated
+#elif defined(DSTRAIN_WITH_CUDA)
+#include "kernels/cuda/backend.hpp"
+#define DSTRAIN_DEVICE_BACKEND cuda
+#endif
 
 namespace dstrain::ops {
 
 namespace {
 
-/// The only backend so far. A second one turns each call below into a choice by device kind.
-void require_cpu(const Exec& exec) {
-  if (exec.stream.device().kind != DeviceKind::cpu)
-    throw Error("this build of dstrain has no kernels for the stream's device");
+bool on_device(DeviceKind kind) {
+#if defined(DSTRAIN_EMULATE_ALL) || defined(DSTRAIN_DEVICE_FOR_ALL)
+  static_cast<void>(kind);
+  return true;
+#else
+  return kind == DeviceKind::cuda;
+#endif
 }
+
+#ifndef DSTRAIN_DEVICE_BACKEND
+[[noreturn]] void no_device() { throw Error("this build of dstrain has no kernels for the stream's device"); }
+#endif
 
 }  // namespace
 
+// A call on the device's backend, or on the CPU's.
+#ifdef DSTRAIN_EMULATED_DEVICE
+#define DSTRAIN_ON_DEVICE(...)       \
+  const EmulatedDevice::Open opened; \
+  return DSTRAIN_DEVICE_BACKEND::__VA_ARGS__
+#elif defined(DSTRAIN_DEVICE_FOR_ALL)
+struct WaitAtEnd {
+  ~WaitAtEnd() noexcept(false) { Stream({DeviceKind::cuda, 0}, nullptr).synchronize(); }
+};
+#define DSTRAIN_ON_DEVICE(...) \
+  const WaitAtEnd wait_at_end; \
+  return DSTRAIN_DEVICE_BACKEND::__VA_ARGS__
+#elif defined(DSTRAIN_DEVICE_BACKEND)
+#define DSTRAIN_ON_DEVICE(...) return DSTRAIN_DEVICE_BACKEND::__VA_ARGS__
+#else
+#define DSTRAIN_ON_DEVICE(...) no_device()
+#endif
+#define DSTRAIN_SEND(operation, ...)                 \
+  if (on_device(exec.stream.device().kind)) {        \
+    DSTRAIN_ON_DEVICE(operation(exec, __VA_ARGS__)); \
+  }                                                  \
+  return cpu::operation(exec, __VA_ARGS__)
+#define DSTRAIN_ASK(operation, ...)            \
+  if (on_device(device)) {                     \
+    DSTRAIN_ON_DEVICE(operation(__VA_ARGS__)); \
+  }                                            \
+  return cpu::operation(__VA_ARGS__)
+
 void rms_norm_forward(const Exec& exec, Data y_TD, Data s_TD, float* rstd_T, ConstData x_TD, ConstData r_TD,
                       ConstData w_D, float eps, RmsNormShape s) {
-  require_cpu(exec);
-  cpu::rms_norm_forward(exec, y_TD, s_TD, rstd_T, x_TD, r_TD, w_D, eps, s);
+  DSTRAIN_SEND(rms_norm_forward, y_TD, s_TD, rstd_T, x_TD, r_TD, w_D, eps, s);
 }
 
 void rms_norm_backward(const Exec& exec, Data dx_TD, float* dw_D, ConstData dy_TD, ConstData x_TD, ConstData w_D,
                        const float* rstd_T, RmsNormShape s, bool add_dx, bool add_dw) {
-  require_cpu(exec);
-  cpu::rms_norm_backward(exec, dx_TD, dw_D, dy_TD, x_TD, w_D, rstd_T, s, add_dx, add_dw);
+  DSTRAIN_SEND(rms_norm_backward, dx_TD, dw_D, dy_TD, x_TD, w_D, rstd_T, s, add_dx, add_dw);
 }
 
-std::int64_t rms_norm_workspace_bytes(RmsNormShape s) { return cpu::rms_norm_workspace_bytes(s); }
+std::int64_t rms_norm_workspace_bytes(RmsNormShape s, DeviceKind device) { DSTRAIN_ASK(rms_norm_workspace_bytes, s); }
 
 void rope(const Exec& exec, Data x, const float* cos_PH, const float* sin_PH, const std::int32_t* position_T,
           RopeShape s, bool inverse) {
-  require_cpu(exec);
-  cpu::rope(exec, x, cos_PH, sin_PH, position_T, s, inverse);
+  DSTRAIN_SEND(rope, x, cos_PH, sin_PH, position_T, s, inverse);
 }
 
 void rope_table(const Exec& exec, float* cos_PH, float* sin_PH, const float* inv_freq_H, std::int64_t count,
                 std::int64_t half_dim, float attention_factor) {
-  require_cpu(exec);
-  cpu::rope_table(exec, cos_PH, sin_PH, inv_freq_H, count, half_dim, attention_factor);
+  DSTRAIN_SEND(rope_table, cos_PH, sin_PH, inv_freq_H, count, half_dim, attention_factor);
 }
 
 void activation_forward(const Exec& exec, Data h_TF, ConstData x, ActivationShape s) {
-  require_cpu(exec);
-  cpu::activation_forward(exec, h_TF, x, s);
+  DSTRAIN_SEND(activation_forward, h_TF, x, s);
 }
 
 void activation_backward(const Exec& exec, Data dx, ConstData dh_TF, ConstData x, ActivationShape s) {
-  require_cpu(exec);
-  cpu::activation_backward(exec, dx, dh_TF, x, s);
+  DSTRAIN_SEND(activation_backward, dx, dh_TF, x, s);
 }
 
-void dropout(const Exec& exec, Data x, std::int64_t count, DropoutKey key) {
-  require_cpu(exec);
-  cpu::dropout(exec, x, count, key);
-}
+void dropout(const Exec& exec, Data x, std::int64_t count, DropoutKey key) { DSTRAIN_SEND(dropout, x, count, key); }
 
 void layer_norm_forward(const Exec& exec, Data y_TD, Data s_TD, LayerNormStatistics kept, ConstData x_TD,
                         ConstData r_TD, ConstData w_D, ConstData b_D, float eps, LayerNormShape s) {
-  require_cpu(exec);
-  cpu::layer_norm_forward(exec, y_TD, s_TD, kept, x_TD, r_TD, w_D, b_D, eps, s);
+  DSTRAIN_SEND(layer_norm_forward, y_TD, s_TD, kept, x_TD, r_TD, w_D, b_D, eps, s);
 }
 
 void layer_norm_backward(const Exec& exec, Data dx_TD, LayerNormGradients gradients, ConstData dy_TD, ConstData x_TD,
                          ConstData w_D, LayerNormStatistics kept, LayerNormShape s, bool add_dx, bool add_dw) {
-  require_cpu(exec);
-  cpu::layer_norm_backward(exec, dx_TD, gradients, dy_TD, x_TD, w_D, kept, s, add_dx, add_dw);
+  DSTRAIN_SEND(layer_norm_backward, dx_TD, gradients, dy_TD, x_TD, w_D, kept, s, add_dx, add_dw);
 }
 
-std::int64_t layer_norm_workspace_bytes(LayerNormShape s) { return cpu::layer_norm_workspace_bytes(s); }
+std::int64_t layer_norm_workspace_bytes(LayerNormShape s, DeviceKind device) {
+  DSTRAIN_ASK(layer_norm_workspace_bytes, s);
+}
 
 void head_norm_forward(const Exec& exec, Data x, Data kept, float* rstd, ConstData w_H, float eps, HeadNormShape s) {
-  require_cpu(exec);
-  cpu::head_norm_forward(exec, x, kept, rstd, w_H, eps, s);
+  DSTRAIN_SEND(head_norm_forward, x, kept, rstd, w_H, eps, s);
 }
 
 void head_norm_backward(const Exec& exec, Data dx, float* dw_H, ConstData kept, const float* rstd, ConstData w_H,
                         HeadNormShape s, bool add_dw) {
-  require_cpu(exec);
-  cpu::head_norm_backward(exec, dx, dw_H, kept, rstd, w_H, s, add_dw);
+  DSTRAIN_SEND(head_norm_backward, dx, dw_H, kept, rstd, w_H, s, add_dw);
 }
 
-std::int64_t head_norm_workspace_bytes(HeadNormShape s) { return cpu::head_norm_workspace_bytes(s); }
+std::int64_t head_norm_workspace_bytes(HeadNormShape s, DeviceKind device) {
+  DSTRAIN_ASK(head_norm_workspace_bytes, s);
+}
 
 void inverse_row_norms(const Exec& exec, float* r_V, ConstData w_VD, std::int64_t V, std::int64_t D) {
-  require_cpu(exec);
-  cpu::inverse_row_norms(exec, r_V, w_VD, V, D);
+  DSTRAIN_SEND(inverse_row_norms, r_V, w_VD, V, D);
 }
 
 void scale_columns(const Exec& exec, Data x_TV, const float* factor_V, std::int64_t T, std::int64_t V) {
-  require_cpu(exec);
-  cpu::scale_columns(exec, x_TV, factor_V, T, V);
+  DSTRAIN_SEND(scale_columns, x_TV, factor_V, T, V);
 }
 
 void remove_row_component(const Exec& exec, float* dw_VD, ConstData w_VD, const float* r_V, std::int64_t V,
                           std::int64_t D) {
-  require_cpu(exec);
-  cpu::remove_row_component(exec, dw_VD, w_VD, r_V, V, D);
+  DSTRAIN_SEND(remove_row_component, dw_VD, w_VD, r_V, V, D);
 }
 
-void softcap(const Exec& exec, float* x, float cap, std::int64_t count) {
-  require_cpu(exec);
-  cpu::softcap(exec, x, cap, count);
-}
+void softcap(const Exec& exec, float* x, float cap, std::int64_t count) { DSTRAIN_SEND(softcap, x, cap, count); }
 
 void embedding_forward(const Exec& exec, Data y_TD, ConstData table_VD, const std::int32_t* ids_T, std::int64_t T,
                        std::int64_t D) {
-  require_cpu(exec);
-  cpu::embedding_forward(exec, y_TD, table_VD, ids_T, T, D);
+  DSTRAIN_SEND(embedding_forward, y_TD, table_VD, ids_T, T, D);
 }
 
 void embedding_backward(const Exec& exec, float* dtable_VD, ConstData dy_TD, const std::int32_t* ids_T, std::int64_t T,
                         std::int64_t D, std::int64_t V, bool accumulate) {
-  require_cpu(exec);
-  cpu::embedding_backward(exec, dtable_VD, dy_TD, ids_T, T, D, V, accumulate);
+  DSTRAIN_SEND(embedding_backward, dtable_VD, dy_TD, ids_T, T, D, V, accumulate);
 }
 
-void convert(const Exec& exec, Data dst, ConstData src, std::int64_t count) {
-  require_cpu(exec);
-  cpu::convert(exec, dst, src, count);
-}
+void convert(const Exec& exec, Data dst, ConstData src, std::int64_t count) { DSTRAIN_SEND(convert, dst, src, count); }
 
-void add(const Exec& exec, Data dst, ConstData src, std::int64_t count) {
-  require_cpu(exec);
-  cpu::add(exec, dst, src, count);
-}
+void add(const Exec& exec, Data dst, ConstData src, std::int64_t count) { DSTRAIN_SEND(add, dst, src, count); }
 
-void fill_zero(const Exec& exec, Data dst, std::int64_t count) {
-  require_cpu(exec);
-  cpu::fill_zero(exec, dst, count);
-}
+void fill_zero(const Exec& exec, Data dst, std::int64_t count) { DSTRAIN_SEND(fill_zero, dst, count); }
 
-void scale(const Exec& exec, Data x, float factor, std::int64_t count) {
-  require_cpu(exec);
-  cpu::scale(exec, x, factor, count);
-}
+void scale(const Exec& exec, Data x, float factor, std::int64_t count) { DSTRAIN_SEND(scale, x, factor, count); }
 
 void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
                    const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap) {
-  require_cpu(exec);
-  cpu::cross_entropy(exec, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld, softcap);
+  DSTRAIN_SEND(cross_entropy, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld, softcap);
 }
 
 void argmax(const Exec& exec, std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,
             std::int64_t T, std::int64_t V, std::int64_t ld) {
-  require_cpu(exec);
-  cpu::argmax(exec, likeliest_T, logits_TV, target_T, T, V, ld);
+  DSTRAIN_SEND(argmax, likeliest_T, logits_TV, target_T, T, V, ld);
 }
 
 void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
            std::int64_t count, const AdamWParameters& p) {
-  require_cpu(exec);
-  cpu::adamw(exec, master, exp_avg, exp_avg_sq, gradient, compute_copy, count, p);
+  DSTRAIN_SEND(adamw, master, exp_avg, exp_avg_sq, gradient, compute_copy, count, p);
 }
 
 void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
             const UpdateParameters& p) {
-  require_cpu(exec);
-  cpu::update(exec, rule, arrays, count, p);
+  DSTRAIN_SEND(update, rule, arrays, count, p);
 }
 
 void adamw_8bit(const Exec& exec, float* master, QuantisedState first, QuantisedState second, const float* gradient,
                 Data compute_copy, std::int64_t count, const UpdateParameters& p) {
-  require_cpu(exec);
-  cpu::adamw_8bit(exec, master, first, second, gradient, compute_copy, count, p);
+  DSTRAIN_SEND(adamw_8bit, master, first, second, gradient, compute_copy, count, p);
 }
 
 void lion_8bit(const Exec& exec, float* master, QuantisedState first, const float* gradient, Data compute_copy,
                std::int64_t count, const UpdateParameters& p) {
-  require_cpu(exec);
-  cpu::lion_8bit(exec, master, first, gradient, compute_copy, count, p);
+  DSTRAIN_SEND(lion_8bit, master, first, gradient, compute_copy, count, p);
 }
 
 void factored_sums(const Exec& exec, double* rows, double* columns, const float* gradient, const MatrixSlice& slice,
                    double scale, double eps) {
-  require_cpu(exec);
-  cpu::factored_sums(exec, rows, columns, gradient, slice, scale, eps);
+  DSTRAIN_SEND(factored_sums, rows, columns, gradient, slice, scale, eps);
 }
 
 double factored_update(const Exec& exec, float* update, const float* gradient, const float* row_factor,
                        const float* column_factor, const MatrixSlice& slice, double scale) {
-  require_cpu(exec);
-  return cpu::factored_update(exec, update, gradient, row_factor, column_factor, slice, scale);
+  DSTRAIN_SEND(factored_update, update, gradient, row_factor, column_factor, slice, scale);
 }
 
 double unfactored_update(const Exec& exec, float* update, float* exp_avg_sq, const float* gradient, std::int64_t count,
                          double beta2t, double scale, double eps) {
-  require_cpu(exec);
-  return cpu::unfactored_update(exec, update, exp_avg_sq, gradient, count, beta2t, scale, eps);
+  DSTRAIN_SEND(unfactored_update, update, exp_avg_sq, gradient, count, beta2t, scale, eps);
 }
 
 void apply_update(const Exec& exec, float* master, float* exp_avg, const float* update, Data compute_copy,
                   std::int64_t count, double factor, double beta1, double decay) {
-  require_cpu(exec);
-  cpu::apply_update(exec, master, exp_avg, update, compute_copy, count, factor, beta1, decay);
+  DSTRAIN_SEND(apply_update, master, exp_avg, update, compute_copy, count, factor, beta1, decay);
 }
 
 void sum_of_squares(const Exec& exec, double* out, const float* x, std::int64_t count, std::int64_t chunk) {
-  require_cpu(exec);
-  cpu::sum_of_squares(exec, out, x, count, chunk);
+  DSTRAIN_SEND(sum_of_squares, out, x, count, chunk);
 }
 
 void add_bias(const Exec& exec, Data y_TN, ConstData bias_N, std::int64_t T, std::int64_t N, std::int64_t ldy) {
-  require_cpu(exec);
-  cpu::add_bias(exec, y_TN, bias_N, T, N, ldy);
+  DSTRAIN_SEND(add_bias, y_TN, bias_N, T, N, ldy);
 }
 
 void bias_backward(const Exec& exec, float* db_N, ConstData dy_TN, std::int64_t T, std::int64_t N, std::int64_t ldy,
                    bool accumulate) {
-  require_cpu(exec);
-  cpu::bias_backward(exec, db_N, dy_TN, T, N, ldy, accumulate);
+  DSTRAIN_SEND(bias_backward, db_N, dy_TN, T, N, ldy, accumulate);
 }
 
 void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate) {
-  require_cpu(exec);
-  cpu::matmul(exec, c, a, b, shape, accumulate);
+  DSTRAIN_SEND(matmul, c, a, b, shape, accumulate);
 }
 
-std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c) {
-  return cpu::matmul_workspace_bytes(shape, a_b, c);
+std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c, DeviceKind device) {
+  DSTRAIN_ASK(matmul_workspace_bytes, shape, a_b, c);
 }
 
-void matmul_prepare(const MatmulShape& shape, DType a_b, DType c, bool accumulate) {
-  cpu::matmul_prepare(shape, a_b, c, accumulate);
+void matmul_prepare(const MatmulShape& shape, DType a_b, DType c, bool accumulate, DeviceKind device) {
+  DSTRAIN_ASK(matmul_prepare, shape, a_b, c, accumulate);
 }
 
 void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, ConstData k, ConstData v,
                        const AttentionShape& s) {
-  require_cpu(exec);
-  cpu::attention_forward(exec, out, lse_NT, q, k, v, s);
+  DSTRAIN_SEND(attention_forward, out, lse_NT, q, k, v, s);
 }
 
 void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData dout, ConstData out, const float* lse_NT,
                         ConstData q, ConstData k, ConstData v, const AttentionShape& s) {
-  require_cpu(exec);
-  cpu::attention_backward(exec, dq, dk, dv, dout, out, lse_NT, q, k, v, s);
+  DSTRAIN_SEND(attention_backward, dq, dk, dv, dout, out, lse_NT, q, k, v, s);
 }
 
-std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads) {
-  return cpu::attention_workspace_bytes(s, threads);
+std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads, DeviceKind device) {
+  DSTRAIN_ASK(attention_workspace_bytes, s, threads);
 }
 
 void scale_columns(const Exec& exec, Data x, const float* factor_N, std::int64_t T, std::int64_t N, std::int64_t ldx) {
-  require_cpu(exec);
-  cpu::scale_columns(exec, x, factor_N, T, N, ldx);
+  DSTRAIN_SEND(scale_columns, x, factor_N, T, N, ldx);
 }
 
 void add_columns(const Exec& exec, Data y, ConstData d, std::int64_t T, std::int64_t N, std::int64_t ldy,
                  std::int64_t ldd) {
-  require_cpu(exec);
-  cpu::add_columns(exec, y, d, T, N, ldy, ldd);
+  DSTRAIN_SEND(add_columns, y, d, T, N, ldy, ldd);
 }
 
 void column_dots(const Exec& exec, float* out_N, ConstData a, ConstData b, const float* factor_N, std::int64_t T,
                  std::int64_t N, std::int64_t lda, std::int64_t ldb, bool accumulate) {
-  require_cpu(exec);
-  cpu::column_dots(exec, out_N, a, b, factor_N, T, N, lda, ldb, accumulate);
+  DSTRAIN_SEND(column_dots, out_N, a, b, factor_N, T, N, lda, ldb, accumulate);
 }
 
 void dropout(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t T, std::int64_t N, const DropoutMask& mask,
              bool accumulate) {
-  require_cpu(exec);
-  cpu::dropout(exec, y_TN, x_TN, T, N, mask, accumulate);
+  DSTRAIN_SEND(dropout, y_TN, x_TN, T, N, mask, accumulate);
 }
 
 void updated_row_norms(const Exec& exec, float* norm, ConstData w, ConstData a, ConstData b, float scale,
                        std::int64_t out, std::int64_t in, std::int64_t rank, bool transposed) {
-  require_cpu(exec);
-  cpu::updated_row_norms(exec, norm, w, a, b, scale, out, in, rank, transposed);
+  DSTRAIN_SEND(updated_row_norms, norm, w, a, b, scale, out, in, rank, transposed);
 }
 
 void gather_columns(const Exec& exec, Data y_TR, ConstData a_RV, const std::int32_t* ids_T, std::int64_t T,
                     std::int64_t R, std::int64_t V) {
-  require_cpu(exec);
-  cpu::gather_columns(exec, y_TR, a_RV, ids_T, T, R, V);
+  DSTRAIN_SEND(gather_columns, y_TR, a_RV, ids_T, T, R, V);
 }
 
 void gather_columns_backward(const Exec& exec, float* da_RV, ConstData dy_TR, const std::int32_t* ids_T, std::int64_t T,
                              std::int64_t R, std::int64_t V, bool accumulate) {
-  require_cpu(exec);
-  cpu::gather_columns_backward(exec, da_RV, dy_TR, ids_T, T, R, V, accumulate);
+  DSTRAIN_SEND(gather_columns_backward, da_RV, dy_TR, ids_T, T, R, V, accumulate);
+}
+
+void scale_block(const Exec& exec, Data x, float factor, std::int64_t T, std::int64_t N, std::int64_t ldx) {
+  DSTRAIN_SEND(scale_block, x, factor, T, N, ldx);
+}
+
+void magnitude_factors(const Exec& exec, float* inverse, float* factor, float* shifted, std::int64_t count) {
+  DSTRAIN_SEND(magnitude_factors, inverse, factor, shifted, count);
 }
 
 void add_uniform_noise(const Exec& exec, Data x, std::int64_t count, float magnitude, const Rng& rng) {
-  require_cpu(exec);
-  cpu::add_uniform_noise(exec, x, count, magnitude, rng);
+  DSTRAIN_SEND(add_uniform_noise, x, count, magnitude, rng);
 }
 
 }  // namespace dstrain::ops

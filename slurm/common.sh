@@ -116,7 +116,7 @@ launch_line() {
 
 # output_dir_of WORDS...: where a run with these words writes. The program is asked, so that every dialect is understood.
 output_dir_of() {
-  "${dstrain[@]}" config "$@" --yaml | sed -n '/^output_dir: */{s///; s/  #.*//; s/^"\(.*\)"$/\1/; p; q}'
+  "${dstrain[@]}" config "$@" --yaml | sed -n '/^output_dir: */{s///; s/  #.*//; s/^"\(.*\)"$/\1/; p}'
 }
 
 # add_resume WORDS...: fills `words`; a job that Slurm started again goes on from its newest checkpoint, where it has one.
@@ -135,16 +135,16 @@ add_resume() {
 # run_job COMMAND...: runs it to its end and sets `code`. Slurm's warning (--signal=B:USR1@N) goes on to the ranks: they agree at
 # the end of a step, write a checkpoint and end with 75. SIGTERM (scancel, preemption) reaches the ranks from Slurm itself.
 run_job() {
-  local pid
+  local pid interrupted
   ended_by_slurm=0
-  code=0
   "$@" &
   pid=$!
-  trap 'say "warned: the time is nearly over, asking the ranks for a checkpoint"; pass_on "$pid"' USR1
-  trap 'ended_by_slurm=1' TERM
+  trap 'interrupted=1; say "warned: the time is nearly over, asking the ranks for a checkpoint"; pass_on "$pid"' USR1
+  trap 'interrupted=1; ended_by_slurm=1' TERM
   while :; do
+    interrupted=0
     wait "$pid" && code=0 || code=$?
-    kill -0 "$pid" 2>/dev/null || break # else a trap interrupted the wait
+    ((interrupted)) || break # else `wait` may have returned for the signal; the shell keeps the command's own code
   done
   trap - USR1 TERM
 }
@@ -152,16 +152,19 @@ run_job() {
 # mpirun and srun both hand SIGUSR1 to their ranks.
 pass_on() { kill -USR1 "$1" 2>/dev/null || true; }
 
+# this_job: its name for Slurm's commands; the bare number of an array's last task means the whole array.
+this_job() { echo "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"; }
+
 # finish: ends with the run's exit code. 75 (stopped in good order, a checkpoint is written): the job goes back into the queue.
 finish() {
   local state
   if ((code == 75)); then
-    state=$(squeue -h -j "$SLURM_JOB_ID" -o %T 2>/dev/null || true)
+    state=$(squeue -h -j "$(this_job)" -o %T 2>/dev/null || true)
     if ((ended_by_slurm)) || [[ $state != RUNNING ]]; then
       say "stopped by Slurm (${state:-unknown}); a checkpoint is written; submit again to go on"
     elif ((${SLURM_RESTART_COUNT:-0} >= ${DSTRAIN_MAX_RESTARTS:-1000000})); then
       say "stopped after DSTRAIN_MAX_RESTARTS=$DSTRAIN_MAX_RESTARTS restarts; a checkpoint is written; submit again to go on"
-    elif scontrol requeue "$SLURM_JOB_ID"; then
+    elif scontrol requeue "$(this_job)"; then
       say "stopped in good order; the job is in the queue again"
       exit 75
     else

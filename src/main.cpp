@@ -10,6 +10,7 @@
 #include "cluster/launch/rank_environment.hpp"
 #include "comm/bootstrap.hpp"
 #include "commands/commands.hpp"
+#include "core/device_runtime.hpp"
 #include "core/error.hpp"
 
 namespace {
@@ -30,6 +31,12 @@ void print_help() {
   fmt::print(
       "\n`dstrain COMMAND --help` says more. Exit codes: 0 good, 1 the run failed, 2 bad usage or configuration,\n"
       "3 refused before the start, 75 stopped on a signal after a good checkpoint.\n");
+}
+
+void print_version() {
+  fmt::print("dstrain {}\n", DSTRAIN_VERSION);
+  const std::string device = dstrain::device_libraries();
+  fmt::print("backends: CPU{}\n", device.empty() ? "" : fmt::format("; GPU with {}", device));
 }
 
 /// Whether a launcher started this process as another than the first: commands for one process then leave the work to
@@ -79,7 +86,7 @@ int run(int argc, char** argv) {
     return static_cast<int>(words.empty() ? ExitCode::usage : ExitCode::good);
   }
   if (words.front() == "--version") {
-    if (!is_further_process()) fmt::print("dstrain {}\n", DSTRAIN_VERSION);
+    if (!is_further_process()) print_version();
     return static_cast<int>(ExitCode::good);
   }
   const auto& command = choose(words);

@@ -48,7 +48,8 @@ words() { if [[ $1 == empty ]]; then echo none.yaml; else echo step.yaml; fi; }
 right() { if [[ $1 == empty && $way != torchrun && $way != deepspeed ]]; then echo 2; else echo 0; fi; }
 
 start() {
-  local what=$1 ranks=$2 node
+  local what=$1 ranks=$2 node pid code=0
+  local -a pids=()
   case $way in
     mpirun) mpirun -np "$ranks" "$dstrain" train "$(words "$what")" ;;
     launch) "$dstrain" launch --num_gpus "$ranks" "$(words "$what")" ;;
@@ -56,8 +57,10 @@ start() {
       for node in 1 0; do
         "$dstrain" launch --nnodes=2 --node_rank=$node --nproc_per_node=$((ranks / 2)) --master_addr=127.0.0.1 \
           --master_port=29511 --token_file="$work/token" "$(words "$what")" &
+        pids+=($!)
       done
-      wait -n && wait -n
+      for pid in "${pids[@]}"; do wait "$pid" || code=$?; done
+      return "$code"
       ;;
     srun) srun --mpi=pmix --nodes=2 --ntasks="$ranks" --ntasks-per-node=$((ranks / 2)) --overcommit "$dstrain" train "$(words "$what")" ;;
     torchrun) "${bin}torchrun" --standalone --nproc_per_node="$ranks" "$what.py" ;;
@@ -68,7 +71,7 @@ start() {
 if [[ $way == srun ]]; then
   reason=$("$tree/tests/e2e/slurm/mini-slurm.sh" check) || { echo "no Slurm: $reason" >&2; exit 2; }
   trap '"$tree/tests/e2e/slurm/mini-slurm.sh" down "$work/slurm"; rm -rf "$work"' EXIT
-  "$tree/tests/e2e/slurm/mini-slurm.sh" up "$work/slurm" 2 2
+  "$tree/tests/e2e/slurm/mini-slurm.sh" up "$work/slurm" 2 4
   eval "$("$tree/tests/e2e/slurm/mini-slurm.sh" env "$work/slurm")"
 fi
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -150,13 +152,19 @@ std::string fitting(const Canvas& canvas, std::string text, double room) {
   return shortened();
 }
 
-void set_colour(const Canvas& canvas, double opacity) {
-  cairo_set_source_rgba(canvas.cr(), 0x1f / 255.0, 0x77 / 255.0, 0xb4 / 255.0, opacity);
+/// Ten colours that are told apart on white: the common "tab10" scheme.
+constexpr std::uint32_t colours[] = {0x1f77b4, 0xff7f0e, 0x2ca02c, 0xd62728, 0x9467bd,
+                                     0x8c564b, 0xe377c2, 0x7f7f7f, 0xbcbd22, 0x17becf};
+
+void set_colour(const Canvas& canvas, const Curve& curve) {
+  const std::uint32_t rgb = colours[static_cast<std::size_t>(curve.colour) % std::size(colours)];
+  const auto part = [&](int shift) { return static_cast<double>((rgb >> shift) & 0xffU) / 255.0; };
+  cairo_set_source_rgba(canvas.cr(), part(16), part(8), part(0), curve.opacity);
 }
 
 void draw_curve(const Canvas& canvas, const LinePlot& plot, const Curve& curve, const Scale& x, const Scale& y) {
   auto* cr = canvas.cr();
-  set_colour(canvas, curve.opacity);
+  set_colour(canvas, curve);
   cairo_set_line_width(cr, 1.8);
   cairo_set_line_join(cr, CAIRO_LINE_JOIN_ROUND);
   cairo_set_line_cap(cr, CAIRO_LINE_CAP_ROUND);  // a point alone is a dot
@@ -190,7 +198,7 @@ void draw_legend(const Canvas& canvas, const LinePlot& plot, bool at_top) {
   cairo_stroke(canvas.cr());
   for (const auto& curve : plot.curves) {
     y += row;
-    set_colour(canvas, curve.opacity);
+    set_colour(canvas, curve);
     canvas.line(x + padding, y - font_size * 0.35, x + padding + line_length, y - font_size * 0.35, 2);
     canvas.grey(0.1);
     canvas.text(curve.label, x + line_length + 2 * padding, y, 0);

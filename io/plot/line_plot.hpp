@@ -13,6 +13,7 @@ struct Curve {
   std::string label;      ///< in the legend
   std::vector<double> y;  ///< one value for each x; values that are not finite leave a gap
   double opacity = 1.0;   ///< 0 to 1
+  int colour = 0;         ///< of ten; others with the same number look alike
 };
 
 struct LinePlot {

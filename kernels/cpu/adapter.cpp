@@ -119,6 +119,26 @@ void scale_columns(const Exec& /*exec*/, Data x, const float* factor_N, std::int
   });
 }
 
+void scale_block(const Exec& /*exec*/, Data x, float factor, std::int64_t T, std::int64_t N, std::int64_t ldx) {
+  by_storage(storage_index(x.dtype, "scale_block"), [&](auto* type) {
+    using E = std::remove_pointer_t<decltype(type)>;
+    parallel_for(T, rows_grain(N), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        E* row = x.as<E>() + t * ldx;
+        for (std::int64_t n = 0; n < N; ++n) row[n] = E(load(row[n]) * factor);
+      }
+    });
+  });
+}
+
+void magnitude_factors(const Exec& /*exec*/, float* inverse, float* factor, float* shifted, std::int64_t count) {
+  for (std::int64_t o = 0; o < count; ++o) {
+    inverse[o] = 1.0F / inverse[o];
+    factor[o] *= inverse[o];
+    shifted[o] = factor[o] - 1.0F;
+  }
+}
+
 void add_columns(const Exec& /*exec*/, Data y, ConstData d, std::int64_t T, std::int64_t N, std::int64_t ldy,
                  std::int64_t ldd) {
   by_storage(storage_index({y.dtype, d.dtype}, "add_columns"), [&](auto* type) {

@@ -11,6 +11,7 @@
 #include "kernels/cpu/backend.hpp"
 #include "kernels/cpu/check.hpp"
 #include "kernels/cpu/optimizer_scalars.hpp"
+#include "kernels/cpu/quantisation.hpp"
 
 namespace dstrain {
 
@@ -76,10 +77,14 @@ std::array<float, 255> make_middles(const std::array<float, 256>& map) {
   return middles;
 }
 
+}  // namespace
+
 const std::array<float, 255>& middles_of(bool is_signed) {
   static const std::array<float, 255> middles[2] = {make_middles(dynamic_map(false)), make_middles(dynamic_map(true))};
   return middles[is_signed ? 1 : 0];
 }
+
+namespace {
 
 using Run = void (*)(const Update8BitPointers& p, std::int64_t count, const UpdateScalars& a);
 

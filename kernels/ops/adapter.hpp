@@ -20,6 +20,9 @@ namespace ops {
 /// x[t,n] *= factor[n]. Local.
 void scale_columns(const Exec& exec, Data x, const float* factor_N, std::int64_t T, std::int64_t N, std::int64_t ldx);
 
+/// x[t,n] *= factor, one for all. Local.
+void scale_block(const Exec& exec, Data x, float factor, std::int64_t T, std::int64_t N, std::int64_t ldx);
+
 /// y[t,n] += d[t,n], both of one dtype. Local.
 void add_columns(const Exec& exec, Data y, ConstData d, std::int64_t T, std::int64_t N, std::int64_t ldy,
                  std::int64_t ldd);
@@ -47,6 +50,11 @@ void gather_columns(const Exec& exec, Data y_TR, ConstData a_RV, const std::int3
 /// da is zeroed first. Local.
 void gather_columns_backward(const Exec& exec, float* da_RV, ConstData dy_TR, const std::int32_t* ids_T, std::int64_t T,
                              std::int64_t R, std::int64_t V, bool accumulate);
+
+/// DoRA's factors of columns: inverse = 1 / norm, factor = magnitude / norm, shifted = factor - 1. Local.
+/// @param[in,out] inverse  the norm before
+/// @param[in,out] factor   the magnitude before
+void magnitude_factors(const Exec& exec, float* inverse, float* factor, float* shifted, std::int64_t count);
 
 /// x[i] += u with u uniform in [-magnitude, magnitude): element i takes element i of `rng`. Local.
 /// Jain et al., "NEFTune", arXiv:2310.05914.

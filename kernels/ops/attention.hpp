@@ -56,7 +56,7 @@ void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, C
 void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData dout, ConstData out, const float* lse_NT,
                         ConstData q, ConstData k, ConstData v, const AttentionShape& s);
 /// For both passes; depends on sizes only (cu_q, cu_k are not read), with `threads` as max_threads() will be.
-std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads);
+std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads, DeviceKind device = DeviceKind::cpu);
 }  // namespace ops
 
 }  // namespace dstrain

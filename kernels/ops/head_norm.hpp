@@ -28,7 +28,7 @@ void head_norm_forward(const Exec& exec, Data x, Data kept, float* rstd, ConstDa
 /// depend on threads.
 void head_norm_backward(const Exec& exec, Data dx, float* dw_H, ConstData kept, const float* rstd, ConstData w_H,
                         HeadNormShape s, bool add_dw);
-std::int64_t head_norm_workspace_bytes(HeadNormShape s);
+std::int64_t head_norm_workspace_bytes(HeadNormShape s, DeviceKind device = DeviceKind::cpu);
 }  // namespace ops
 
 }  // namespace dstrain

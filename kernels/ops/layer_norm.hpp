@@ -39,7 +39,7 @@ void layer_norm_forward(const Exec& exec, Data y_TD, Data s_TD, LayerNormStatist
 /// (which holds for db too) as in rms_norm_backward. dx_TD may be dy_TD when add_dx is false.
 void layer_norm_backward(const Exec& exec, Data dx_TD, LayerNormGradients gradients, ConstData dy_TD, ConstData x_TD,
                          ConstData w_D, LayerNormStatistics kept, LayerNormShape s, bool add_dx, bool add_dw);
-std::int64_t layer_norm_workspace_bytes(LayerNormShape s);
+std::int64_t layer_norm_workspace_bytes(LayerNormShape s, DeviceKind device = DeviceKind::cpu);
 }  // namespace ops
 
 }  // namespace dstrain

@@ -26,9 +26,10 @@ namespace ops {
 /// M and N into tiles that one thread each works through, never over K.
 void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate);
 /// Workspace that matmul needs for this shape and these dtypes.
-std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c);
-/// Makes what the first call of this shape would make (JIT kernels), so that no step pays for it.
-void matmul_prepare(const MatmulShape& shape, DType a_b, DType c, bool accumulate);
+std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c, DeviceKind device = DeviceKind::cpu);
+/// Makes what the first call of this shape would make (JIT kernels, the choice of an algorithm), so that no step pays
+/// for it.
+void matmul_prepare(const MatmulShape& shape, DType a_b, DType c, bool accumulate, DeviceKind device = DeviceKind::cpu);
 
 /// y[t,n] += bias[n]. bias has y's dtype.
 void add_bias(const Exec& exec, Data y_TN, ConstData bias_N, std::int64_t T, std::int64_t N, std::int64_t ldy);

@@ -29,7 +29,7 @@ void rms_norm_forward(const Exec& exec, Data y_TD, Data s_TD, float* rstd_T, Con
 /// to dw; dw_D may be null (frozen). dx_TD may be dy_TD when add_dx is false.
 void rms_norm_backward(const Exec& exec, Data dx_TD, float* dw_D, ConstData dy_TD, ConstData x_TD, ConstData w_D,
                        const float* rstd_T, RmsNormShape s, bool add_dx, bool add_dw);
-std::int64_t rms_norm_workspace_bytes(RmsNormShape s);
+std::int64_t rms_norm_workspace_bytes(RmsNormShape s, DeviceKind device = DeviceKind::cpu);
 }  // namespace ops
 
 }  // namespace dstrain

@@ -61,6 +61,7 @@ ExitCode run_body(MpiSession& session, const std::function<ExitCode(MpiSession&)
 
 MpiSession::MpiSession(int& argc, char**& argv) {
   const LauncherVariables launcher = read_launcher_variables();
+  log::set_rank(launcher.rank, launcher.world_size, host_name());  // until MPI says it
   refuse_lone_ranks(launcher);
   const double timeout_s = start_timeout_s();
   set_mca_defaults();
@@ -74,10 +75,6 @@ MpiSession::MpiSession(int& argc, char**& argv) {
     throw CommError("this MPI cannot be called from more than one thread", "MPI_Init_thread",
                     "build or load an MPI with thread support");
   }
-  int first = 0, count = 1;  // for the tag of messages, until the topology is known
-  MPI_Comm_rank(MPI_COMM_WORLD, &first);
-  MPI_Comm_size(MPI_COMM_WORLD, &count);
-  log::set_rank(first, count, host_name());
   meet_all_ranks(timeout_s);
   topology_ = discover_topology();
   log::set_rank(rank(), size(), topology_.hosts[static_cast<std::size_t>(rank())]);

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "comm/mpi_handles.hpp"
+#include "comm/pmix_hosts.hpp"
 
 namespace dstrain {
 namespace {
@@ -31,10 +32,15 @@ bool threads_may_call_mpi() {
 
 void look_up(const std::shared_ptr<Findings>& findings, const std::vector<int>& ranks) {
   for (const int rank : ranks) {
-    char text[MPI_MAX_PORT_NAME] = {};
-    if (MPI_Lookup_name(service_of(rank).c_str(), MPI_INFO_NULL, text) != MPI_SUCCESS) continue;
+    char published[MPI_MAX_PORT_NAME] = {};
+    std::string text;
+    if (MPI_Lookup_name(service_of(rank).c_str(), MPI_INFO_NULL, published) == MPI_SUCCESS) {
+      text = published;
+    } else {
+      text = host_by_pmix(rank);
+    }
     const std::lock_guard lock(findings->mutex);
-    findings->texts.emplace_back(rank, text);
+    if (!text.empty()) findings->texts.emplace_back(rank, text);
   }
   const std::lock_guard lock(findings->mutex);
   findings->finished = true;

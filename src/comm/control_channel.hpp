@@ -12,8 +12,8 @@ namespace dstrain {
 /// it).
 void publish_contact(int rank, const OwnContact& own);
 
-/// Fills in what the ranks of `peers` have published; those of which nothing is known stay as they are. Local; waits at
-/// most 2 s in all.
+/// Fills in what the ranks of `peers` have published, or their host alone where the launcher knows that; those of which
+/// nothing is known stay as they are. Local; waits at most 2 s in all.
 void look_up_contacts(std::span<PeerContact> peers);
 
 }  // namespace dstrain

@@ -96,8 +96,9 @@ std::string explain_silence(const OwnContact& own, const std::vector<PeerContact
                        choose_network, living);
   }
   if (!verdicts.doubled.empty() && !living.empty()) {
-    return fmt::format("{} has the address of an interface of {}, as container gateways have: set {}={}",
-                       join(verdicts.doubled, ", "), own.host, choose_network, living);
+    return fmt::format("{} {} the address of an interface of {}, as container gateways have: set {}={}",
+                       join(verdicts.doubled, ", "), verdicts.doubled.size() == 1 ? "has" : "have", own.host,
+                       choose_network, living);
   }
   if (!verdicts.dead.empty()) {
     return fmt::format("no address answers {}: {}; is the host up, the cable in, the firewall open?", own.host,
@@ -108,6 +109,12 @@ std::string explain_silence(const OwnContact& own, const std::vector<PeerContact
         "{} answers, so the process stands still or a firewall closes MPI's ports (btl_tcp_port_min_v4 and "
         "btl_tcp_port_range_v4 choose them)",
         living);
+  }
+  if (std::any_of(peers.begin(), peers.end(), [](const auto& peer) { return !peer.host.empty(); })) {
+    return fmt::format(
+        "the launcher started them, and nothing more is heard of their processes: look there with ps and dmesg for "
+        "ones that stand still; {} has {}, and {} chooses the network",
+        own.host, describe(own.interfaces), choose_network);
   }
   return fmt::format(
       "nothing is known of these ranks' hosts: their processes stand still, or cannot be reached from {}; it has {}, "

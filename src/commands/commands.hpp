@@ -35,6 +35,7 @@ ExitCode launch_rank(const Words& words);
 /// Runs on every rank: starts and ends MPI itself (spmd_main).
 ExitCode train(const Words& words);
 ExitCode eval(const Words& words);
+ExitCode bench(const Words& words);
 ExitCode doctor(const Words& words);
 
 /// One row of the registry.

@@ -100,7 +100,8 @@ LinePlot plot_of_table(std::string_view csv, const std::string& path, const std:
   };
   LinePlot plot{.title = path, .x_label = table.names[over], .y_label = {}, .x = sorted(xs), .curves = {}};
   for (std::size_t i = 0; i < table.names.size(); ++i) {
-    if (i != over) plot.curves.push_back({table.names[i], sorted(table.columns[i])});
+    if (i == over) continue;
+    plot.curves.push_back({table.names[i], sorted(table.columns[i]), 1.0, static_cast<int>(plot.curves.size())});
   }
   return plot;
 }

@@ -14,6 +14,7 @@
 #include "commands/words.hpp"
 #include "config/describe.hpp"
 #include "config/resolve.hpp"
+#include "train/device_setup.hpp"
 #include "train/run_options.hpp"
 #include "train/run_setup.hpp"
 #include "train/trainer.hpp"
@@ -37,6 +38,8 @@ ExitCode run(MpiSession& session, const Words& words) {
     return serialize(resolved.config);
   });
   const RunConfig config = deserialize(text);
+  const DeviceChoice device = choose_run_device(*world, session.topology(), config);
+  world = communicator_for(std::move(world), device, static_cast<double>(config.ddp_timeout));
   const Mesh mesh(
       *world,
       {.pp = config.pipeline_parallel_size, .cp = config.context_parallel_size, .tp = config.tensor_parallel_size});
@@ -50,7 +53,8 @@ ExitCode run(MpiSession& session, const Words& words) {
                                        .topology = topology,
                                        .config = config,
                                        .resolved_yaml = session.rank() == 0 ? resolved.to_yaml() : std::string(),
-                                       .notes = resolved.notes});
+                                       .notes = resolved.notes,
+                                       .device = device.device});
   world->close();
   return outcome;
 }

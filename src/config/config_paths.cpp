@@ -7,6 +7,9 @@
 #include <array>
 #include <filesystem>
 
+#include "config/yaml_reader.hpp"
+#include "core/error.hpp"
+
 namespace dstrain {
 namespace {
 
@@ -80,6 +83,22 @@ std::optional<std::string> deepspeed_file_of_that_name(const std::string& path) 
       stage, offload ? R"(, "offload_optimizer": {)" + device + "}" : "",
       offload && stage == '3' ? R"(, "offload_param": {)" + device + "}" : "",
       stage == '3' ? R"(, "reduce_bucket_size": "auto", "stage3_prefetch_bucket_size": "auto")" : "");
+}
+
+std::optional<std::int64_t> hidden_size_of(const std::filesystem::path& model, const FileAccess& files) {
+  if (model.empty()) return std::nullopt;
+  const auto text = files.read(model.extension() == ".json" ? model : model / "config.json");
+  if (!text) return std::nullopt;
+  try {
+    const auto tree = read_yaml(*text, (model / "config.json").string());
+    for (const char* name : {"hidden_size", "n_embd"}) {
+      const auto* value = tree.find(name);
+      const auto size = value != nullptr ? to_integer(*value) : std::nullopt;
+      if (size && *size >= 1 && *size <= 1'000'000) return size;
+    }
+  } catch (const ConfigError&) {  // the model's reader says what is wrong with it
+  }
+  return std::nullopt;
 }
 
 }  // namespace dstrain

@@ -2,6 +2,8 @@
 /// Where relative paths of a configuration lead, and DeepSpeed's files that everybody names.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +21,9 @@ struct FoundPath {
 
 /// Looks in the working directory, then beside `config_file` (if any).
 FoundPath find_path(const std::string& value, const std::optional<std::string>& config_file, const FileAccess& files);
+
+/// hidden_size of the model's config.json (GPT-2: n_embd), where it can be read. @param model  a folder or the file
+std::optional<std::int64_t> hidden_size_of(const std::filesystem::path& model, const FileAccess& files);
 
 /// The text of a DeepSpeed file: a path, or the JSON itself in URL-safe base64. None where it is neither.
 std::optional<std::string> read_deepspeed_text(const std::string& value, const FileAccess& files);

@@ -4,7 +4,7 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kPlacement = "dstrain launch, mpirun or srun place the ranks";
+constexpr std::string_view kPlacement = "mpirun or srun place the ranks";
 constexpr std::string_view kTpuOnly = "only read on TPUs";
 constexpr std::string_view kNotTorch = "dstrain is not torch; it changes no result";
 constexpr std::string_view kSharded = "weights are always streamed to their owners";

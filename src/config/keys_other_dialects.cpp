@@ -4,7 +4,7 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kPlacement = "dstrain launch, mpirun or srun place the ranks";
+constexpr std::string_view kPlacement = "mpirun or srun place the ranks";
 constexpr std::string_view kHostfile = "give the hostfile to dstrain launch: --hostfile";
 }  // namespace
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <tuple>
 
 #include "config/accelerator_config.hpp"
 #include "config/config_paths.hpp"
@@ -54,7 +53,9 @@ class Resolver : public TrainerKeys {
   }
   [[nodiscard]] RunConfig& config() override { return out_.config; }
   [[nodiscard]] int ranks() const override { return out_.config.virtual_ranks.value_or(options_.world_size); }
-  [[nodiscard]] std::optional<std::int64_t> hidden_size() const override;
+  [[nodiscard]] std::optional<std::int64_t> hidden_size() const override {
+    return hidden_size_of(out_.config.model_name_or_path, files_);
+  }
   void set(std::string_view key, const ConfigValue& value) override { take({std::string(key), value}); }
   void set_origin(std::string_view key, const Origin& origin) override { out_.origins[std::string(key)] = origin; }
   void note(std::string text) override { out_.notes.push_back(std::move(text)); }
@@ -275,36 +276,7 @@ class Resolver : public TrainerKeys {
   std::vector<ConfigProblem> problems_;
 };
 
-std::optional<std::int64_t> Resolver::hidden_size() const {
-  const std::filesystem::path model = out_.config.model_name_or_path;
-  if (model.empty()) return std::nullopt;
-  const auto text = files_.read(model.extension() == ".json" ? model : model / "config.json");
-  if (!text) return std::nullopt;
-  try {
-    const auto tree = read_yaml(*text, (model / "config.json").string());
-    for (const char* name : {"hidden_size", "n_embd"}) {
-      const auto* value = tree.find(name);
-      const auto size = value != nullptr ? to_integer(*value) : std::nullopt;
-      if (size && *size >= 1 && *size <= 1'000'000) return size;
-    }
-  } catch (const ConfigError&) {  // the model's reader says what is wrong with it
-  }
-  return std::nullopt;
-}
-
 }  // namespace
-
-void throw_problems(std::vector<ConfigProblem> problems) {
-  if (problems.empty()) return;
-  constexpr const char* kHint = "`dstrain config --explain KEY` tells what a key does";
-  if (problems.size() == 1) throw ConfigError(problems.front().text, problems.front().origin.text(), kHint);
-  std::stable_sort(problems.begin(), problems.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.origin.file, a.origin.line) < std::tie(b.origin.file, b.origin.line);
-  });
-  std::string text = fmt::format("{} problems in the configuration:", problems.size());
-  for (const auto& problem : problems) text += fmt::format("\n  {}: {}", problem.origin.text(), problem.text);
-  throw ConfigError(text, "", kHint);
-}
 
 ResolvedConfig resolve_config(const Arguments& arguments, const FileAccess& files, const ResolveOptions& options) {
   return Resolver(arguments, files, options).run();

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/device_runtime.hpp"
 #include "core/error.hpp"
 #include "core/memory_plan.hpp"
 #include "core/parallel.hpp"
@@ -64,48 +65,70 @@ void touch(void* base, std::int64_t bytes) {
 
 Arena::Arena(MemoryPlan plan, const std::function<void*(std::int64_t)>& registered) : plan_(std::move(plan)) {
   DSTRAIN_CHECK(plan_.finalized(), "an arena needs a final plan");
-  for (const auto kind : {MemoryKind::pinned, MemoryKind::device}) {
-    if (plan_.arena_bytes(kind) != 0) {
-      throw Error(fmt::format("the plan asks for {} of {} memory, which this build has not",
-                              format_bytes(plan_.arena_bytes(kind)), kind == MemoryKind::pinned ? "pinned" : "device"));
-    }
-  }
   constexpr auto host = static_cast<int>(MemoryKind::host), shared = static_cast<int>(MemoryKind::registered);
   mapped_[host] = plan_.arena_bytes(MemoryKind::host);
   if (!registered) mapped_[shared] = plan_.arena_bytes(MemoryKind::registered);
   const std::int64_t wanted = mapped_[host] + mapped_[shared];
-  if (const auto available = available_host_bytes(); wanted > available) {
+  if (const auto available = available_host_bytes(); wanted + plan_.arena_bytes(MemoryKind::pinned) > available) {
     throw_out_of_memory(plan_, wanted, fmt::format("{} are available", format_bytes(available)));
   }
-  for (const int kind : {host, shared}) {
-    if (mapped_[kind] == 0) continue;
-    base_[kind] = map_aligned(mapped_[kind]);
-    if (base_[kind] == nullptr) {
-      const std::string reason = fmt::format("mmap failed: {}", std::strerror(errno));
-      if (kind == shared && mapped_[host] > 0) munmap(base_[host], static_cast<std::size_t>(mapped_[host]));
-      throw_out_of_memory(plan_, wanted, reason);
+  try {
+    for (const int kind : {host, shared}) {
+      if (mapped_[kind] == 0) continue;
+      base_[kind] = map_aligned(mapped_[kind]);
+      if (base_[kind] == nullptr)
+        throw_out_of_memory(plan_, wanted, fmt::format("mmap failed: {}", std::strerror(errno)));
+      madvise(base_[kind], static_cast<std::size_t>(mapped_[kind]),
+              MADV_HUGEPAGE);  // advice: its refusal costs speed only
+      touch(base_[kind], mapped_[kind]);
     }
-    madvise(base_[kind], static_cast<std::size_t>(mapped_[kind]),
-            MADV_HUGEPAGE);  // advice: its refusal costs speed only
-    touch(base_[kind], mapped_[kind]);
-  }
-  if (registered && plan_.arena_bytes(MemoryKind::registered) > 0) {
-    try {
+    if (registered && plan_.arena_bytes(MemoryKind::registered) > 0) {
       base_[shared] = registered(plan_.arena_bytes(MemoryKind::registered));
       DSTRAIN_CHECK(base_[shared] != nullptr, "the registered memory of the plan was not given");
-    } catch (...) {  // no destructor will run for a constructor that throws
-      if (mapped_[host] > 0) munmap(base_[host], static_cast<std::size_t>(mapped_[host]));
-      throw;
+      touch(base_[shared], plan_.arena_bytes(MemoryKind::registered));
     }
-    touch(base_[shared], plan_.arena_bytes(MemoryKind::registered));
+    take_device_memory();
+  } catch (...) {  // no destructor will run for a constructor that throws
+    release();
+    throw;
   }
 }
 
-Arena::~Arena() {
-  for (int kind = 0; kind < memory_kinds; ++kind) {
-    if (mapped_[kind] > 0) munmap(base_[kind], static_cast<std::size_t>(mapped_[kind]));
+void Arena::take_device_memory() {
+  constexpr auto pinned = static_cast<int>(MemoryKind::pinned), device = static_cast<int>(MemoryKind::device);
+  const std::int64_t pinned_bytes = plan_.arena_bytes(MemoryKind::pinned);
+  const std::int64_t device_bytes = plan_.arena_bytes(MemoryKind::device);
+  if (pinned_bytes == 0 && device_bytes == 0) return;
+  DeviceRuntime& runtime = require_device_runtime();
+  const Stream stream(Device{DeviceKind::cuda, 0}, nullptr);
+  if (device_bytes > 0) {
+    if (const auto memory = runtime.memory(); device_bytes > memory.free) {
+      throw Error(
+          fmt::format(
+              "out of memory: the plan asks for {} of the GPU's memory, {} of {} are free; its largest buffers:{}",
+              format_bytes(device_bytes), format_bytes(memory.free), format_bytes(memory.total),
+              table_of_largest(plan_)),
+          "", "use more ranks, a higher ZeRO stage, a smaller micro-batch or cutoff_len, or activation checkpointing");
+    }
+    base_[device] = runtime.allocate(device_bytes);
+    zero_bytes(stream, base_[device], device_bytes);
   }
+  if (pinned_bytes > 0) {
+    base_[pinned] = runtime.allocate_pinned(pinned_bytes);
+    std::memset(base_[pinned], 0, static_cast<std::size_t>(pinned_bytes));
+  }
+  stream.synchronize();
 }
+
+void Arena::release() noexcept {
+  for (int kind = 0; kind < memory_kinds; ++kind) {
+    if (mapped_[kind] > 0 && base_[kind] != nullptr) munmap(base_[kind], static_cast<std::size_t>(mapped_[kind]));
+  }
+  if (void* memory = base_[static_cast<int>(MemoryKind::device)]) device_runtime()->release(memory);
+  if (void* memory = base_[static_cast<int>(MemoryKind::pinned)]) device_runtime()->release_pinned(memory);
+}
+
+Arena::~Arena() { release(); }
 
 View Arena::operator[](BufferId id) const {
   const PlannedBuffer& buffer = plan_[id];

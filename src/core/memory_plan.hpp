@@ -8,12 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "core/device.hpp"
 #include "core/view.hpp"
 
 namespace dstrain {
 
 /// `registered`: reached by collectives without a copy (Communicator::allocate_registered: a shared window inside a
-/// node).
+/// node). `pinned`: host memory that a GPU reaches too. `device`: a GPU's own.
 enum class MemoryKind : std::uint8_t { host, registered, pinned, device };
 inline constexpr int memory_kinds = 4;
 
@@ -50,6 +51,16 @@ struct PlannedBuffer {
 /// touched.
 class MemoryPlan {
  public:
+  /// @param target  where the computation runs. For a GPU what is entered as `host` or `registered` lies in its memory,
+  /// as kernels want it; what host code reads or writes is entered as host_visible().
+  explicit MemoryPlan(DeviceKind target = DeviceKind::cpu) : target_(target) {}
+
+  [[nodiscard]] DeviceKind target() const noexcept { return target_; }
+  /// The kind of memory that host code and kernels both reach.
+  [[nodiscard]] MemoryKind host_visible() const noexcept {
+    return target_ == DeviceKind::cpu ? MemoryKind::host : MemoryKind::pinned;
+  }
+
   /// Enters a buffer of `count` elements. `count` may be 0. Not allowed after finalize().
   BufferId add(std::string name, std::int64_t count, DType dtype, std::uint32_t phases = phase_always,
                MemoryKind kind = MemoryKind::host);
@@ -67,13 +78,15 @@ class MemoryPlan {
   [[nodiscard]] std::int64_t arena_bytes(MemoryKind kind = MemoryKind::host) const noexcept;
 
  private:
+  DeviceKind target_;
   std::vector<PlannedBuffer> buffers_;
   std::int64_t arena_bytes_[memory_kinds] = {};
   bool finalized_ = false;
 };
 
 /// The memory of a finalized plan: one anonymous mapping per kind, huge pages advised, touched once at construction
-/// by all threads (so that a step meets no page fault and measured = planned).
+/// by all threads (so that a step meets no page fault and measured = planned). Pinned and device memory come from the
+/// DeviceRuntime, one allocation each, zeroed too.
 class Arena {
  public:
   /// @throws Error where the system gives less than the plan asks for; nothing is held then.
@@ -93,6 +106,8 @@ class Arena {
   MemoryPlan plan_;
   void* base_[memory_kinds] = {};
   std::int64_t mapped_[memory_kinds] = {};
+  void take_device_memory();
+  void release() noexcept;
 };
 
 }  // namespace dstrain

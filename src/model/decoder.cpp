@@ -98,12 +98,37 @@ struct Decoder::Impl {
 
   [[nodiscard]] BlockRows rows_of(const MicroBatch& batch) const {
     return {batch.padded_tokens,     batch.tokens,     static_cast<std::int64_t>(batch.cu_seqlens.size()) - 1,
-            batch.cu_seqlens.data(), batch.max_seqlen, batch.position_ids.data(),
+            batch.cu_seqlens.data(), batch.max_seqlen, for_kernels(buffers->positions, batch.position_ids).data(),
             dropout_of(batch)};
   }
 
   [[nodiscard]] EmbeddingRows embedding_rows(const MicroBatch& batch) const {
-    return {batch.padded_tokens, batch.tokens, batch.input_ids.data(), batch.position_ids.data(), dropout_of(batch)};
+    return {batch.padded_tokens, batch.tokens, for_kernels(buffers->ids, batch.input_ids).data(),
+            for_kernels(buffers->positions, batch.position_ids).data(), dropout_of(batch)};
+  }
+
+  /// A row of the batch where kernels read it: on a GPU the copy that upload() made.
+  template <typename T>
+  [[nodiscard]] std::span<const T> for_kernels(BufferId id, std::span<const T> row) const {
+    return id.valid() ? std::span<const T>(arena[id].as<const T>(), row.size()) : row;
+  }
+
+  /// Brings the batch's rows to the GPU; the batch stays as it is until the pass is over.
+  void upload(const MicroBatch& batch) const {
+    const auto copy = [&](BufferId id, const auto& row) {
+      if (id.valid()) copy_bytes(exec.stream, arena[id].data, row.data(), static_cast<std::int64_t>(row.size_bytes()));
+    };
+    copy(buffers->ids, batch.input_ids);
+    copy(buffers->positions, batch.position_ids);
+    copy(buffers->targets, batch.targets);
+    copy(buffers->weights, batch.weights);
+  }
+
+  /// The batch as the head's kernels read it.
+  [[nodiscard]] MicroBatch head_rows(MicroBatch batch) const {
+    batch.targets = for_kernels(buffers->targets, batch.targets);
+    batch.weights = for_kernels(buffers->weights, batch.weights);
+    return batch;
   }
 
   /// Probability 1 stands for "those of the model", 0 for none.
@@ -119,6 +144,7 @@ struct Decoder::Impl {
     adapters.sample = batch.sample;
     if (batch.tokens == 0) return;
     check_batch(batch, {keeps ? options.max_tokens : forward_tokens(options), rope.positions(), sizes.V});
+    upload(batch);
     rope.use(exec, batch.padded_len);
   }
 
@@ -222,7 +248,9 @@ MicroBatch Decoder::Impl::scaled(const MicroBatch& batch, float loss_scale) cons
   if (loss_scale == 1.0F) return batch;
   DSTRAIN_CHECK(options.dtype == DType::f16, "a loss scale of {} without f16", loss_scale);
   auto* weights = data(buffers->scaled_weights).as<float>();
-  std::transform(batch.weights.begin(), batch.weights.end(), weights, [&](float w) { return w * loss_scale; });
+  const auto count = static_cast<std::int64_t>(batch.weights.size());
+  ops::convert(exec, Data{weights, DType::f32}, ConstData(batch.weights.data(), DType::f32), count);
+  ops::scale(exec, Data{weights, DType::f32}, loss_scale, count);
   MicroBatch with_scale = batch;
   with_scale.weights = {weights, batch.weights.size()};
   return with_scale;
@@ -241,8 +269,9 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
   if (batch.tokens > 0) {
     const HeadBuffers b = head_buffers();
     normalise(weights, batch);
-    head.loss(exec, weights, for_backward ? scaled(batch, loss_scale) : batch, b, for_backward);
+    head.loss(exec, weights, for_backward ? scaled(head_rows(batch), loss_scale) : head_rows(batch), b, for_backward);
     if (for_backward) head.backward(exec, weights, batch.padded_tokens, data(buffers->dx), b);
+    exec.stream.synchronize();  // the losses are read below
     for (std::int64_t t = 0; t < batch.tokens; ++t) {
       const auto i = static_cast<std::size_t>(t);
       if (batch.targets[i] < 0) continue;
@@ -299,7 +328,7 @@ void Decoder::prepare(std::int64_t padded_tokens, bool for_backward) {
   const bool train = for_backward && m.options.train;
   for (const auto& list : {decoder_products(m.sizes, m.options.dtype, padded_tokens, train, trains_matrices(m.layout)),
                            adapter_products(m.spec, m.layout, m.options.dtype, padded_tokens, train)}) {
-    for (const Product& p : list) ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate);
+    for (const Product& p : list) ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate, m.exec.stream.device().kind);
   }
 }
 
@@ -352,9 +381,10 @@ void Decoder::logits(ParameterStore& store, const MicroBatch& batch, std::int64_
     const std::int64_t to = std::min(row + rows, begin + count);
     if (from >= to) continue;
     m.head.logits(m.exec, weights, row, rows, b);
-    ops::convert(m.exec, Data{logits + (from - begin) * m.sizes.V, DType::f32},
-                 ConstData(b.logits + (from - row) * m.sizes.V, DType::f32), (to - from) * m.sizes.V);
+    copy_bytes(m.exec.stream, logits + (from - begin) * m.sizes.V, b.logits + (from - row) * m.sizes.V,
+               (to - from) * m.sizes.V * static_cast<std::int64_t>(sizeof(float)));
   }
+  m.exec.stream.synchronize();
   m.release_head(store);
 }
 

@@ -93,8 +93,10 @@ void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSi
                        o.train && o.dtype != DType::f32 ? std::min(s.chunk_rows, T) * s.V : 0, o.dtype, phase_forward);
   b.kept_final = plan.add("activations/norm_final", Tf * parts.norm_kept, DType::f32, phase_forward);
   b.head_rows = plan.add("activations/head_rows", parts.normalised_head ? s.V : 0, DType::f32, phase_forward);
-  b.nll = plan.add("activations/nll", Tf, DType::f32);
-  b.predicted = plan.add("activations/predicted", o.predictions ? Tf : 0, DType::i32);
+  // Host code reads and writes these.
+  b.nll = plan.add("activations/nll", Tf, DType::f32, phase_always, plan.host_visible());
+  b.predicted =
+      plan.add("activations/predicted", o.predictions ? Tf : 0, DType::i32, phase_always, plan.host_visible());
   b.scaled_weights =
       plan.add("activations/scaled_weights", o.train && o.dtype == DType::f16 ? T : 0, DType::f32, phase_forward);
   b.dx = plan.add("gradients/residual", o.train ? T * s.D : 0, o.dtype, phase_forward | phase_backward);
@@ -146,7 +148,8 @@ std::vector<Product> decoder_products(const DecoderSizes& s, DType dtype, std::i
   return products;
 }
 
-std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options) {
+std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options,
+                                     DeviceKind device) {
   const DecoderSizes sizes(spec);
   const bool weight_gradients = trains_matrices(layout);
   std::int64_t bytes = 0;
@@ -155,11 +158,11 @@ std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const ModelLayout& l
     const bool train = options.train && T <= options.max_tokens;
     for (const auto& list : {decoder_products(sizes, options.dtype, T, train, weight_gradients),
                              adapter_products(spec, layout, options.dtype, T, train)}) {
-      for (const Product& p : list) bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
+      for (const Product& p : list) bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c, device));
     }
-    bytes = std::max(bytes, ops::attention_workspace_bytes(attention_shape(sizes, T), options.threads));
-    bytes = std::max(bytes, Norm::workspace_bytes(spec, T));
-    bytes = std::max(bytes, ops::head_norm_workspace_bytes({.T = T, .head_dim = sizes.head_dim}));
+    bytes = std::max(bytes, ops::attention_workspace_bytes(attention_shape(sizes, T), options.threads, device));
+    bytes = std::max(bytes, Norm::workspace_bytes(spec, T, device));
+    bytes = std::max(bytes, ops::head_norm_workspace_bytes({.T = T, .head_dim = sizes.head_dim}, device));
   }
   return bytes;
 }
@@ -188,10 +191,18 @@ std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const Model
   buffers->rope_cos = plan.add("activations/rope_cos", table, DType::f32);
   buffers->rope_sin = plan.add("activations/rope_sin", table, DType::f32);
   const DecoderParts parts(spec);
+  if (plan.target() == DeviceKind::cuda) {
+    const std::int64_t T = forward_tokens(options);
+    buffers->ids = plan.add("activations/input_ids", T, DType::i32);
+    buffers->positions = plan.add("activations/position_ids", T, DType::i32);
+    buffers->targets = plan.add("activations/targets", T, DType::i32);
+    buffers->weights = plan.add("activations/weights", T, DType::f32);
+  }
   plan_activations(plan, *buffers, sizes, parts);
   plan_head_and_backward(plan, *buffers, sizes, parts);
   const std::uint32_t phases = options.train ? phase_forward | phase_backward : std::uint32_t{phase_forward};
-  buffers->workspace = plan.add("workspace/kernels", decoder_workspace_bytes(spec, layout, options), DType::u8, phases);
+  buffers->workspace =
+      plan.add("workspace/kernels", decoder_workspace_bytes(spec, layout, options, plan.target()), DType::u8, phases);
   buffers->adapters = plan_adapters(plan, spec, layout, options, phases);
   return buffers;
 }

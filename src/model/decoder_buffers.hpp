@@ -47,7 +47,8 @@ std::vector<Product> decoder_products(const DecoderSizes& sizes, DType dtype, st
                                       bool weight_gradients = true);
 
 /// Kernel workspace for all token classes up to `max_tokens`. Local.
-std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options);
+std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options,
+                                     DeviceKind device = DeviceKind::cpu);
 
 /// Entries of adapters (model/adapters/adapter_plan.hpp); invalid where there are none.
 struct AdapterBuffers {
@@ -76,7 +77,8 @@ struct DecoderBuffers {
   std::int64_t input_slots = 1;  ///< block inputs kept
   std::int64_t slots = 1;        ///< other activations kept
   BufferId rope_cos, rope_sin;
-  BufferId looked_up, kept_embedding;  ///< where the embedding has a norm
+  BufferId ids, positions, targets, weights;  ///< of the batch, where kernels run on a GPU
+  BufferId looked_up, kept_embedding;         ///< where the embedding has a norm
   BufferId block_inputs, middle, qkv, attention, lse, kept_input, kept_middle, gate_up;
   BufferId heads, rstd_heads;  ///< q and k before their norms
   BufferId added, kept_added;  ///< what attention and feed-forward layer gave before the norms behind them

@@ -49,8 +49,8 @@ struct Generator::Impl {
         embedding(spec, layout),
         head(spec, layout),
         adapters(make_adapter_pass(buffers->adapters, arena, options.dtype, 0)),
-        ids(static_cast<std::size_t>(options.prompt_rows)),
-        positions(static_cast<std::size_t>(options.prompt_rows)) {
+        ids(arena[buffers->ids].as<std::int32_t>(), static_cast<std::size_t>(options.prompt_rows)),
+        positions(arena[buffers->positions].as<std::int32_t>(), static_cast<std::size_t>(options.prompt_rows)) {
     for (std::int64_t l = 0; l < sizes.layers; ++l) blocks.emplace_back(spec, layout, l);
   }
 
@@ -89,8 +89,8 @@ struct Generator::Impl {
   Head head;
   AdapterPass adapters;
   std::vector<Block> blocks;
-  std::vector<std::int32_t> ids, positions;
-  AnyRank any_rank;  ///< none: this rank goes its own way
+  std::span<std::int32_t> ids, positions;  ///< of the pass at work
+  AnyRank any_rank;                        ///< none: this rank goes its own way
 };
 
 /// Copies keys and values out of a row of q k v: in one piece, or from each group, where they lie side by side too.
@@ -154,6 +154,7 @@ void Generator::Impl::head_pass(ParameterStore& store, std::span<const Piece> pi
 void Generator::Impl::run(ParameterStore& store, std::span<const Piece> pieces, std::span<const Sequence> sequences,
                           bool want_logits) {
   if (any_rank && !pieces.empty()) any_rank(true);
+  exec.stream.synchronize();  // the pass before reads ids and positions
   const bool visit_head = want_logits || any_rank;
   std::int64_t tokens = 0;
   std::int64_t longest = 0;
@@ -204,6 +205,7 @@ void Generator::Impl::run(ParameterStore& store, std::span<const Piece> pieces, 
     store.release(unit, exec.stream);
   }
   if (visit_head) head_pass(store, pieces, T, blocks.back().stream(a, s), want_logits);
+  if (want_logits) exec.stream.synchronize();  // the logits are read by the host
 }
 
 void Generator::Impl::read_prompt(ParameterStore& store, std::span<const Sequence> sequences, std::int64_t sequence) {

@@ -13,13 +13,14 @@ namespace dstrain {
 
 namespace {
 
-std::int64_t workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const GeneratorOptions& o) {
+std::int64_t workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, const GeneratorOptions& o,
+                             DeviceKind device) {
   const DecoderSizes s(spec);
   std::int64_t bytes = 0;
   for (std::int64_t tokens = 1; tokens <= o.prompt_rows; tokens = generator_rows(tokens + 1)) {
     for (const auto& list :
          {decoder_products(s, o.dtype, tokens, false), adapter_products(spec, layout, o.dtype, tokens, false)}) {
-      for (const Product& p : list) bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c));
+      for (const Product& p : list) bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c, device));
     }
     AttentionShape a{};
     a.T = tokens;
@@ -31,7 +32,8 @@ std::int64_t workspace_bytes(const ModelSpec& spec, const ModelLayout& layout, c
     a.q_stride = s.qkv_width();
     a.kv_stride = 2 * s.KV;
     a.out_stride = s.Q;
-    bytes = std::max({bytes, ops::attention_workspace_bytes(a, o.threads), Norm::workspace_bytes(spec, tokens)});
+    bytes = std::max(
+        {bytes, ops::attention_workspace_bytes(a, o.threads, device), Norm::workspace_bytes(spec, tokens, device)});
   }
   return bytes;
 }
@@ -84,8 +86,12 @@ std::shared_ptr<const GeneratorBuffers> plan_generator(MemoryPlan& plan, const M
   b->rstd_heads = add("rstd_heads", parts.head_norms ? T * (s.heads + s.kv_heads) : 0, DType::f32);
   b->added = add("added", parts.added_norms ? T * s.D : 0, options.dtype);
   b->head_rows = add("head_rows", parts.normalised_head ? s.V : 0, DType::f32);
-  b->logits = add("logits", options.max_sequences * s.V, DType::f32);
-  b->workspace = plan.add("workspace/generation", workspace_bytes(spec, layout, options), DType::u8, phases);
+  b->logits = plan.add("generation/logits", options.max_sequences * s.V, DType::f32, phases, plan.host_visible());
+  // Host code writes them.
+  b->ids = plan.add("generation/input_ids", T, DType::i32, phases, plan.host_visible());
+  b->positions = plan.add("generation/position_ids", T, DType::i32, phases, plan.host_visible());
+  b->workspace =
+      plan.add("workspace/generation", workspace_bytes(spec, layout, options, plan.target()), DType::u8, phases);
   DecoderOptions pass;
   pass.dtype = options.dtype;
   pass.train = false;

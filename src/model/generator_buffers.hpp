@@ -19,7 +19,7 @@ struct GeneratorBuffers {
   GeneratorOptions options;
   BufferId cache;  ///< [layers, max_sequences, max_length, k and v]
   BufferId rope_cos, rope_sin;
-  BufferId residual, normed, delta, hidden, qkv, attention, gate_up, kept, logits;
+  BufferId residual, normed, delta, hidden, qkv, attention, gate_up, kept, logits, ids, positions;
   BufferId rstd_heads, added, head_rows;  ///< where the family has what they are for
   BufferId workspace;
   AdapterBuffers adapters;

@@ -58,9 +58,9 @@ void Norm::clear_gradient(const Exec& exec, const UnitGradient& g) const {
   }
 }
 
-std::int64_t Norm::workspace_bytes(const ModelSpec& spec, std::int64_t T) {
-  if (spec.norm == NormKind::layer) return ops::layer_norm_workspace_bytes({T, spec.hidden_size});
-  return ops::rms_norm_workspace_bytes({T, spec.hidden_size});
+std::int64_t Norm::workspace_bytes(const ModelSpec& spec, std::int64_t T, DeviceKind device) {
+  if (spec.norm == NormKind::layer) return ops::layer_norm_workspace_bytes({T, spec.hidden_size}, device);
+  return ops::rms_norm_workspace_bytes({T, spec.hidden_size}, device);
 }
 
 }  // namespace dstrain

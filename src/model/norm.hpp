@@ -33,7 +33,7 @@ class Norm {
   /// Zeros the gradients of its weights. For a unit whose gradient someone else opened for writing.
   void clear_gradient(const Exec& exec, const UnitGradient& g) const;
 
-  static std::int64_t workspace_bytes(const ModelSpec& spec, std::int64_t T);
+  static std::int64_t workspace_bytes(const ModelSpec& spec, std::int64_t T, DeviceKind device = DeviceKind::cpu);
 
  private:
   NormKind kind_ = NormKind::rms;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/host_mirror.hpp"
 #include "kernels/ops/adapter.hpp"
 #include "kernels/ops/elementwise.hpp"
 #include "model/adapters/pissa.hpp"
@@ -26,7 +27,11 @@ void for_each_owned(const ZeroStore& store, std::int32_t tensor, const Visit& vi
 
 void put(const ZeroStore& store, std::int32_t tensor, const std::vector<float>& values) {
   for_each_owned(store, tensor, [&](const OwnedSlice& slice) {
-    ops::convert(Exec{}, slice.values(), ConstData(values.data() + slice.begin, DType::f32), slice.count);
+    HostMirror mirror(store.stream());
+    const Data to = slice.values();
+    const Data copy{mirror.fill(to.data, slice.count * static_cast<std::int64_t>(size_of(to.dtype))), to.dtype};
+    ops::convert(Exec{}, copy, ConstData(values.data() + slice.begin, DType::f32), slice.count);
+    mirror.store();
   });
 }
 
@@ -34,7 +39,9 @@ void put(const ZeroStore& store, std::int32_t tensor, const std::vector<float>& 
 void take_out(const ZeroStore& store, const AdapterLayout& adapter, const PissaFactors& factors) {
   const std::int64_t width = adapter.transposed ? adapter.out : adapter.in;
   for_each_owned(store, adapter.weight, [&](const OwnedSlice& slice) {
-    const Data values = slice.values();
+    HostMirror mirror(store.stream());
+    Data values = slice.values();
+    values.data = mirror.fetch(values.data, slice.count * static_cast<std::int64_t>(size_of(values.dtype)));
     for (std::int64_t i = 0; i < slice.count; ++i) {
       const std::int64_t line = (slice.begin + i) / width;
       const std::int64_t place = (slice.begin + i) % width;
@@ -53,18 +60,23 @@ void take_out(const ZeroStore& store, const AdapterLayout& adapter, const PissaF
         values.as<float16>()[i] = float16(static_cast<float>(values.as<float16>()[i]) - taken);
       }
     }
+    mirror.store();
   });
 }
 
 /// The factors, made by `maker` and told to all.
 PissaFactors shared_factors(Communicator& comm, int maker, const TensorLayout& weight, const AdapterLayout& adapter,
-                            const UnitWeights& weights, std::int64_t iterations, std::uint64_t seed) {
+                            const UnitWeights& weights, const Stream& stream, std::int64_t iterations,
+                            std::uint64_t seed) {
   const std::int64_t out = adapter.out;
   const std::int64_t in = adapter.in;
   PissaFactors factors;
   if (comm.rank() == maker) {
     std::vector<float> w(static_cast<std::size_t>(weight.count));
-    ops::convert(Exec{}, Data{w.data(), DType::f32}, weights.of(weight), weight.count);
+    HostMirror mirror(stream);
+    ConstData stored = weights.of(weight);
+    stored.data = mirror.fetch(stored.data, weight.count * static_cast<std::int64_t>(size_of(stored.dtype)));
+    ops::convert(Exec{}, Data{w.data(), DType::f32}, stored, weight.count);
     if (adapter.transposed) w = transposed(w, in, out);
     factors = pissa_factors(w, out, in, adapter.rank, adapter.scale, iterations, seed);
   }
@@ -92,7 +104,7 @@ void start_from_pissa(Communicator& comm, const ModelLayout& layout, const Adapt
     on_all_ranks(comm, "PiSSA", [&] {
       for (std::size_t i = 0; i < adapters.size(); ++i) {
         const TensorLayout& weight = tensor_of(layout, adapters[i]->weight);
-        factors[i] = shared_factors(comm, maker(i), weight, *adapters[i], weights, iterations,
+        factors[i] = shared_factors(comm, maker(i), weight, *adapters[i], weights, store.stream(), iterations,
                                     seed + static_cast<std::uint64_t>(weight.index));
       }
     });
@@ -121,8 +133,14 @@ void start_magnitudes(const ModelLayout& layout, ZeroStore& store) {
       if (!in_unit(adapter)) continue;
       const TensorLayout& weight = tensor_of(layout, adapter.weight);
       norms.resize(static_cast<std::size_t>(adapter.out));
-      ops::updated_row_norms(Exec{}, norms.data(), weights.of(weight), weights.of(tensor_of(layout, adapter.a)),
-                             weights.of(tensor_of(layout, adapter.b)), adapter.scale, adapter.out, adapter.in,
+      HostMirror mirror(store.stream());
+      const auto on_host = [&](const TensorLayout& tensor) {
+        ConstData stored = weights.of(tensor);
+        stored.data = mirror.fetch(stored.data, tensor.count * static_cast<std::int64_t>(size_of(stored.dtype)));
+        return stored;
+      };
+      ops::updated_row_norms(Exec{}, norms.data(), on_host(weight), on_host(tensor_of(layout, adapter.a)),
+                             on_host(tensor_of(layout, adapter.b)), adapter.scale, adapter.out, adapter.in,
                              adapter.rank, adapter.transposed);
       put(store, adapter.magnitude, norms);
     }

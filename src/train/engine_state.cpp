@@ -7,9 +7,10 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/host_mirror.hpp"
 #include "core/log.hpp"
 #include "io/checkpoint/read.hpp"
-#include "io/checkpoint/write.hpp"
+#include "io/checkpoint/read_ranges.hpp"
 #include "io/safetensors/writer.hpp"
 #include "io/weights/open.hpp"
 #include "io/weights/stream.hpp"
@@ -101,19 +102,58 @@ bool writes(const OwnedSlice& range, const StateSlice& state) {
   return !whole || range.begin == 0;
 }
 
-void read_states(CheckpointReader& reader, std::int32_t tensor, const OwnedSlice& slice, std::span<float> staging,
-                 const std::filesystem::path& checkpoint) {
+std::int64_t bytes_of(const WeightSlice& slice) {
+  return slice.count * static_cast<std::int64_t>(size_of(slice.dtype));
+}
+
+/// The slices of this rank with their values where host code can read them.
+void fetch(HostMirror& mirror, std::vector<WeightSlice>& slices) {
+  for (auto& slice : slices) slice.data = mirror.fetch(slice.data, bytes_of(slice));
+}
+
+/// stream_weights into the memory of a device: some slices at a time, by way of host memory.
+void stream_by_host(Communicator& comm, const WeightSource* source, std::span<const TensorInfo> tensors,
+                    std::span<WeightSlice> slices, const Stream& stream, std::span<float> staging) {
+  constexpr std::int64_t most_bytes = std::int64_t{1} << 30;
+  for (std::size_t first = 0; first < slices.size();) {
+    HostMirror mirror(stream);
+    std::size_t last = first;
+    // The same cut on every rank: all count all slices.
+    for (std::int64_t bytes = 0; last < slices.size() && (last == first || bytes < most_bytes); ++last) {
+      bytes += bytes_of(slices[last]);
+      slices[last].data = mirror.fill(slices[last].data, bytes_of(slices[last]));
+    }
+    stream_weights(comm, source, tensors, slices.subspan(first, last - first), staging);
+    mirror.store();
+    first = last;
+  }
+}
+
+/// Adds the optimizer states of a slice to what is read.
+void want_states(const CheckpointReader& reader, std::int32_t tensor, const OwnedSlice& slice, HostMirror& mirror,
+                 std::vector<WantedRange>& wanted) {
   for (const StateSlice& state : slice.states) {
     if (state.spec.name == nullptr) continue;
     const CheckpointKind kind = checkpoint_kind(state.spec.name);
     if (!reader.has(kind, tensor)) {
       throw IoError(fmt::format("the checkpoint holds no {} of {}", state.spec.name,
                                 reader.tensors()[static_cast<std::size_t>(tensor)].name),
-                    checkpoint.string(),
+                    reader.folder().string(),
                     "it was saved with save_only_model or with another optimizer; give its folder as "
                     "model_name_or_path to start from its weights");
     }
-    reader.read(kind, tensor, state.begin, state.count, state.data, staging);
+    const std::int64_t bytes = state.count * static_cast<std::int64_t>(size_of(state.spec.dtype));
+    wanted.push_back({kind, tensor, state.begin, state.count, mirror.fill(state.data, bytes)});
+  }
+}
+
+void warn_about_unused(const WeightSource& source, std::span<const TensorInfo> wanted) {
+  std::vector<std::string> unused = unused_tensors(source, wanted);
+  std::erase_if(unused, [](const auto& name) { return is_computed_buffer(name) || name == "lm_head.weight"; });
+  if (unused.size() == 1) log::warning("{} holds an unused tensor: {}", source.where(), unused.front());
+  if (unused.size() > 1) {
+    log::warning("{} holds {} tensors that the model does not use, e.g. {}", source.where(), unused.size(),
+                 unused.front());
   }
 }
 
@@ -127,19 +167,21 @@ std::string base_prefix_of(const ModelLayout& layout) {
 void initialise_weights(const ModelLayout& layout, const ModelSpec& spec, const ZeroStore& store, std::uint64_t seed,
                         bool adapters_only, bool tied, std::span<float> staging) {
   const auto piece = static_cast<std::int64_t>(staging.size());
+  const Stream stream = store.stream();
   for (const auto& slice : store.owned()) {
     const TensorLayout* tensor = &layout.tensors[static_cast<std::size_t>(slice.tensor)];
     if (adapters_only && !is_adapter(*tensor)) continue;
     const bool head = tensor->unit + 1 == layout.unit_count() && tensor->shape.size() == 2 && !is_adapter(*tensor);
     if (tied && head) tensor = &layout.tensors.front();
-    if (slice.master != nullptr) {
+    if (slice.master != nullptr && !stream.on_device()) {
       fill_initial(spec, *tensor, slice.begin, slice.count, slice.master, seed);
       continue;
     }
     for (std::int64_t done = 0; done < slice.count; done += piece) {
       const std::int64_t n = std::min(piece, slice.count - done);
       fill_initial(spec, *tensor, slice.begin + done, n, staging.data(), seed);
-      ops::convert(Exec{}, slice.weights.at(done), ConstData(staging.data(), DType::f32), n);
+      ops::convert(Exec{stream}, slice.values().at(done), ConstData(staging.data(), DType::f32), n);
+      stream.synchronize();  // the staging memory is filled again
     }
   }
 }
@@ -148,15 +190,13 @@ void stream_in_weights(Communicator& comm, const ModelLayout& layout, const Zero
                        const WeightSource* source, bool adapters, std::span<float> staging) {
   const auto list = adapters ? tensor_list(layout, is_trained)
                              : tensor_list(layout, [](const TensorLayout& tensor) { return !is_adapter(tensor); });
-  on_all_ranks(comm, "look through the weights", [&] {
-    if (comm.rank() != 0) return;
-    for (const auto& name : unused_tensors(*source, list.tensors)) {
-      if (!is_computed_buffer(name) && name != "lm_head.weight")
-        log::warning("{} holds an unused tensor: {}", source->where(), name);
-    }
-  });
-  const auto slices = all_slices(comm, layout, store, list);
-  stream_weights(comm, source, list.tensors, slices, staging);
+  auto slices = all_slices(comm, layout, store, list);
+  if (store.stream().on_device()) {  // either says first what is missing
+    stream_by_host(comm, source, list.tensors, slices, store.stream(), staging);
+  } else {
+    stream_weights(comm, source, list.tensors, slices, staging);
+  }
+  if (comm.rank() == 0) warn_about_unused(*source, list.tensors);
 }
 
 void stream_in_weights(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
@@ -175,7 +215,9 @@ void stream_out_weights(Communicator& comm, const ModelLayout& layout, const Zer
   on_all_ranks(comm, "create the model folder", [&] {
     if (comm.rank() == 0) sink = std::make_unique<SafetensorsModelWriter>(folder, list.tensors, dtype);
   });
-  const auto slices = all_slices(comm, layout, store, list);
+  auto slices = all_slices(comm, layout, store, list);
+  HostMirror mirror(store.stream());
+  fetch(mirror, slices);
   collect_weights(comm, sink.get(), list.tensors, slices, staging);
 }
 
@@ -186,39 +228,40 @@ void stream_out_adapter(Communicator& comm, const ModelLayout& layout, const Zer
   on_all_ranks(comm, "create the adapter folder", [&] {
     if (comm.rank() == 0) sink = std::make_unique<AdapterWriter>(folder, config, list.tensors);
   });
-  const auto slices = all_slices(comm, layout, store, list);
+  auto slices = all_slices(comm, layout, store, list);
+  HostMirror mirror(store.stream());
+  fetch(mirror, slices);
   collect_weights(comm, sink.get(), list.tensors, slices, staging);
 }
 
-void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                const std::filesystem::path& output_dir, std::int64_t step,
-                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit,
-                const std::filesystem::path& best) {
+CheckpointContent checkpoint_content(const Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                                     bool save_only_model, HostMirror& mirror) {
   CheckpointContent content;
   const auto list = tensor_list(layout, is_trained);
   content.tensors = list.tensors;
-  content.metadata = client_state;
   for (const auto& range : store.written_by(comm.rank())) {
     const std::int32_t place = list.place[static_cast<std::size_t>(range.tensor)];
     if (place < 0) continue;
     const auto slice = inside_owned(store, range);
-    content[CheckpointKind::parameter].push_back({place, slice.begin, slice.count, slice.master});
+    content[CheckpointKind::parameter].push_back(
+        {place, slice.begin, slice.count, mirror.fetch(slice.master, 4 * slice.count)});
     if (save_only_model) continue;
     for (const StateSlice& state : slice.states) {
       if (state.spec.name == nullptr || !writes(slice, state)) continue;
-      content[checkpoint_kind(state.spec.name)].push_back({place, state.begin, state.count, state.data});
+      const std::int64_t bytes = state.count * static_cast<std::int64_t>(size_of(state.spec.dtype));
+      content[checkpoint_kind(state.spec.name)].push_back(
+          {place, state.begin, state.count, mirror.fetch(state.data, bytes)});
     }
   }
-  CheckpointOptions options;
-  if (save_total_limit > 0) options.save_total_limit = save_total_limit;
-  options.best = best;
-  write_checkpoint(comm, output_dir, step, content, options);
+  return content;
 }
 
 LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                        const std::filesystem::path& checkpoint, std::span<float> staging, bool weights_only) {
   auto reader = CheckpointReader::open(comm, checkpoint);
-  on_all_ranks(comm, "read the checkpoint", [&] {
+  std::vector<WantedRange> wanted;
+  HostMirror mirror(store.stream());
+  on_all_ranks(comm, "compare the checkpoint with the model", [&] {
     std::vector<std::int32_t> index(layout.tensors.size());
     for (std::size_t i = 0; i < index.size(); ++i) {
       const auto& tensor = layout.tensors[i];
@@ -232,10 +275,13 @@ LoadedState load_state(Communicator& comm, const ModelLayout& layout, const Zero
     for (const auto& slice : store.owned()) {
       if (!is_trained(layout.tensors[static_cast<std::size_t>(slice.tensor)])) continue;
       const auto tensor = index[static_cast<std::size_t>(slice.tensor)];
-      reader.read(CheckpointKind::parameter, tensor, slice.begin, slice.count, slice.master, staging);
-      if (!weights_only) read_states(reader, tensor, slice, staging, checkpoint);
+      wanted.push_back(
+          {CheckpointKind::parameter, tensor, slice.begin, slice.count, mirror.fill(slice.master, 4 * slice.count)});
+      if (!weights_only) want_states(reader, tensor, slice, mirror, wanted);
     }
   });
+  read_ranges(comm, reader, wanted, staging);
+  mirror.store();
   return {reader.step(), reader.metadata()};
 }
 

@@ -5,6 +5,8 @@
 #include <chrono>
 
 #include "comm/mpi_communicator.hpp"
+#include "core/device_runtime.hpp"
+#include "core/host_mirror.hpp"
 #include "kernels/ops.hpp"
 
 namespace dstrain {
@@ -16,23 +18,26 @@ constexpr std::int64_t probe_m = 512;
 constexpr std::int64_t probe_n = 1024;
 constexpr std::int64_t probe_k = 768;
 
-void fill_ones(Data to, std::int64_t count) {
+void fill_ones(const Stream& stream, Data to, std::int64_t count) {
+  HostMirror mirror(stream);
+  void* at = mirror.fill(to.data, count * static_cast<std::int64_t>(size_of(to.dtype)));
   if (to.dtype == DType::bf16) {
-    std::fill_n(to.as<bfloat16>(), count, bfloat16(1.0F));
+    std::fill_n(static_cast<bfloat16*>(at), count, bfloat16(1.0F));
   } else if (to.dtype == DType::f16) {
-    std::fill_n(to.as<float16>(), count, float16(1.0F));
+    std::fill_n(static_cast<float16*>(at), count, float16(1.0F));
   } else {
-    std::fill_n(to.as<float>(), count, 1.0F);
+    std::fill_n(static_cast<float*>(at), count, 1.0F);
   }
+  mirror.store();
 }
 
 }  // namespace
 
-std::int64_t matrix_peak_bytes(DType dtype) {
+std::int64_t matrix_peak_bytes(DType dtype, DeviceKind device) {
   const auto element = static_cast<std::int64_t>(size_of(dtype));
   const MatmulShape shape{.M = probe_m, .N = probe_n, .K = probe_k, .transpose_b = true};
   return (probe_m * probe_k + probe_n * probe_k + probe_m * probe_n) * element +
-         ops::matmul_workspace_bytes(shape, dtype, dtype) + 4096;
+         ops::matmul_workspace_bytes(shape, dtype, dtype, device) + 4096;
 }
 
 double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
@@ -47,10 +52,10 @@ double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
   Data b{take(probe_n * probe_k * element), dtype};
   Data c{take(probe_m * probe_n * element), dtype};
   Exec with_workspace = exec;
-  with_workspace.workspace_bytes = ops::matmul_workspace_bytes(shape, dtype, dtype);
+  with_workspace.workspace_bytes = ops::matmul_workspace_bytes(shape, dtype, dtype, exec.stream.device().kind);
   with_workspace.workspace = take(with_workspace.workspace_bytes);
-  fill_ones(a, probe_m * probe_k);  // zeros and NaNs would be faster or slower than real numbers
-  fill_ones(b, probe_n * probe_k);
+  fill_ones(exec.stream, a, probe_m * probe_k);  // zeros and NaNs would be faster or slower than real numbers
+  fill_ones(exec.stream, b, probe_n * probe_k);
 
   using Clock = std::chrono::steady_clock;
   double best_s = 1e30;
@@ -67,7 +72,10 @@ double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
 std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node) {
   // Program, libraries, heap, JIT code and thread stacks: 11 to 19 MiB measured over models and ranks (docs/memory.md).
   constexpr std::int64_t program = std::int64_t{16} << 20;
-  return program + (ranks > 1 ? fixed_communicator_bytes(MpiOptions{}, ranks, ranks_on_node) : 0);
+  // cuBLASLt, cuDNN and NCCL are mapped at start and take this much without a driver (docs/memory.md).
+  const std::int64_t device_libraries_bytes = device_libraries().empty() ? 0 : std::int64_t{157} << 20;
+  return device_libraries_bytes + program +
+         (ranks > 1 ? fixed_communicator_bytes(MpiOptions{}, ranks, ranks_on_node) : 0);
 }
 
 }  // namespace dstrain

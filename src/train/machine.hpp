@@ -14,7 +14,7 @@ namespace dstrain {
 /// training.
 /// @param memory  at least matrix_peak_bytes(dtype) bytes, overwritten
 double measure_matrix_peak(const Exec& exec, DType dtype, void* memory);
-std::int64_t matrix_peak_bytes(DType dtype);
+std::int64_t matrix_peak_bytes(DType dtype, DeviceKind device = DeviceKind::cpu);
 
 /// Bytes that a rank holds besides its plan: program, libraries, JIT code, communicator (docs/memory.md). Local, pure.
 std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node);

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "comm/threads.hpp"
+#include "core/device_runtime.hpp"
 #include "core/error.hpp"
 #include "core/memory_plan.hpp"
 #include "core/system_memory.hpp"
@@ -130,6 +131,9 @@ std::string start_report(const StartReport& r) {
   if (r.setup.feeder) add_training(r, line);
   line("memory", fmt::format("{} planned + about {} runtime floor per rank", format_bytes(r.planned_bytes),
                              format_bytes(runtime_floor_bytes(ranks, r.topology.local_size))));
+  if (r.options.device.kind == DeviceKind::cuda)
+    line("device",
+         fmt::format("GPU {}: {}", r.options.device.index, require_device_runtime().describe(r.options.device.index)));
   line("matrix peak", fmt::format("{:.1f} GFLOP/s measured, all ranks (MFU is a share of it)", r.matrix_peak * 1e-9));
   line("output", c.output_dir);
   return text;

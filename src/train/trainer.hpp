@@ -8,6 +8,7 @@
 #include "comm/communicator.hpp"
 #include "comm/topology.hpp"
 #include "config/run_config.hpp"
+#include "core/device.hpp"
 #include "core/error.hpp"
 
 namespace dstrain {
@@ -19,6 +20,7 @@ struct TrainContext {
   const RunConfig& config;         ///< equal on all ranks
   std::string resolved_yaml;       ///< rank 0: written to output_dir/resolved_config.yaml
   std::vector<std::string> notes;  ///< rank 0: said once in the start-up report
+  Device device = {};              ///< of this rank
 };
 
 /// Trains as `config` says and leaves everything in output_dir.

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <limits>
 
+#include "comm/agreed_error.hpp"
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
 #include "core/system_memory.hpp"
 #include "io/files/file.hpp"
+#include "train/device_setup.hpp"
 #include "train/optimizer_options.hpp"
 #include "train/output_folder.hpp"
 #include "train/report.hpp"
@@ -46,6 +48,7 @@ void Trainer::prepare() {
   setup_ = setup_run(comm_, config_);
   const int ranks = comm_.size();
   options_ = engine_options(config_, setup_, ranks, context_.topology.default_threads);
+  options_.device = context_.device;
   if (setup_.feeder) {
     total_steps_ = setup_.feeder->plan().total_steps();
     schedule_.emplace(make_schedule(config_, total_steps_));
@@ -65,10 +68,12 @@ void Trainer::prepare() {
   const MemoryPlan plan = Engine::plan(setup_.spec, options_, ranks);
   free_bytes_ = std::numeric_limits<double>::infinity();
   on_all_ranks(comm_, "check the memory", [&] {
+    refuse_if_gpu_too_small(plan);
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
     const std::int64_t available = available_host_bytes();
     free_bytes_ = static_cast<double>(available);
-    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, planned_bytes(plan), available);
+    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size,
+                        planned_bytes(plan) - plan.arena_bytes(MemoryKind::device), available);
   });
   comm_.all_reduce(View(&free_bytes_, 1, DType::f64), ReduceOp::min, Stream{}, "free memory");
   if (setup_.feeder)
@@ -80,6 +85,7 @@ void Trainer::prepare() {
     origin.merged = setup_.tuning.merged;
     origin.adapter = setup_.tuning.adapter;
   }
+  options_.checkpoint.node_of_rank = context_.topology.node_of_rank;
   engine_ = Engine::initialize(comm_, setup_.spec, options_, origin);
   if (lora() && config_.pissa_convert && checkpoint.empty())
     engine_->export_weights(std::filesystem::path(config_.output_dir) / "pissa_init", DType::f32);
@@ -90,6 +96,7 @@ void Trainer::prepare() {
   if (is_root() && setup_.feeder) open_log(!checkpoint.empty());
   if (!checkpoint.empty()) resume(checkpoint);
   if (is_root()) report_start();
+  if (setup_.feeder && step_ < total_steps_) try_checkpoint();
   start_measuring();
   start_ = logged_at_ = Clock::now();
   preparation_s_ = std::chrono::duration<double>(start_ - begin).count();
@@ -133,8 +140,27 @@ void Trainer::open_log(bool append) {
   log_.emplace(config_.output_dir, std::move(facts), append);
 }
 
-void Trainer::resume(const std::filesystem::path& checkpoint) {
-  const auto client = engine_->load(checkpoint);
+/// Loads `checkpoint`; where it turns out to be damaged and was not asked for by name, the newest older one that is
+/// sound. @param[out] checkpoint  the one that was loaded
+std::map<std::string, std::string> Trainer::load_newest_sound(std::filesystem::path& checkpoint) {
+  const auto& asked = config_.resume_from_checkpoint;
+  const bool by_name = asked && *asked != "true";
+  for (;;) {
+    try {
+      return engine_->load(checkpoint);
+    } catch (const AgreedError&) {
+      // All ranks are here. Half of the state may be read: the next load replaces all of it.
+      if (by_name) throw;
+      const auto older = on_rank0(comm_, "look for an older checkpoint",
+                                  [&] { return older_than_damaged(checkpoint, config_.output_dir).string(); });
+      if (older.empty()) throw;
+      checkpoint = older;
+    }
+  }
+}
+
+void Trainer::resume(std::filesystem::path checkpoint) {
+  const auto client = load_newest_sound(checkpoint);
   TrainerState state;
   on_all_ranks(comm_, "compare the checkpoint with this run", [&] {
     state = TrainerState::parse(client, checkpoint.string());

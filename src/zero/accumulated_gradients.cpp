@@ -29,12 +29,12 @@ class AccumulatedGradients final : public Gradients {
     contributors_ = std::max(contributors_, contributors);
   }
 
-  UnitGradient open(int unit, const Stream& /*stream*/) override {
+  UnitGradient open(int unit, const Stream& stream) override {
     Unit& state = units_[static_cast<std::size_t>(unit)];
     DSTRAIN_CHECK(!state.ready, "the gradient of unit {} is opened after it was handed in", unit);
     auto* flat = memory_.full_gradient(unit).as<float>();
     const bool accumulate = state.open || state.written;
-    if (!accumulate) gaps_.zero(unit, flat);
+    if (!accumulate) gaps_.zero(unit, flat, stream);
     state.open = true;
     return {flat, accumulate};
   }
@@ -48,7 +48,7 @@ class AccumulatedGradients final : public Gradients {
 
   void finish(const Stream& stream) override {
     end_micro_step();
-    zero_unwritten();
+    zero_unwritten(stream);
     if (comm_.size() == 1) return;
     for (const UnitGroup& group : memory_.buffers().groups) reduce(group, stream);
     if (!memory_.buffers().scheme.sharded_state) gather_gradients(memory_, comm_, gather_, stream);
@@ -71,11 +71,11 @@ class AccumulatedGradients final : public Gradients {
   }
 
   /// Only ranks below the largest number of contributors are summed; on those, what has no gradient counts as zero.
-  void zero_unwritten() {
+  void zero_unwritten(const Stream& stream) {
     for (int u = 0; u < memory_.units(); ++u) {
       if (units_[static_cast<std::size_t>(u)].written || memory_.unit(u).trainable().part.count == 0) continue;
       const View full = memory_.full_gradient(u);
-      std::fill_n(full.as<float>(), full.count, 0.0F);
+      zero_bytes(stream, full.data, full.bytes());
     }
   }
 

@@ -88,10 +88,11 @@ class Adafactor final : public SliceOptimizer {
   /// Adds sums [0, count) over the ranks; where each keeps everything they are whole already.
   void reduce(std::int64_t count, const char* label) {
     if (!context_.buffers().scheme.sharded_state || context_.comm.size() == 1) return;
-    context_.comm.all_reduce(sums_.slice(0, count), ReduceOp::sum, context_.exec.stream, label);
+    context_.comm.all_reduce(sums_.slice(0, count), ReduceOp::sum, Stream{}, label);
   }
 
   void add_up_squares(const Unit& unit, const StepParameters& p) {
+    context_.exec.stream.synchronize();  // the unit before may still read what changes here
     std::fill_n(sums(), unit.length, 0.0);
     for (const SumPlace& place : unit.places) {
       const OwnedSlice* slice = slice_of(place);
@@ -103,6 +104,7 @@ class Adafactor final : public SliceOptimizer {
       if (settings().scale_parameter)
         ops::sum_of_squares(context_.exec, sums() + place.squares_at, slice->master, slice->count, slice->count);
     }
+    context_.exec.stream.synchronize();  // from here on the sums are the host's
     reduce(unit.length, "adafactor sums");
   }
 
@@ -194,8 +196,9 @@ void plan_adafactor(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout)
     }
     longest = std::max(longest, length);
   }
-  z.scratch.sums = plan.add("optimizer/adafactor_sums", longest, DType::f64, phase_optimizer);
-  z.scratch.factors = plan.add("optimizer/adafactor_factors", factors, DType::f32, phase_optimizer);
+  z.scratch.sums = plan.add("optimizer/adafactor_sums", longest, DType::f64, phase_optimizer, plan.host_visible());
+  z.scratch.factors =
+      plan.add("optimizer/adafactor_factors", factors, DType::f32, phase_optimizer, plan.host_visible());
 }
 
 }  // namespace dstrain

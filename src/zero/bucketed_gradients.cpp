@@ -46,7 +46,7 @@ class BucketedGradients final : public Gradients {
     DSTRAIN_CHECK(!state.ready, "the gradient of unit {} is opened after it was handed in", unit);
     state.flat = place(unit, stream);
     state.open = true;
-    gaps_.zero(unit, state.flat);
+    gaps_.zero(unit, state.flat, stream);
     return {state.flat, false};
   }
 
@@ -66,7 +66,7 @@ class BucketedGradients final : public Gradients {
     for (int u = 0; u < memory_.units(); ++u) {
       if (units_[static_cast<std::size_t>(u)].reduced || padded(u) == 0) continue;
       const View shard = memory_.gradient_shard(u);
-      std::fill_n(shard.as<float>(), shard.count, 0.0F);
+      zero_bytes(stream, shard.data, shard.bytes());
     }
     if (!memory_.buffers().scheme.sharded_state && comm_.size() > 1) gather_gradients(memory_, comm_, gather_, stream);
   }

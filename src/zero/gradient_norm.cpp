@@ -28,7 +28,8 @@ double gradient_norm(const ZeroMemory& memory, Communicator& comm, const Exec& e
   const std::int64_t row = memory.buffers().rows.chunks;
   const View own = all.slice(row * comm.rank(), row);
   sum_own_chunks(memory, own.as<double>(), exec);
-  if (comm.size() > 1) comm.all_gather(own, all, exec.stream, "gradient norm");
+  exec.stream.synchronize();  // from here on the sums are the host's
+  if (comm.size() > 1) comm.all_gather(own, all, Stream{}, "gradient norm");
 
   double sum = 0.0;
   for (int u = 0; u < memory.units(); ++u) {

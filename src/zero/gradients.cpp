@@ -22,8 +22,9 @@ GradientGaps::GradientGaps(const ModelLayout& layout, const ZeroMemory& memory) 
   }
 }
 
-void GradientGaps::zero(int unit, float* flat) const {
-  for (const PartRange& gap : gaps_[static_cast<std::size_t>(unit)]) std::fill_n(flat + gap.begin, gap.count, 0.0F);
+void GradientGaps::zero(int unit, float* flat, const Stream& stream) const {
+  for (const PartRange& gap : gaps_[static_cast<std::size_t>(unit)])
+    zero_bytes(stream, flat + gap.begin, gap.count * static_cast<std::int64_t>(sizeof(float)));
 }
 
 void gather_gradients(const ZeroMemory& memory, Communicator& comm, std::vector<AllGatherPart>& parts,

@@ -48,7 +48,7 @@ std::unique_ptr<Gradients> make_bucketed_gradients(const ModelLayout& layout, co
 class GradientGaps {
  public:
   GradientGaps(const ModelLayout& layout, const ZeroMemory& memory);
-  void zero(int unit, float* flat) const;
+  void zero(int unit, float* flat, const Stream& stream) const;
 
  private:
   std::vector<std::vector<PartRange>> gaps_;

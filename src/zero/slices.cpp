@@ -92,7 +92,10 @@ std::vector<StateRow> state_rows(const ModelLayout& layout, const ZeroBuffers& b
       const auto same = [&](const StateRow& row) {
         return std::string_view(row.name) == spec.name && row.dtype == spec.dtype;
       };
-      if (std::none_of(rows.begin(), rows.end(), same)) rows.push_back({spec.name, spec.dtype, 0, {}});
+      if (std::none_of(rows.begin(), rows.end(), same)) {
+        const bool by_host = spec.extent == StateExtent::row || spec.extent == StateExtent::column;
+        rows.push_back({spec.name, spec.dtype, 0, {}, by_host});
+      }
     }
   }
   // Without sharding all ranks keep the same.

@@ -69,6 +69,7 @@ struct StateRow {
   DType dtype = DType::f32;
   std::int64_t count = 0;  ///< of the rank that has most
   BufferId buffer;
+  bool by_host = false;  ///< one number per row or column: averaged by host code (Adafactor)
 };
 
 /// What Adafactor, LAMB and Muon work in.

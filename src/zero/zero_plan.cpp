@@ -189,7 +189,9 @@ void plan_gradients(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
   } else {
     z.gradient = plan.add("gradients/full", z.rows.gradient_full, DType::f32, phase_step, kind);
   }
-  z.chunk_sums = plan.add("gradients/chunk_sums", z.rows.chunks * z.ranks, DType::f64, phase_optimizer, kind);
+  // Kernels make them, the host adds them up.
+  z.chunk_sums = plan.add("gradients/chunk_sums", z.rows.chunks * z.ranks, DType::f64, phase_optimizer,
+                          plan.target() == DeviceKind::cpu ? kind : plan.host_visible());
 }
 
 void plan_states(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout) {
@@ -197,7 +199,10 @@ void plan_states(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout) {
     z.updates.push_back(tensor.part == PartKind::trainable ? update_of(z.options.optim, tensor) : TensorUpdate{});
   }
   z.state_rows = state_rows(layout, z);
-  for (StateRow& row : z.state_rows) row.buffer = plan.add(fmt::format("optimizer/{}", row.name), row.count, row.dtype);
+  for (StateRow& row : z.state_rows) {
+    row.buffer = plan.add(fmt::format("optimizer/{}", row.name), row.count, row.dtype, phase_always,
+                          row.by_host ? plan.host_visible() : MemoryKind::host);
+  }
 }
 
 }  // namespace

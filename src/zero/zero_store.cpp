@@ -41,7 +41,7 @@ class ShardedStore final : public ZeroStore {
 
   UnitWeights acquire(int unit, const Stream& stream) override {
     check_unit(unit);
-    if (gathered_) gathered_->fetch(unit, holds_, stream);
+    if (gathered_) gathered_->fetch(unit, holds_, here(stream));
     ++holds_[static_cast<std::size_t>(unit)];
     UnitWeights weights;
     weights.version = version_;
@@ -57,7 +57,7 @@ class ShardedStore final : public ZeroStore {
 
   void prefetch(int unit, const Stream& stream) override {
     check_unit(unit);
-    if (gathered_) gathered_->prefetch(unit, stream);
+    if (gathered_) gathered_->prefetch(unit, here(stream));
   }
 
   void release(int unit, const Stream& /*stream*/) override {
@@ -71,13 +71,13 @@ class ShardedStore final : public ZeroStore {
     check_unit(unit);
     check_micro_step();
     if (memory_.unit(unit).trainable().part.count == 0) return {};
-    return gradients_->open(unit, stream);
+    return gradients_->open(unit, here(stream));
   }
 
   void gradient_ready(int unit, const Stream& stream) override {
     check_unit(unit);
     check_micro_step();
-    if (memory_.unit(unit).trainable().part.count > 0) gradients_->ready(unit, stream);
+    if (memory_.unit(unit).trainable().part.count > 0) gradients_->ready(unit, here(stream));
   }
 
   void begin_step() override {
@@ -114,6 +114,7 @@ class ShardedStore final : public ZeroStore {
     gather_weights(1);
   }
 
+  [[nodiscard]] Stream stream() const noexcept override { return exec_.stream; }
   [[nodiscard]] DType weight_dtype() const noexcept override { return buffers_->options.compute; }
   [[nodiscard]] const std::vector<OwnedSlice>& owned() const noexcept override { return owned_; }
   [[nodiscard]] std::vector<OwnedSlice> owned_by(int rank) const override {
@@ -157,6 +158,10 @@ class ShardedStore final : public ZeroStore {
   }
 
  private:
+  /// Where the caller's work runs; callers without a stream mean the store's.
+  [[nodiscard]] const Stream& here(const Stream& stream) const {
+    return stream.on_device() == exec_.stream.on_device() ? stream : exec_.stream;
+  }
   void check_unit(int unit) const {
     DSTRAIN_CHECK(unit >= 0 && unit < layout_.unit_count(), "unit {} of {}", unit, layout_.unit_count());
   }

@@ -92,6 +92,8 @@ class ZeroStore : public ParameterStore {
   /// @param rates  one per tensor of the layout
   virtual void optimizer_step(const StepParameters& p, const std::vector<TensorRates>& rates) = 0;
 
+  /// Where the store's memory lies and its work is queued. Local.
+  [[nodiscard]] virtual Stream stream() const noexcept = 0;
   /// Of weights in the compute dtype. Local.
   [[nodiscard]] virtual DType weight_dtype() const noexcept = 0;
   /// The ranges whose state this rank keeps, by unit and offset: together over ranks every element once (stage 0: every

@@ -136,6 +136,10 @@ bool is_this_machine(const Surroundings& here, const std::string& host) {
 Surroundings look_around() {
   Surroundings here;
   here.environment = [](const char* name) { return std::getenv(name); };
+  // torchrun sets one thread where nothing is said; ranks divide their host's cores among themselves.
+  const char* threads = std::getenv("OMP_NUM_THREADS");
+  if (std::getenv("TORCHELASTIC_RUN_ID") != nullptr && threads != nullptr && std::string_view(threads) == "1")
+    unsetenv("OMP_NUM_THREADS");
   for (char** entry = environ; *entry != nullptr; ++entry) here.own_variables.emplace_back(*entry);
   here.environment_file = read_environment_files();
   here.mca_params = read_mca_params();

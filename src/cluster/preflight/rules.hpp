@@ -10,6 +10,7 @@
 
 #include "cluster/preflight/facts.hpp"
 #include "cluster/preflight/finding.hpp"
+#include "comm/launcher.hpp"
 
 namespace dstrain {
 
@@ -45,7 +46,10 @@ Findings check_contradictions(const JobFacts& job, const RunNeeds& needs);  ///<
 Findings check_agreement(const JobFacts& job);                      ///< settings that must be equal on all ranks
 Findings check_fabric(const JobFacts& job, const RunNeeds& needs);  ///< sockets while InfiniBand is there
 
-/// All of the above, in this order.
+/// One process where the scheduler's job has room for several: a batch script that starts dstrain without srun.
+Findings check_launcher(const LauncherVariables& launcher, int world_size);
+
+/// All rules about facts, in this order.
 Findings check_all(const JobFacts& job, const RunNeeds& needs);
 
 /// Clocks further apart than this are said.

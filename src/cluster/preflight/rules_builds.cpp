@@ -76,6 +76,15 @@ Findings check_libraries(const JobFacts& job) {
   return findings;
 }
 
+Findings check_launcher(const LauncherVariables& launcher, int world_size) {
+  if (world_size > 1 || launcher.connects_mpi || launcher.launcher != "Slurm" || launcher.world_size < 2) return {};
+  return {{Severity::warning,
+           "launcher",
+           fmt::format("one process runs, and the Slurm job has {} tasks", launcher.world_size),
+           {},
+           "in the batch script: srun --mpi=pmix dstrain ..., or dstrain launch ..."}};
+}
+
 Findings check_hosts(const JobFacts& job) {
   std::map<std::string, int> nodes;
   for (const auto* host : hosts_of(job)) ++nodes[host->host];

@@ -95,7 +95,12 @@ Findings check_contradictions(const JobFacts& job, const RunNeeds& needs) {
 }
 
 Findings check_agreement(const JobFacts& job) {
-  Findings findings;
+  // Settings that divide the ranks in the same way have one cause, and are said in one line.
+  struct Division {
+    std::vector<std::string> names;
+    std::string where;
+  };
+  std::map<std::vector<std::vector<std::string>>, Division> divisions;
   for (const char* name : must_agree) {
     std::map<std::string, std::vector<std::string>> ranks;
     for (const auto& rank : job) {
@@ -103,11 +108,25 @@ Findings check_agreement(const JobFacts& job) {
       ranks[value == nullptr ? "not set" : fmt::format("\"{}\"", *value)].push_back(rank.tag());
     }
     if (ranks.size() < 2) continue;
+    std::vector<std::vector<std::string>> groups;
     std::string where;
-    for (const auto& [value, tags] : ranks)
+    for (const auto& [value, tags] : ranks) {
+      groups.push_back(tags);
       where += fmt::format("{}{} on {}", where.empty() ? "" : "; ", value, list_names(tags));
-    findings.push_back({Severity::warning, "settings-differ", fmt::format("{} is not the same on all ranks", name),
-                        where, fmt::format("mpirun -x {}, or one .deepspeed_env for `dstrain launch`", name)});
+    }
+    std::sort(groups.begin(), groups.end());
+    auto& division = divisions[groups];
+    if (division.names.empty()) division.where = fmt::format("{}: {}", name, where);
+    division.names.emplace_back(name);
+  }
+  Findings findings;
+  for (const auto& [groups, division] : divisions) {
+    findings.push_back({Severity::warning, "settings-differ",
+                        fmt::format("{} {} not the same on all ranks", list_names(division.names),
+                                    division.names.size() == 1 ? "is" : "are"),
+                        division.where,
+                        fmt::format("set {} for all: mpirun -x, or one .deepspeed_env for `dstrain launch`",
+                                    division.names.size() == 1 ? "it" : "them")});
   }
   return findings;
 }

@@ -75,11 +75,7 @@ void refresh_factors(const Exec& exec, const LoraSite& s, std::int64_t in, const
   ops::updated_row_norms(exec, inverse, weights.of(*s.weight), weights.of(*s.a), weights.of(*s.b), s.scale, s.out, in,
                          s.rank, s.transposed);
   ops::convert(exec, Data{factor, DType::f32}, weights.of(*s.magnitude), s.out);
-  for (std::int64_t o = 0; o < s.out; ++o) {
-    inverse[o] = 1.0F / inverse[o];
-    factor[o] *= inverse[o];
-    shifted[o] = factor[o] - 1.0F;
-  }
+  ops::magnitude_factors(exec, inverse, factor, shifted, s.out);
 }
 
 std::optional<LoraSite> find_site(const ModelLayout& layout, const TensorLayout& weight, bool lookup) {
@@ -114,7 +110,6 @@ LinearLora::LinearLora(const ModelLayout& layout, const TensorLayout& weight, st
       site->first = column;
       site->rank_at = R_;
       R_ += site->rank;
-      scale_R_.insert(scale_R_.end(), static_cast<std::size_t>(site->rank), site->scale);
       dora_ = dora_ || site->magnitude != nullptr;
       sites_.push_back(*site);
     }
@@ -140,6 +135,16 @@ ConstData LinearLora::input_of(const Exec& exec, const LoraSite& s, ConstData x,
   return pass.input;
 }
 
+/// Each adapter's columns of x [T,R] times its scale.
+void LinearLora::scale_rows(const Exec& exec, Data x_TR, std::int64_t T) const {
+  const auto equal = [&](const LoraSite& s) { return s.scale == sites_.front().scale; };
+  if (std::all_of(sites_.begin(), sites_.end(), equal)) {
+    ops::scale(exec, x_TR, sites_.front().scale, T * R_);
+    return;
+  }
+  for (const LoraSite& s : sites_) ops::scale_block(exec, x_TR.at(s.rank_at), s.scale, T, s.rank, R_);
+}
+
 void LinearLora::make_rows(const Exec& exec, ConstData x, LoraRows rows, const UnitWeights& weights) const {
   const AdapterPass& pass = pass_of(weights);
   if (side_by_side(pass)) {
@@ -150,7 +155,7 @@ void LinearLora::make_rows(const Exec& exec, ConstData x, LoraRows rows, const U
                   down_shape(rows.T, s.rank, in_, R_), false);
     }
   }
-  ops::scale_columns(exec, pass.rows_TR, scale_R_.data(), rows.T, R_, R_);
+  scale_rows(exec, pass.rows_TR, rows.T);
 }
 
 /// gradients_TR = scale * dy B, all adapters; dy already times c.
@@ -160,7 +165,7 @@ void LinearLora::make_row_gradients(const Exec& exec, ConstData dy, std::int64_t
     ops::matmul(exec, pass.gradients_TR.at(s.rank_at), dy.at(s.first), weights.of(*s.b),
                 row_gradient_shape(T, s.rank, s.out, R_, out_), false);
   }
-  ops::scale_columns(exec, pass.gradients_TR, scale_R_.data(), T, R_, R_);
+  scale_rows(exec, pass.gradients_TR, T);
 }
 
 void LinearLora::make_update(const Exec& exec, const LoraSite& s, Data update, std::int64_t T,

@@ -107,6 +107,7 @@ class LinearLora {
   void products(std::vector<AdapterProduct>& list, std::int64_t T, bool f32_output, bool train) const;
 
  private:
+  void scale_rows(const Exec& exec, Data x_TR, std::int64_t T) const;
   void make_rows(const Exec& exec, ConstData x, LoraRows rows, const UnitWeights& weights) const;
   void make_row_gradients(const Exec& exec, ConstData dy, std::int64_t T, const UnitWeights& weights) const;
   void make_update(const Exec& exec, const LoraSite& s, Data update, std::int64_t T, const UnitWeights& weights) const;
@@ -134,7 +135,6 @@ class LinearLora {
   bool dora_ = false;
   bool adjacent_ = false;  ///< all A lie behind each other: one product where no dropout makes their inputs differ
   std::vector<LoraSite> sites_;
-  std::vector<float> scale_R_;  ///< of each column of R
 };
 
 /// The pass that `weights` carry. @throws Error  a layer with adapters was called without one: a bug in the caller

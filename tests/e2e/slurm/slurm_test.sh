@@ -27,7 +27,7 @@ cd "$work"
 
 fail() {
   echo "FAILED: $*" >&2
-  tail -n 60 ./*.out >&2 2>/dev/null || true
+  tail -n 12 "$(ls -t ./*.out | head -n 1)" >&2 || true
   exit 1
 }
 
@@ -135,12 +135,19 @@ expect "$(settle "$job" 60)" CANCELLED "scancel"
 compgen -G 'cancelled/checkpoint-*/checkpoint.h5' >/dev/null || fail "a cancelled run left no checkpoint"
 expect "$(field "$job" Restarts)" 0 "restarts of a cancelled job"
 
-echo "== a sweep"
-printf '# learning rates\n\nlearning_rate=1e-3 seed=1\nlearning_rate=2e-3 "run_name=two words"\n' >sweep.txt
-job=$(submit --array=1-2 --cpus-per-task=1 "$slurm/array.sbatch" cfg.yaml sweep.txt max_steps=2)
-expect "$(settle "$job" 60)" COMPLETED "the sweep"
+echo "== a sweep, one run of which is interrupted"
+printf '# learning rates\n\nlearning_rate=1e-3 max_steps=2\nlearning_rate=2e-3 max_steps=400 "logging_dir=two words"\n' >sweep.txt
+job=$(submit --array=1-2 --cpus-per-task=1 "$slurm/array.sbatch" cfg.yaml sweep.txt)
+for ((i = 0; i < 150; i++)); do
+  grep -q '"current_steps":20,' out/sweep-2/trainer_log.jsonl 2>/dev/null && break
+  sleep 0.2
+done
+scancel --batch --signal=USR1 "${job}_2"
+expect "$(settle "$job" 90)" COMPLETED "the sweep"
+grep -q 'resumed from out/sweep-2/checkpoint-' "dstrain-sweep-${job}_2.out" || fail "run 2 did not resume"
+! grep -q 'restart 1' "dstrain-sweep-${job}_1.out" || fail "run 1 was started again with run 2"
 grep -q '^learning_rate: 0.002' out/sweep-2/resolved_config.yaml || fail "run 2 has another learning rate"
-grep -q '^run_name: "*two words' out/sweep-2/resolved_config.yaml || fail "a quoted value fell apart"
+grep -q '^logging_dir: "*two words' out/sweep-2/resolved_config.yaml || fail "a quoted value fell apart"
 [[ -s out/sweep-1/model.safetensors ]] || fail "run 1 left no model"
 
 echo "== scaling"

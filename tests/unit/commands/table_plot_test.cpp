@@ -29,6 +29,7 @@ TEST(TablePlot, RowsAreSortedByTheChosenColumn) {
   EXPECT_EQ(plot.curves[0].y, (std::vector<double>{1, 1.9, 3.5}));
   EXPECT_EQ(plot.curves[1].label, "weak");
   EXPECT_TRUE(std::isnan(plot.curves[1].y[1])) << "an empty value is a gap";
+  EXPECT_NE(plot.curves[0].colour, plot.curves[1].colour);
 }
 
 TEST(TablePlot, TheFirstColumnIsTheDefault) {

@@ -17,6 +17,14 @@
 
 namespace dstrain::test {
 
+/// The operations run on a GPU or an emulated one (the programs kernels_cuda_emulated_*, kernels_gpu_*): what the CPU
+/// promises beyond the contract of an operation is not asked of them.
+#ifdef DSTRAIN_TEST_ON_DEVICE
+inline constexpr bool on_device = true;
+#else
+inline constexpr bool on_device = false;
+#endif
+
 /// `count` elements of f32, bf16 or f16, with a guard behind them that every look at the values checks.
 class Buffer {
  public:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "core/error.hpp"
 #include "core/parallel.hpp"
@@ -120,6 +121,27 @@ TEST(LoraTargets, AreTheLinearLayersButTheHead) {
   EXPECT_EQ(lora_targets(spec_of("internlm2")), (Names{"wqkv", "wo", "w1", "w3", "w2"}));
   EXPECT_EQ(lora_targets(spec_of("gpt2")), (Names{"c_attn", "c_proj", "c_fc"}));
   EXPECT_EQ(lora_targets(spec_of("phi3-partial")), (Names{"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}));
+}
+
+// docs/add-a-model.md shows a family by its diff: every line of it is in the tree, and it touches one folder.
+TEST(AddAModel, TheDiffOfTheDocumentIsWhatTheFamilyTook) {
+  const std::filesystem::path root = DSTRAIN_SOURCE_DIR;
+  std::istringstream document(read_file(root / "docs/add-a-model.md", 1 << 20));
+  std::string file;
+  bool inside = false;
+  int added = 0;
+  for (std::string line; std::getline(document, line);) {
+    if (line.starts_with("```")) inside = line == "```diff";
+    if (!inside) continue;
+    if (line.starts_with("+++ b/")) {
+      EXPECT_TRUE(line.starts_with("+++ b/src/model/families/")) << line;
+      file = read_file(root / line.substr(6), 1 << 20);
+    } else if (line.starts_with("+") && line.size() > 1) {
+      EXPECT_NE(file.find(line.substr(1) + "\n"), std::string::npos) << line;
+      ++added;
+    }
+  }
+  EXPECT_GT(added, 10);
 }
 
 /// Loss and all gradients of one micro-batch.

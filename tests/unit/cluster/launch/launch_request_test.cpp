@@ -129,6 +129,9 @@ TEST(AsksForLaunch, OnlyWhereSomethingSaysThereAreMore) {
   EXPECT_TRUE(asks_for_launch(environment_of({{"NPROC_PER_NODE", "4"}})));
   EXPECT_TRUE(asks_for_launch(environment_of({{"WORLD_SIZE", "2"}, {"RANK", "0"}, {"MASTER_ADDR", "m"}})));
   EXPECT_FALSE(asks_for_launch(environment_of({{"WORLD_SIZE", "2"}, {"RANK", "0"}})));
+  // A worker of somebody's own making: how many nodes there are cannot be told.
+  EXPECT_FALSE(
+      asks_for_launch(environment_of({{"WORLD_SIZE", "2"}, {"RANK", "0"}, {"LOCAL_RANK", "0"}, {"MASTER_ADDR", "m"}})));
   EXPECT_FALSE(asks_for_launch(environment_of({{"NNODES", "2"}, {"OMPI_COMM_WORLD_RANK", "0"}})));
   EXPECT_FALSE(asks_for_launch(environment_of({{"NNODES", "2"}, {"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "1"}})));
 }

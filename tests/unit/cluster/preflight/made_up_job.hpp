@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 
 #include "cluster/preflight/rules.hpp"
@@ -43,9 +44,10 @@ inline JobFacts healthy_job(int nodes, int ranks_per_node) {
   return job;
 }
 
-inline const Finding* find(const Findings& findings, const std::string& check) {
+/// The first finding of a rule; null where it said nothing.
+inline std::shared_ptr<const Finding> find(const Findings& findings, const std::string& check) {
   const auto it = std::find_if(findings.begin(), findings.end(), [&](const auto& f) { return f.check == check; });
-  return it == findings.end() ? nullptr : &*it;
+  return it == findings.end() ? nullptr : std::make_shared<const Finding>(*it);
 }
 
 inline bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }

@@ -54,7 +54,7 @@ TEST(NetworkRules, HostsWithoutACommonSubnetAreANote) {
   auto job = healthy_job(2, 1);
   job[1].host_facts->interfaces = {{"ens3", "192.168.5.7", 24, true, false, 1500}};
 
-  const auto* f = find(check_interfaces(job), "no-common-subnet");
+  const auto f = find(check_interfaces(job), "no-common-subnet");
 
   ASSERT_NE(f, nullptr);
   EXPECT_EQ(f->severity, Severity::note);
@@ -142,7 +142,7 @@ TEST(SettingRules, SocketsBesideInfiniBandAreSaid) {
   EXPECT_EQ(find(check_fabric(job, with_nccl), "sockets-beside-infiniband"), nullptr);
 
   for (auto& rank : job) rank.host_facts->infiniband = {"mlx5_0"};
-  const auto* f = find(check_fabric(job, with_nccl), "sockets-beside-infiniband");
+  const auto f = find(check_fabric(job, with_nccl), "sockets-beside-infiniband");
 
   ASSERT_NE(f, nullptr);
   EXPECT_EQ(f->severity, Severity::warning);

@@ -27,7 +27,7 @@ TEST(Rules, AnotherBuildOnOneHostIsRefused) {
 
   const auto findings = check_all(job, {});
 
-  const auto* f = find(findings, "binary");
+  const auto f = find(findings, "binary");
   ASSERT_NE(f, nullptr);
   EXPECT_EQ(f->severity, Severity::error);
   EXPECT_TRUE(holds(f->where, "ffffffffffff on 4@node3")) << f->where;
@@ -52,6 +52,14 @@ TEST(Rules, LibrariesOfOtherVersionsAreNamedWithTheirHosts) {
   EXPECT_TRUE(holds(find(findings, "hdf5-version")->where, "1.12.0 on 2@node3"));
   EXPECT_TRUE(holds(find(findings, "mpi-version")->where, "v5.0.2 on 1@node2"));
   EXPECT_EQ(find(findings, "driver-version"), nullptr);
+}
+
+TEST(Rules, OneProcessInAJobOfSeveralTasksIsSaid) {
+  const LauncherVariables batch{.launcher = "Slurm", .rank = 0, .world_size = 8, .connects_mpi = false};
+
+  EXPECT_TRUE(holds(check_launcher(batch, 1).at(0).what, "8 tasks"));
+  EXPECT_TRUE(check_launcher(batch, 8).empty());
+  EXPECT_TRUE(check_launcher({}, 1).empty());
 }
 
 TEST(Rules, HostsOfOneNameAreSaid) {

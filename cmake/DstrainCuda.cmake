@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# The CUDA compiler and libraries, and the target dstrain::dep::cuda that links them.
+#
+# The runtime is linked statically: it looks for the driver when it is asked for a device, so that one program runs with
+# and without one. The others are shared: they are larger than everything else together, and any machine with a GPU has
+# its own.
+if(NOT CMAKE_CUDA_ARCHITECTURES)
+  # Ampere, Hopper (with wgmma), Blackwell; and PTX for what comes.
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real 100-real 90-virtual)
+endif()
+if(CCACHE_PROGRAM AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+# CMake 3.25 knows no flag for C++20 with this compiler: it would stop where the standard is required, and passes none
+# where it is not. The flag stands below.
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD_REQUIRED OFF)
+enable_language(CUDA)
+find_package(CUDAToolkit 12.8 REQUIRED)  # compute capability 10.0, kernel arguments above 4 KiB
+
+target_compile_options(dstrain_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --extended-lambda -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas>
+  # Fused multiply-adds are written out, never contracted: kernels/cpu does the same.
+  $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false>)
+if(DSTRAIN_WERROR)
+  target_compile_options(dstrain_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Werror>)
+endif()
+
+# dstrain_find_cuda_library(name header library): sets <name>_INCLUDE_DIR and <name>_LIBRARY beside the toolkit.
+function(dstrain_find_cuda_library name header library)
+  find_path(${name}_INCLUDE_DIR ${header} HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(${name}_LIBRARY ${library} HINTS ${CUDAToolkit_LIBRARY_DIR})
+  if(NOT ${name}_INCLUDE_DIR OR NOT ${name}_LIBRARY)
+    message(FATAL_ERROR "${name} (${header}, lib${library}.so) was not found beside the CUDA Toolkit in "
+                        "${CUDAToolkit_LIBRARY_DIR}. Preset cpu needs none of it.")
+  endif()
+endfunction()
+dstrain_find_cuda_library(cudnn cudnn.h cudnn)
+dstrain_find_cuda_library(nccl nccl.h nccl)
+
+# dstrain_version_of(variable header macros...): the numbers of a header, joined by dots.
+function(dstrain_version_of variable header)
+  file(READ ${header} text)
+  set(numbers)
+  foreach(macro ${ARGN})
+    string(REGEX MATCH "#define ${macro} +([0-9]+)" found "${text}")
+    list(APPEND numbers "${CMAKE_MATCH_1}")
+  endforeach()
+  list(JOIN numbers "." joined)
+  set(${variable} ${joined} PARENT_SCOPE)
+endfunction()
+dstrain_version_of(cudnn_VERSION ${cudnn_INCLUDE_DIR}/cudnn_version.h CUDNN_MAJOR CUDNN_MINOR CUDNN_PATCHLEVEL)
+dstrain_version_of(nccl_VERSION ${nccl_INCLUDE_DIR}/nccl.h NCCL_MAJOR NCCL_MINOR NCCL_PATCH)
+
+add_library(dstrain_dep_cuda INTERFACE)
+target_include_directories(dstrain_dep_cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${cudnn_INCLUDE_DIR} ${nccl_INCLUDE_DIR})
+target_link_libraries(dstrain_dep_cuda INTERFACE CUDA::cudart_static CUDA::cublasLt ${cudnn_LIBRARY} ${nccl_LIBRARY})
+add_library(dstrain::dep::cuda ALIAS dstrain_dep_cuda)

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Softmax cross entropy and the likeliest token: one block per row of logits.
+#include "kernels/cuda/backend.hpp"
+#include "kernels/cuda/simt.hpp"
+
+namespace dstrain::DSTRAIN_KERNELS {
+
+namespace {
+
+constexpr int row_threads = 512;
+
+/// Greatest logit so far and the sum of e^(logit - greatest). Milakov and Gimelshein, arXiv:1805.02867.
+struct Running {
+  float greatest;
+  float sum;
+};
+
+/// d(cap tanh(z / cap)) / dz where cap tanh(z / cap) = x.
+DSTRAIN_DEVICE float slope(float x, float cap) {
+  const float tanh = x / cap;
+  return 1.0F - tanh * tanh;
+}
+
+/// Where the target is behind the vocabulary the loss is NaN: the step that reads it names it. (The CPU throws; here
+/// the targets cannot be read before the call returns.)
+template <typename S>
+__global__ void cross_entropy_kernel(S* dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
+                                     const float* weight_T, std::int64_t V, std::int64_t ld, float softcap) {
+  const std::int64_t t = blockIdx.x;
+  const std::int32_t target = target_T[t];
+  const float* logits = logits_TV + t * ld;
+  S* gradient = dlogits == nullptr ? nullptr : dlogits + t * ld;
+  if (target < 0) {
+    if (threadIdx.x == 0) nll_T[t] = 0.0F;
+    for (std::int64_t v = threadIdx.x; gradient != nullptr && v < V; v += blockDim.x) narrow(gradient[v], 0.0F);
+    return;
+  }
+  // The lowest number, not -inf: the difference of two -inf would be NaN.
+  Running run{-3.402823466e38F, 0.0F};
+  for (std::int64_t v = threadIdx.x; v < V; v += blockDim.x) {
+    const float x = logits[v];
+    if (x > run.greatest) {
+      run.sum *= expf(run.greatest - x);
+      run.greatest = x;
+    }
+    run.sum += expf(x - run.greatest);
+  }
+  const float top = block_combine(run.greatest, Greatest{});
+  const float total = block_sum(run.sum * expf(run.greatest - top));
+  const bool known = target < V;
+  const float at_target = known ? logits[target] : nanf("");
+  __syncthreads();  // the gradient may be written over the logits
+  if (threadIdx.x == 0) {
+    nll_T[t] = static_cast<float>(log(static_cast<double>(total)) +
+                                  (static_cast<double>(top) - static_cast<double>(at_target)));
+  }
+  if (gradient == nullptr) return;
+  const float weight = weight_T[t];
+  const float factor = weight / total;
+  for (std::int64_t v = threadIdx.x; v < V; v += blockDim.x) {
+    const float x = logits[v];
+    float g = expf(x - top) * factor;
+    // From unrounded numbers: p - 1 would lose most digits of a bf16 p near 1.
+    if (v == target) g = (expf(x - top) * (1.0F / total) - 1.0F) * weight;
+    if (softcap > 0.0F) g *= slope(x, softcap);
+    narrow(gradient[v], g);
+  }
+}
+
+template <typename S>
+void cross_entropy_as(const Exec& exec, Data dlogits, float* nll, const float* logits, const std::int32_t* target,
+                      const float* weight, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap) {
+  launch(cross_entropy_kernel<S>, exec, {T}, row_threads, 0, dlogits.as<S>(), nll, logits, target, weight, V, ld,
+         softcap);
+}
+
+/// A candidate: NaN beats every number, then the greater, then the lower index.
+struct Candidate {
+  float value;
+  std::int32_t index;
+};
+DSTRAIN_DEVICE bool beats(Candidate a, Candidate b) {
+  const bool a_nan = a.value != a.value;
+  const bool b_nan = b.value != b.value;
+  if (a_nan != b_nan) return a_nan;
+  if (!a_nan && a.value != b.value) return a.value > b.value;
+  return a.index < b.index;
+}
+struct Better {
+  DSTRAIN_DEVICE Candidate operator()(Candidate a, Candidate b) const { return beats(a, b) ? a : b; }
+};
+
+__global__ void argmax_kernel(std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,
+                              std::int64_t V, std::int64_t ld) {
+  DSTRAIN_SHARED(float, values, row_threads);
+  DSTRAIN_SHARED(std::int32_t, indices, row_threads);
+  const std::int64_t t = blockIdx.x;
+  const int me = static_cast<int>(threadIdx.x);
+  if (target_T[t] < 0) {
+    if (me == 0) likeliest_T[t] = -1;
+    return;
+  }
+  const float* logits = logits_TV + t * ld;
+  Candidate best{-INFINITY, 0x7fffffff};
+  for (std::int64_t v = me; v < V; v += blockDim.x) {
+    const Candidate next{logits[v], static_cast<std::int32_t>(v)};
+    if (beats(next, best)) best = next;
+  }
+  values[me] = best.value;
+  indices[me] = best.index;
+  __syncthreads();
+  for (int half = row_threads / 2; half > 0; half /= 2) {
+    if (me < half) {
+      best = Better{}(Candidate{values[me], indices[me]}, Candidate{values[me + half], indices[me + half]});
+      values[me] = best.value;
+      indices[me] = best.index;
+    }
+    __syncthreads();
+  }
+  if (me == 0) likeliest_T[t] = indices[0];
+}
+
+}  // namespace
+
+void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
+                   const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap) {
+  const int storage = dlogits.data != nullptr ? storage_index(dlogits.dtype, "cross_entropy") : 0;
+  DSTRAIN_BY_STORAGE(storage, S,
+                     cross_entropy_as<S>(exec, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld, softcap));
+}
+
+void argmax(const Exec& exec, std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,
+            std::int64_t T, std::int64_t V, std::int64_t ld) {
+  if (V < 1) fail_shape(text_of("argmax over {} logits", V));
+  launch(argmax_kernel, exec, {T}, row_threads, 0, likeliest_T, logits_TV, target_T, V, ld);
+}
+
+}  // namespace dstrain::DSTRAIN_KERNELS

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cuda/emulation/simt.hpp"
+
+#include <sys/mman.h>
+
+#include <memory>
+#include <vector>
+
+#include "core/error.hpp"
+
+#if !defined(__x86_64__)
+#error "the emulation of GPU threads switches stacks of x86-64"
+#endif
+
+// Saves what a call must keep, changes the stack, and goes on where that stack was left.
+extern "C" void dstrain_switch_stack(void** save, void* next);
+asm(R"(
+.text
+.globl dstrain_switch_stack
+.type dstrain_switch_stack, @function
+dstrain_switch_stack:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size dstrain_switch_stack, .-dstrain_switch_stack
+)");
+
+namespace dstrain::simt {
+
+Place place;
+
+namespace {
+
+constexpr std::size_t stack_bytes = 128 << 10;
+constexpr int most_threads = 1024;
+constexpr int warp_size = 32;
+
+/// Threads wait until all that still run have come.
+struct Barrier {
+  int running = 0;
+  int waiting = 0;
+  std::uint64_t generation = 0;
+
+  void open() {
+    waiting = 0;
+    ++generation;
+  }
+  void leave() {
+    --running;
+    if (running > 0 && waiting == running) open();
+  }
+};
+
+struct Machine {
+  std::vector<char*> stacks;
+  std::vector<void*> saved = std::vector<void*>(most_threads);
+  std::vector<bool> done = std::vector<bool>(most_threads);
+  std::vector<std::uint64_t> slots = std::vector<std::uint64_t>(most_threads);
+  Barrier block;
+  std::vector<Barrier> warps = std::vector<Barrier>(most_threads / warp_size);
+  std::vector<char> shared;
+  void* scheduler = nullptr;
+  int current = 0;
+  void (*body)(const void*) = nullptr;
+  const void* argument = nullptr;
+
+  char* stack(int thread) {
+    while (static_cast<int>(stacks.size()) <= thread) {
+      void* memory = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      DSTRAIN_CHECK(memory != MAP_FAILED, "no memory for the stack of an emulated thread");
+      stacks.push_back(static_cast<char*>(memory));
+    }
+    return stacks[static_cast<std::size_t>(thread)];
+  }
+};
+
+Machine& machine() {
+  static Machine m;
+  return m;
+}
+
+void yield() {
+  Machine& m = machine();
+  dstrain_switch_stack(&m.saved[static_cast<std::size_t>(m.current)], m.scheduler);
+}
+
+void wait_at(Barrier& barrier) {
+  const std::uint64_t generation = barrier.generation;
+  if (++barrier.waiting == barrier.running) {
+    barrier.open();
+    return;
+  }
+  while (barrier.generation == generation) yield();
+}
+
+Barrier& warp_of(int thread) { return machine().warps[static_cast<std::size_t>(thread / warp_size)]; }
+
+/// Where a fiber begins. A kernel throws nothing; it may not return into a stack that has no caller.
+void run_fiber() {
+  Machine& m = machine();
+  m.body(m.argument);
+  const int me = m.current;
+  m.done[static_cast<std::size_t>(me)] = true;
+  m.block.leave();
+  warp_of(me).leave();
+  yield();
+}
+
+void start(int thread) {
+  Machine& m = machine();
+  auto* top = reinterpret_cast<void**>(m.stack(thread) + stack_bytes);
+  *--top = nullptr;  // run_fiber's return address: never used; also what the calling convention's alignment asks for
+  *--top = reinterpret_cast<void*>(run_fiber);
+  for (int i = 0; i < 6; ++i) *--top = nullptr;
+  m.saved[static_cast<std::size_t>(thread)] = top;
+  m.done[static_cast<std::size_t>(thread)] = false;
+}
+
+void run_block(int threads) {
+  Machine& m = machine();
+  m.block = {.running = threads};
+  for (int w = 0; w * warp_size < threads; ++w) m.warps[static_cast<std::size_t>(w)] = {.running = warp_size};
+  for (int t = 0; t < threads; ++t) start(t);
+  bool forward = true;
+  for (int left = threads; left > 0; forward = !forward) {
+    left = 0;
+    for (int i = 0; i < threads; ++i) {
+      const int t = forward ? i : threads - 1 - i;
+      if (m.done[static_cast<std::size_t>(t)]) continue;
+      m.current = t;
+      place.thread = {static_cast<unsigned>(t), 0, 0};
+      dstrain_switch_stack(&m.scheduler, m.saved[static_cast<std::size_t>(t)]);
+      if (!m.done[static_cast<std::size_t>(t)]) ++left;
+    }
+  }
+}
+
+}  // namespace
+
+void run_grid(std::int64_t x, std::int64_t y, std::int64_t z, int threads, std::int64_t shared_bytes,
+              void (*body)(const void*), const void* argument) {
+  DSTRAIN_CHECK(threads > 0 && threads <= most_threads && threads % warp_size == 0, "a block of {} threads", threads);
+  DSTRAIN_CHECK(shared_bytes <= 227 << 10, "{} bytes of shared memory", shared_bytes);
+  Machine& m = machine();
+  m.body = body;
+  m.argument = argument;
+  // Not zeroed between blocks: a GPU's is not either. 0xff makes NaN of what is read before it is written.
+  m.shared.assign(static_cast<std::size_t>(shared_bytes) + 128, static_cast<char>(0xff));
+  place.block_size = {static_cast<unsigned>(threads), 1, 1};
+  place.grid_size = {static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)};
+  for (std::int64_t bz = 0; bz < z; ++bz) {
+    for (std::int64_t by = 0; by < y; ++by) {
+      for (std::int64_t bx = 0; bx < x; ++bx) {
+        place.block = {static_cast<unsigned>(bx), static_cast<unsigned>(by), static_cast<unsigned>(bz)};
+        run_block(threads);
+      }
+    }
+  }
+}
+
+void sync_threads() { wait_at(machine().block); }
+void sync_warp() { wait_at(warp_of(machine().current)); }
+
+char* dynamic_shared() {
+  const auto at = reinterpret_cast<std::uintptr_t>(machine().shared.data());
+  return reinterpret_cast<char*>((at + 127) / 128 * 128);
+}
+
+std::uint64_t exchange(std::uint64_t bits, int mask) {
+  Machine& m = machine();
+  const int me = m.current;
+  m.slots[static_cast<std::size_t>(me)] = bits;
+  wait_at(warp_of(me));
+  const std::uint64_t other = m.slots[static_cast<std::size_t>(me ^ mask)];
+  wait_at(warp_of(me));
+  return other;
+}
+
+}  // namespace dstrain::simt

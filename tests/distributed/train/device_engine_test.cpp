@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The Engine on a GPU, on one that is emulated: its memory is closed to the host, its kernels are those of
+/// kernels/cuda, ranks share it and talk through host memory. Numbers are those of the CPU, files are interchangeable.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <map>
+
+#include "comm/mpi_communicator.hpp"
+#include "core/error.hpp"
+#include "core/memory_plan.hpp"
+#include "dstrain/engine.hpp"
+#include "model/model_spec.hpp"
+#include "model/sampling.hpp"
+#include "support/emulated/emulated_device.hpp"
+#include "support/token_rows.hpp"
+#include "train/device_setup.hpp"
+
+namespace dstrain {
+namespace {
+
+constexpr Device gpu{DeviceKind::cuda, 0};
+
+std::vector<std::vector<std::int32_t>> rows_of(int rank, int step) {
+  std::vector<std::vector<std::int32_t>> rows(2);
+  for (int r = 0; r < 2; ++r) {
+    for (int i = 0; i < 20 + 3 * r; ++i)
+      rows[static_cast<std::size_t>(r)].push_back((7 * i + 13 * rank + 29 * step + 5 * r) % 300);
+  }
+  return rows;
+}
+
+/// Two micro steps; in the second the last of several ranks has no rows.
+StepResult run_step(Engine& engine, const Communicator& comm, int step) {
+  const int others = comm.size() > 1 ? comm.size() - 1 : 1;
+  engine.begin_step();
+  for (int micro = 0; micro < 2; ++micro) {
+    const int contributors = micro == 0 ? comm.size() : others;
+    const test::PackedRows packed(rows_of(comm.rank() + 10 * micro, step),
+                                  1.0F / static_cast<float>(41 * (comm.size() + others)));
+    const MicroBatch batch = comm.rank() < contributors ? packed.batch() : MicroBatch{};
+    engine.forward(batch, contributors, micro == 1);
+    engine.backward();
+  }
+  return engine.step(1e-3);
+}
+
+EngineOptions options_of(int stage, DType dtype) {
+  EngineOptions options;
+  options.zero_stage = stage;
+  options.dtype = dtype;
+  options.max_tokens = 64;
+  options.max_micro_steps = 2;
+  return options;
+}
+
+std::vector<float> weights_of(const Engine& engine) {
+  std::vector<float> all;
+  engine.for_each_slice([&](std::int32_t, std::int64_t, std::int64_t count, const float* w, const float*) {
+    all.insert(all.end(), w, w + count);
+  });
+  return all;
+}
+
+class DeviceEngine : public testing::TestWithParam<std::tuple<int, DType>> {
+ protected:
+  void SetUp() override {
+    host_ = make_world_communicator();
+    comm_ = communicator_for(make_world_communicator(), {gpu, true}, 30.0);
+  }
+  void TearDown() override {
+    comm_->close();
+    host_->close();
+  }
+  [[nodiscard]] int stage() const { return std::get<0>(GetParam()); }
+  [[nodiscard]] DType dtype() const { return std::get<1>(GetParam()); }
+
+  /// Two steps on the CPU and on the device: losses, norms and weights agree to the rounding of their sums.
+  void expect_like_cpu(EngineOptions options) {
+    const auto spec = preset_spec("nano");
+    const auto cpu = Engine::initialize(*host_, spec, options, {});
+    options.device = gpu;
+    const auto device = Engine::initialize(*comm_, spec, options, {});
+    const double near = options.dtype == DType::f32 ? 2e-5 : 2e-2;
+    for (int step = 0; step < 2; ++step) {
+      const StepResult expected = run_step(*cpu, *host_, step);
+      const StepResult result = run_step(*device, *comm_, step);
+      EXPECT_NEAR(result.loss, expected.loss, near * std::abs(expected.loss)) << "step " << step;
+      EXPECT_NEAR(result.grad_norm, expected.grad_norm, near * expected.grad_norm) << "step " << step;
+    }
+    const auto expected = weights_of(*cpu), actual = weights_of(*device);
+    ASSERT_EQ(actual.size(), expected.size());
+    double difference = 0.0, norm = 0.0;
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      difference += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
+      norm += std::pow(static_cast<double>(expected[i]), 2);
+    }
+    EXPECT_LE(std::sqrt(difference), (options.dtype == DType::f32 ? 1e-3 : 2e-2) * std::sqrt(norm));
+  }
+
+  WithEmulatedDevice device_;
+  std::unique_ptr<Communicator> host_;
+  std::unique_ptr<Communicator> comm_;
+};
+
+TEST_P(DeviceEngine, TrainsLikeTheCpu) { expect_like_cpu(options_of(stage(), dtype())); }
+
+TEST_P(DeviceEngine, KeepsActivationsAndReproducesLikeTheCpu) {
+  if (dtype() != DType::f32) GTEST_SKIP() << "skipped: one dtype is enough";
+  auto options = options_of(stage(), dtype());
+  options.gradient_checkpointing = false;
+  options.reproducible = true;
+  expect_like_cpu(options);
+}
+
+TEST_P(DeviceEngine, TrainsAdaptersLikeTheCpu) {
+  if (stage() == 1) GTEST_SKIP() << "skipped: as stage 2";
+  auto options = options_of(stage(), dtype());
+  options.tuning.kind = TuningKind::lora;
+  options.tuning.adapter.target_modules = {"q_proj", "v_proj", "down_proj"};
+  options.tuning.adapter.alpha_pattern = {{"v_proj", 4.0}};
+  options.tuning.adapter.lora_dropout = 0.1;
+  options.tuning.adapter.use_dora = stage() == 0;
+  options.neftune_noise_alpha = 5.0;
+  expect_like_cpu(options);
+}
+
+TEST_P(DeviceEngine, UpdatesByEveryOptimizerLikeTheCpu) {
+  if (dtype() != DType::bf16) GTEST_SKIP() << "skipped: one dtype is enough";
+  for (const auto kind : {OptimizerKind::sgd, OptimizerKind::lion, OptimizerKind::adamw_8bit, OptimizerKind::lion_8bit,
+                          OptimizerKind::adafactor}) {
+    SCOPED_TRACE(static_cast<int>(kind));
+    auto options = options_of(stage(), dtype());
+    options.optim.kind = kind;
+    expect_like_cpu(options);
+  }
+}
+
+TEST_P(DeviceEngine, RefusesWhatHasNoPathOnAGpu) {
+  auto options = options_of(stage(), dtype());
+  options.device = gpu;
+  options.optim.kind = OptimizerKind::muon;
+  EXPECT_THROW((void)Engine::initialize(*comm_, preset_spec("nano"), options, {}), ConfigError);
+}
+
+TEST_P(DeviceEngine, ChecksItsPlanAndTakesExactlyThat) {
+  auto options = options_of(stage(), dtype());
+  options.device = gpu;
+  const auto spec = preset_spec("nano");
+  const MemoryPlan plan = Engine::plan(spec, options, comm_->size());
+
+  const auto engine = Engine::initialize(*comm_, spec, options, {});
+
+  std::int64_t planned = 0;
+  for (int kind = 0; kind < memory_kinds; ++kind) planned += plan.arena_bytes(static_cast<MemoryKind>(kind));
+  EXPECT_EQ(engine->allocated_bytes(), planned);
+  EXPECT_GT(plan.arena_bytes(MemoryKind::device), 0);
+  EXPECT_EQ(plan.arena_bytes(MemoryKind::host), 0) << "everything lies on the device or is pinned";
+}
+
+TEST_P(DeviceEngine, CheckpointsGoBetweenDeviceAndCpu) {
+  const auto folder =
+      std::filesystem::path(DSTRAIN_TEST_TMP) /
+      ("device-" + std::to_string(comm_->size()) + "-" + std::to_string(stage()) + std::string(name_of(dtype())));
+  if (comm_->rank() == 0) {
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+  }
+  comm_->barrier("test folder");
+  const auto spec = preset_spec("nano");
+  auto options = options_of(stage(), dtype());
+  const auto cpu = Engine::initialize(*host_, spec, options, {});
+  options.device = gpu;
+  const auto first = Engine::initialize(*comm_, spec, options, {});
+  run_step(*first, *comm_, 0);
+  first->save(folder, {{"mine", "42"}}, false, 0);
+
+  const auto state = cpu->load(folder / "checkpoint-1");
+  cpu->save(folder / "cpu", {}, false, 0);
+  const auto second = Engine::initialize(*comm_, spec, options, {});
+  second->load(folder / "cpu" / "checkpoint-1");
+
+  EXPECT_EQ(state.at("mine"), "42");
+  EXPECT_EQ(weights_of(*cpu), weights_of(*first));
+  EXPECT_EQ(weights_of(*second), weights_of(*first));
+  const auto expected = run_step(*first, *comm_, 1);
+  const auto result = run_step(*second, *comm_, 1);
+  EXPECT_EQ(result.loss, expected.loss) << "moments came back too: the next step is the same to the bits";
+  EXPECT_EQ(result.grad_norm, expected.grad_norm);
+  EXPECT_EQ(weights_of(*second), weights_of(*first));
+  first->export_weights(folder / "model", DType::f32);
+  if (comm_->rank() == 0) {
+    EXPECT_TRUE(std::filesystem::exists(folder / "model" / "model.safetensors"));
+  }
+}
+
+TEST_P(DeviceEngine, AnswersLikeTheCpu) {
+  if (dtype() != DType::f32) GTEST_SKIP() << "skipped: one dtype is enough";
+  auto options = options_of(stage(), dtype());
+  options.max_prompts = 2;
+  options.max_answer_length = 24;
+  const auto spec = preset_spec("nano");
+  SamplingOptions sampling;
+  sampling.max_new_tokens = 6;
+  sampling.do_sample = false;
+  const std::vector<std::vector<std::int32_t>> prompts = {{1, 2, 3, 4, 5}, {9, 8, 7}};
+  const auto answers = [&](Communicator& comm) {
+    const auto engine = Engine::initialize(comm, spec, options, {});
+    auto all = engine->generate(prompts, sampling);
+    engine->generate_done();
+    return all;
+  };
+
+  const auto expected = answers(*host_);
+  options.device = gpu;
+  EXPECT_EQ(answers(*comm_), expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, DeviceEngine,
+                         testing::Combine(testing::Values(0, 1, 2, 3),
+                                          testing::Values(DType::f32, DType::bf16, DType::f16)),
+                         [](const auto& info) {
+                           return "Stage" + std::to_string(std::get<0>(info.param)) +
+                                  std::string(name_of(std::get<1>(info.param)));
+                         });
+
+}  // namespace
+}  // namespace dstrain

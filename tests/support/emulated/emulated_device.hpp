@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/// A GPU that is not there: its memory is host memory that only kernels and copies may touch, its streams run at once.
+///
+/// Outside of an Open the memory is closed to everyone: code that reads or writes a GPU's memory from the host ends in
+/// a segmentation fault here too, not only on a machine with a GPU.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/device_runtime.hpp"
+
+namespace dstrain {
+
+class EmulatedDevice final : public DeviceRuntime {
+ public:
+  explicit EmulatedDevice(int count = 1) : count_(count) {}
+  ~EmulatedDevice() override;
+
+  /// While one lives the emulated memory of all devices can be touched: kernels and copies hold one.
+  class Open {
+   public:
+    Open();
+    Open(const Open&) = delete;
+    Open& operator=(const Open&) = delete;
+    ~Open();
+  };
+
+  int count() override { return count_; }
+  std::string why_none() override { return count_ > 0 ? "" : "this machine has no GPU"; }
+  std::string describe(int /*index*/) override { return "emulated GPU"; }
+  std::string identity(int index) override { return "emulated-" + std::to_string(index); }
+  void use(int index) override { used_ = index; }
+  DeviceMemory memory() override { return {std::int64_t{64} << 30, std::int64_t{64} << 30}; }
+  void* allocate(std::int64_t bytes) override;
+  void release(void* memory) noexcept override;
+  void* allocate_pinned(std::int64_t bytes) override;
+  void release_pinned(void* memory) noexcept override;
+  void copy(void* stream, void* to, const void* from, std::int64_t bytes) override;
+  void zero(void* stream, void* at, std::int64_t bytes) override;
+  void* create_stream() override;
+  void destroy_stream(void* stream) noexcept override;
+  void synchronize(void* stream) override;
+  void* create_event() override;
+  void destroy_event(void* event) noexcept override;
+  void record(void* event, void* stream) override;
+  void wait(void* stream, void* event) override;
+
+  /// What was asked for, in order: "record e1 s0", "wait s1 e1", "copy s0 64", "zero s1 8", "synchronize s0".
+  [[nodiscard]] const std::vector<std::string>& log() const noexcept { return log_; }
+  void clear_log() { log_.clear(); }
+  [[nodiscard]] int used() const noexcept { return used_; }
+  /// Allocations, streams and events that nobody gave back.
+  [[nodiscard]] std::size_t alive() const noexcept { return sizes_.size() + pinned_ + names_.size(); }
+
+ private:
+  std::string name_of(const void* handle) const;
+  int count_;
+  int used_ = 0;
+  std::map<void*, std::int64_t> sizes_;
+  std::size_t pinned_ = 0;
+  std::map<const void*, std::string> names_;  ///< of streams and events
+  int made_ = 0;
+  std::vector<std::string> log_;
+};
+
+/// Puts an EmulatedDevice in the place of this build's runtime for the life of the object.
+class WithEmulatedDevice {
+ public:
+  explicit WithEmulatedDevice(int count = 1) : device_(count) { replace_device_runtime(&device_); }
+  WithEmulatedDevice(const WithEmulatedDevice&) = delete;
+  WithEmulatedDevice& operator=(const WithEmulatedDevice&) = delete;
+  ~WithEmulatedDevice() { replace_device_runtime(nullptr); }
+  EmulatedDevice& operator*() noexcept { return device_; }
+  EmulatedDevice* operator->() noexcept { return &device_; }
+
+ private:
+  EmulatedDevice device_;
+};
+
+}  // namespace dstrain
