@@ -113,7 +113,7 @@ void check_plan(Communicator& comm, const Topology& topology, const Words& words
       check_output(comm, topology,
                    {.folder = config.output_dir,
                     .bytes = checkpoint_bytes(plan, trained, config.zero_stage, comm.size(), config.save_only_model),
-                    .every_host_writes = config.save_strategy != "no"});
+                    .every_host_writes = config.save_strategy != "no" && config.checkpoint_writers != "single"});
   if (comm.rank() != 0) return;
   for (std::size_t r = 0; r < problems.size(); ++r) {
     const auto line = problems[r].find('\n');
