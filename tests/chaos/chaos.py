@@ -94,7 +94,7 @@ def alive(pid):
         return False
 
 
-def end_of(launcher, processes, patience=120):
+def end_of(launcher, processes, patience=90):
     """Waits for the launcher and for ranks that it left behind."""
     deadline = time.time() + patience
     try:
@@ -159,7 +159,7 @@ def one_run(args, number, expected, duration):
     for attempt in range(strikes + 1):
         final = attempt == strikes
         before = newest_complete(out) if out.exists() else 0
-        lines_before = len(log_lines(out))
+        lines_before = len(log_lines(out)) if before > 0 else 0  # a run that starts anew has a new log
         log_path = folder / f"log-{attempt}.txt"
         with open(log_path, "wb") as log:
             launcher = start(args, out, ranks, stage, log)
@@ -178,9 +178,11 @@ def one_run(args, number, expected, duration):
                     processes = strike(kind, launcher, ranks, rng)
             code = end_of(launcher, processes)
         text = log_path.read_text(errors="replace")
-        record["strikes"].append({"kind": kind, "ranks": ranks, "stage": stage, "exit": code})
-        if code == "hang":
+        if code == "hang" and "exited on signal" in text and "  ranks  " not in text:
+            code = "launcher"  # mpirun saw a rank die before it had connected, and does not end by itself
+        elif code == "hang":
             record["problem"] = f"attempt {attempt} ({kind}) hung"
+        record["strikes"].append({"kind": kind, "ranks": ranks, "stage": stage, "exit": code})
         if "is damaged" in text:
             record["problem"] = f"attempt {attempt} found its newest checkpoint damaged"
         found = re.search(r"resumed from \S+ at step (\d+)", text)
@@ -216,6 +218,7 @@ def main():
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--cutoff_len", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--numbers", help="only these runs: 1,101")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--work", default="/tmp/dstrain-chaos")
     parser.add_argument("--result", help="a Markdown file")
@@ -236,7 +239,8 @@ def main():
 
     records = []
     with concurrent.futures.ThreadPoolExecutor(args.workers) as pool:
-        jobs = [pool.submit(one_run, args, n, expected, duration) for n in range(args.runs)]
+        jobs = [pool.submit(one_run, args, n, expected, duration) for n in (
+            map(int, args.numbers.split(",")) if args.numbers else range(args.runs))]
         for job in concurrent.futures.as_completed(jobs):
             record = job.result()
             records.append(record)
@@ -256,6 +260,8 @@ def main():
              f"- strikes that ended a run: {len(struck)} (" + ", ".join(f"{k}: {n}" for k, n in sorted(kinds.items())) +
              f"); too late to matter: {too_late}",
              f"- resumes: {sum(resumes.values())} on {len(resumes)} pairs of ranks and stage",
+             "- mpirun that did not end after a rank died before the program began (ended by the script): "
+             f"{sum(s['exit'] == 'launcher' for s in struck)}",
              f"- newest complete checkpoint unreadable: {sum('damaged' in r['problem'] for r in records)}",
              f"- steps made again after a strike: most {max(lost, default=0)}, mean "
              f"{sum(lost) / max(len(lost), 1):.2f}; more than one interval: {over} (struck while a checkpoint was in "
