@@ -237,6 +237,8 @@ void CheckpointWriter::begin(const std::filesystem::path& output_dir, std::int64
 
 void CheckpointWriter::refuse_moved_folder(const std::filesystem::path& output_dir) {
   struct stat status {};
+  if (output_dir != folder_) folder_id_.reset();  // another one, on purpose
+  folder_ = output_dir;
   if (!folder_id_) create_folder(output_dir);
   const bool there = ::stat(output_dir.c_str(), &status) == 0;
   const std::pair<std::uint64_t, std::uint64_t> id{status.st_dev, status.st_ino};

@@ -88,6 +88,7 @@ class CheckpointWriter {
   std::vector<std::string> digests_;
   std::unique_ptr<ShardDrain> drain_;
   std::shared_ptr<Completion> completion_;
+  std::filesystem::path folder_;                                      ///< rank 0: the output_dir of the last one
   std::optional<std::pair<std::uint64_t, std::uint64_t>> folder_id_;  ///< rank 0: device and inode of output_dir
   std::chrono::steady_clock::time_point begun_{};
   double waited_s_ = 0.0;  ///< the caller of begin(), secure() and finish(), for the checkpoint in flight

@@ -82,8 +82,8 @@ std::string doctor_text(const DoctorReport& report) {
         fmt::format("\n{:>6} {:>6}  {:<16} {:<10} {:>7}  {}\n", "rank", "local", "host", "device", "threads", "cores");
   }
   for (const auto& rank : report.job) {
-    text += fmt::format("{:>6} {:>6}  {:<16} {:<10} {:>7}  {}\n", rank.rank, rank.local_rank, rank.host, rank.device,
-                        rank.threads, ranges_text(rank.cores));
+    text += fmt::format("{:>6} {:>6}  {:<16} {:<10} {:>7}  {}\n", rank.rank, rank.local_rank, rank.host,
+                        rank.device.substr(0, 10), rank.threads, ranges_text(rank.cores));
   }
   text += "\nhosts\n";
   for (const auto& rank : report.job) {

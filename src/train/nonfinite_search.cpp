@@ -3,18 +3,20 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
 
 #include "comm/rank_list.hpp"
-#include "core/host_mirror.hpp"
 
 namespace dstrain {
 namespace {
 
 /// Findings in a message; those behind them are counted.
 constexpr std::size_t most_told = 4;
+/// Elements that come from a device at a time.
+constexpr std::int64_t piece_count = 1 << 20;
 
 /// All bits of the exponent are set.
 template <typename Bits>
@@ -34,13 +36,23 @@ const char* kind_of(ConstData value) noexcept {
   return (bits & mantissa) != 0 ? "nan" : "infinite";
 }
 
-/// "model.layers.0.norm.weight, element 5 is nan", or empty.
+/// "model.layers.0.norm.weight, element 5 is nan", or empty. Values on a device come to the host piece by piece.
 std::string describe_tensor(const TensorLayout& tensor, ConstData values, const Stream& stream) {
-  HostMirror mirror(stream);
-  values.data = mirror.fetch(values.data, tensor.count * static_cast<std::int64_t>(size_of(values.dtype)));
-  const std::int64_t at = first_nonfinite(values, tensor.count);
-  if (at < 0) return {};
-  return fmt::format("{}, element {} is {}", tensor.name, at, kind_of(values.at(at)));
+  const std::int64_t piece = stream.on_device() ? piece_count : tensor.count;
+  std::vector<char> host;
+  for (std::int64_t begin = 0; begin < tensor.count; begin += piece) {
+    const std::int64_t n = std::min(piece, tensor.count - begin);
+    ConstData part = values.at(begin);
+    if (stream.on_device()) {
+      host.resize(static_cast<std::size_t>(n) * size_of(values.dtype));
+      copy_bytes(stream, host.data(), part.data, static_cast<std::int64_t>(host.size()));
+      stream.synchronize();
+      part.data = host.data();
+    }
+    const std::int64_t at = first_nonfinite(part, n);
+    if (at >= 0) return fmt::format("{}, element {} is {}", tensor.name, begin + at, kind_of(part.at(at)));
+  }
+  return {};
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ struct RunNeeds {
   bool uses_nccl = false;                ///< NCCL's own settings matter
   std::int64_t shared_memory_bytes = 0;  ///< per rank in /dev/shm; 0: unknown or none
   std::int64_t device_bytes = 0;         ///< per rank on its GPU; 0: none
+  bool shares_gpus = false;              ///< device_oversubscribe
 };
 
 using Findings = std::vector<Finding>;

@@ -58,10 +58,11 @@ Findings check_binaries(const JobFacts& job) {
 }
 
 Findings check_libraries(const JobFacts& job) {
-  std::vector<std::pair<std::string, std::string>> mpi, hdf5, driver;
+  std::vector<std::pair<std::string, std::string>> mpi, hdf5, libraries, driver;
   for (const auto& rank : job) {
     mpi.emplace_back(rank.mpi, rank.tag());
     hdf5.emplace_back(rank.hdf5, rank.tag());
+    libraries.emplace_back(rank.libraries, rank.tag());
     if (rank.host_facts) driver.emplace_back(rank.host_facts->gpu_driver, rank.host);
   }
   Findings findings;
@@ -72,6 +73,7 @@ Findings check_libraries(const JobFacts& job) {
   };
   add("mpi-version", "MPI", differences(mpi));
   add("hdf5-version", "HDF5", differences(hdf5));
+  add("cuda-version", "CUDA's libraries", differences(libraries));
   add("driver-version", "the NVIDIA driver", differences(driver));
   return findings;
 }

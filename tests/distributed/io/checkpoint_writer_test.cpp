@@ -198,6 +198,9 @@ TEST_F(Writer, AnOutputFolderThatWentAwayIsNotMadeAnew) {
     fs::create_directories(output_dir_);  // another disk under the same name
   }
   EXPECT_ERROR(writer.begin(output_dir_, 2, data_.content, CheckpointOptions()), "is not the folder that it was");
+  writer.begin(output_dir_ / "another", 3, data_.content, {.piece_count = 50});  // on purpose
+  writer.finish();
+  EXPECT_TRUE(fs::exists(output_dir_ / "another/checkpoint-3"));
   if (first()) fs::remove_all(output_dir_.string() + ".moved");
 }
 

@@ -25,7 +25,7 @@ int nvmlDeviceGetName(void* device, char* text, unsigned length) {
   return snprintf(text, length, "NVIDIA H100 80GB HBM3") < 0;
 }
 int nvmlDeviceGetUUID(void* device, char* text, unsigned length) {
-  return snprintf(text, length, "GPU-%d", *(int*)device) < 0;
+  return snprintf(text, length, "GPU-8ca5-e6f2%d", *(int*)device) < 0;
 }
 int nvmlDeviceGetMemoryInfo(void* device, memory* info) {
   info->total = 80ULL << 30;
