@@ -18,12 +18,14 @@ set(CMAKE_CUDA_STANDARD_REQUIRED OFF)
 enable_language(CUDA)
 find_package(CUDAToolkit 12.8 REQUIRED)  # compute capability 10.0, kernel arguments above 4 KiB
 
-target_compile_options(dstrain_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --extended-lambda -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas>
-  # Fused multiply-adds are written out, never contracted: kernels/cpu does the same.
-  $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false>)
-if(DSTRAIN_WERROR)
-  target_compile_options(dstrain_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Werror>)
+if(TARGET dstrain_options)  # not where the installed package is used
+  target_compile_options(dstrain_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --extended-lambda -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas>
+    # Fused multiply-adds are written out, never contracted: kernels/cpu does the same.
+    $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false>)
+  if(DSTRAIN_WERROR)
+    target_compile_options(dstrain_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Werror>)
+  endif()
 endif()
 
 # dstrain_find_cuda_library(name header library): sets <name>_INCLUDE_DIR and <name>_LIBRARY beside the toolkit.
@@ -52,7 +54,8 @@ endfunction()
 dstrain_version_of(cudnn_VERSION ${cudnn_INCLUDE_DIR}/cudnn_version.h CUDNN_MAJOR CUDNN_MINOR CUDNN_PATCHLEVEL)
 dstrain_version_of(nccl_VERSION ${nccl_INCLUDE_DIR}/nccl.h NCCL_MAJOR NCCL_MINOR NCCL_PATCH)
 
-add_library(dstrain_dep_cuda INTERFACE)
-target_include_directories(dstrain_dep_cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${cudnn_INCLUDE_DIR} ${nccl_INCLUDE_DIR})
-target_link_libraries(dstrain_dep_cuda INTERFACE CUDA::cudart_static CUDA::cublasLt ${cudnn_LIBRARY} ${nccl_LIBRARY})
-add_library(dstrain::dep::cuda ALIAS dstrain_dep_cuda)
+if(NOT TARGET dstrain::dep::cuda)
+  add_library(dstrain::dep::cuda INTERFACE IMPORTED GLOBAL)  # imported: an export names it and does not carry it
+  target_include_directories(dstrain::dep::cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${cudnn_INCLUDE_DIR} ${nccl_INCLUDE_DIR})
+  target_link_libraries(dstrain::dep::cuda INTERFACE CUDA::cudart_static CUDA::cublasLt ${cudnn_LIBRARY} ${nccl_LIBRARY})
+endif()

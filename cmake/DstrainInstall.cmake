@@ -35,8 +35,8 @@ endforeach()
 
 # include/dstrain/*.hpp and what they include or name, nothing else.
 set(public_headers
-  include/dstrain/engine.hpp include/dstrain/loss_scale_options.hpp include/dstrain/packed_batch.hpp include/dstrain/session.hpp
-  kernels/ops/activation.hpp kernels/ops/common.hpp kernels/ops/optimizer.hpp kernels/ops/optimizer_settings.hpp
+  include/dstrain/checkpoint_settings.hpp include/dstrain/engine.hpp include/dstrain/loss_scale_options.hpp include/dstrain/packed_batch.hpp include/dstrain/session.hpp
+  io/checkpoint/writers.hpp kernels/ops/activation.hpp kernels/ops/common.hpp kernels/ops/optimizer.hpp kernels/ops/optimizer_settings.hpp
   src/comm/bootstrap.hpp src/comm/comm_op.hpp src/comm/communicator.hpp src/comm/flight_recorder.hpp src/comm/mpi_communicator.hpp
   src/comm/topology.hpp src/core/device.hpp src/core/dtype.hpp src/core/error.hpp src/core/memory_plan.hpp src/core/view.hpp
   src/model/adapters/adapter_config.hpp src/model/adapters/tuning.hpp src/model/layout.hpp src/model/micro_batch.hpp
@@ -53,4 +53,4 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/dstrainConfig.cmake.in
                               INSTALL_DESTINATION ${package})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/dstrainConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/dstrainConfig.cmake ${PROJECT_BINARY_DIR}/dstrainConfigVersion.cmake
-              ${PROJECT_SOURCE_DIR}/cmake/DstrainDependencies.cmake DESTINATION ${package})
+              ${PROJECT_SOURCE_DIR}/cmake/DstrainDependencies.cmake ${PROJECT_SOURCE_DIR}/cmake/DstrainCuda.cmake DESTINATION ${package})

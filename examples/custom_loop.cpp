@@ -86,10 +86,11 @@ struct Arguments {
 
 class Loop {
  public:
-  Loop(dstrain::Communicator& comm, const Arguments& arguments) : comm_(comm), arguments_(arguments) {
+  Loop(dstrain::Communicator& comm, int threads, const Arguments& arguments) : comm_(comm), arguments_(arguments) {
     const auto model = dstrain::open_model(comm, arguments.values.at("model_name_or_path"));
     dstrain::EngineOptions options;
     options.zero_stage = arguments.number("zero_stage");
+    options.threads = threads;
     options.reproducible = true;
     options.max_tokens = rows_per_micro_batch * row_tokens;
     options.max_micro_steps = micro_batches;
@@ -176,11 +177,11 @@ class Loop {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return dstrain::spmd_main(argc, argv, [&](dstrain::MpiSession&) {
+  return dstrain::spmd_main(argc, argv, [&](dstrain::MpiSession& session) {
     const Arguments arguments(argc, argv);
     const auto world = dstrain::make_world_communicator();
     world->set_timeout(1800);
-    const auto code = Loop(*world, arguments).run();
+    const auto code = Loop(*world, dstrain::use_threads(session), arguments).run();
     world->close();
     return code;
   });

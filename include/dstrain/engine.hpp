@@ -16,6 +16,7 @@
 
 #include "core/device.hpp"
 #include "core/dtype.hpp"
+#include "dstrain/checkpoint_settings.hpp"
 #include "dstrain/loss_scale_options.hpp"
 #include "kernels/ops/optimizer_settings.hpp"
 #include "model/adapters/tuning.hpp"
@@ -63,8 +64,9 @@ struct EngineOptions {
 
   OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
-  double max_grad_norm = 1.0;        ///< 0: no clipping
-  LossScaleOptions loss_scale = {};  ///< with dtype f16
+  double max_grad_norm = 1.0;          ///< 0: no clipping
+  LossScaleOptions loss_scale = {};    ///< with dtype f16
+  CheckpointSettings checkpoint = {};  ///< how checkpoints are written
   OnNonfinite on_nonfinite = OnNonfinite::stop;
   /// Chooses the parameters that decay; unset: transformers' rule (train/decay.hpp).
   std::function<bool(const std::string& name, const std::vector<std::int64_t>& shape)> decays;
@@ -185,6 +187,24 @@ class Engine {
   /// @param save_total_limit  0: all; else the oldest others are removed, but never `best`
   virtual void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
                     bool save_only_model, int save_total_limit, const std::filesystem::path& best = {}) = 0;
+  /// As save(), but returns when the files are begun: they are written behind the following forward and backward
+  /// passes. step() copies what is left by then, into checkpoint_buffer_bytes, before it changes anything. One is in
+  /// flight at a time: a second call waits for the first. What must follow is continue_save() now and then, or
+  /// finish_save().
+  virtual void begin_save(const std::filesystem::path& output_dir,
+                          const std::map<std::string, std::string>& client_state, bool save_only_model,
+                          int save_total_limit, const std::filesystem::path& best = {}) = 0;
+  /// Where this rank stands with the save in flight: 0 done, 1 at work, 2 failed. Local; never waits.
+  [[nodiscard]] virtual std::int32_t save_state() const = 0;
+  /// Brings the save in flight on. @param largest  save_state() of the rank that has the largest
+  /// @throws Error  it failed on some rank, on all ranks; earlier checkpoints stay as they were
+  virtual void continue_save(std::int32_t largest) = 0;
+  /// Waits until nothing is in flight. @throws as continue_save()
+  virtual void finish_save() = 0;
+  /// Whether output_dir can take what save() will bring: rights, space, and the rate of the disk, by writing a little.
+  /// @throws RefusedError, IoError on all ranks
+  virtual CheckpointTrial try_save(const std::filesystem::path& output_dir, bool save_only_model) = 0;
+
   /// Reads a checkpoint folder written by any number of ranks at any stage; returns its client state.
   virtual std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) = 0;
 

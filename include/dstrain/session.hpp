@@ -24,6 +24,10 @@
 
 namespace dstrain {
 
+/// Gives this rank its share of the machine (OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else of the node's cores) for its
+/// computations. Local. @return the number for EngineOptions::threads
+int use_threads(const MpiSession& session);
+
 /// A model by its name, ready for Engine::initialize().
 struct Model {
   ModelSpec spec;       ///< the same on all ranks

@@ -82,6 +82,24 @@ std::vector<CheckpointFolder> list_checkpoints(const std::filesystem::path& outp
   return found;
 }
 
+std::optional<std::int64_t> checkpoint_step(const std::filesystem::path& folder) {
+  return step_in(folder.filename().string());
+}
+
+std::vector<std::filesystem::path> list_incomplete_checkpoints(const std::filesystem::path& output_dir) {
+  std::vector<std::filesystem::path> found;
+  for (const auto& path : entries(output_dir)) {
+    if (!step_in(path.filename().string()) || is_complete(path)) continue;
+    std::error_code ignored;
+    const bool ours = std::filesystem::exists(path / view_name, ignored) ||
+                      std::filesystem::exists(path / manifest_name, ignored) ||
+                      std::filesystem::exists(path / manifest_digest_name, ignored);
+    if (ours) found.push_back(path);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
 std::optional<CheckpointFolder> find_latest_checkpoint(const std::filesystem::path& output_dir) {
   const auto found = list_checkpoints(output_dir);
   if (found.empty()) return std::nullopt;

@@ -24,6 +24,12 @@ struct CheckpointFolder {
 /// and checkpoints of other programs are left out. An output_dir that does not exist has none.
 [[nodiscard]] std::vector<CheckpointFolder> list_checkpoints(const std::filesystem::path& output_dir);
 
+/// The step in a folder's name, none where it is not called as a checkpoint is. Local, pure.
+[[nodiscard]] std::optional<std::int64_t> checkpoint_step(const std::filesystem::path& folder);
+
+/// Folders that dstrain wrote, by their name and their files, but which have no whole manifest.
+[[nodiscard]] std::vector<std::filesystem::path> list_incomplete_checkpoints(const std::filesystem::path& output_dir);
+
 /// The checkpoint written last: what `latest` names, unless a complete one was finished after it (the writer died
 /// between the two); without a usable `latest` the highest step. None where there is no complete checkpoint.
 [[nodiscard]] std::optional<CheckpointFolder> find_latest_checkpoint(const std::filesystem::path& output_dir);

@@ -23,7 +23,8 @@ class Verifier {
   }
 
   std::vector<Damage> run() {
-    note_errors(view_name, [&] { (void)read_view_metadata(folder_, manifest_); });
+    note_errors(view_name, [&] { check_view_file(folder_, manifest_); });
+    for (const auto& file : manifest_.files) note_errors(file.name, [&] { check_extra_file(folder_, file); });
     for (const auto& shard : manifest_.shards) {
       note_errors(shard.file, [&] { verify_shard(shard); });
       done_ += shard.bytes - done_in_shard_;
@@ -98,7 +99,8 @@ CheckpointSummary summarize_checkpoint(const std::filesystem::path& folder) {
   CheckpointSummary summary;
   summary.step = manifest.step;
   summary.bytes = manifest.view_bytes;
-  summary.metadata = read_view_metadata(folder, manifest);
+  check_view_file(folder, manifest);
+  summary.metadata = manifest.metadata;
   for (const auto& tensor : manifest.tensors) {
     summary.tensors.push_back({tensor, {}, 0});
     summary.parameters += tensor.count();

@@ -126,7 +126,33 @@ Shard parse_shard(const nlohmann::json& json, const Manifest& manifest, const Fi
   return shard;
 }
 
+void parse_files_and_metadata(const nlohmann::json& json, Manifest& manifest, const Fields& fields) {
+  for (const auto& row : fields.list(json, "files")) {
+    if (!row.is_array() || row.size() != 3) fields.fail("a file is [name, bytes, digest]");
+    ExtraFile file{fields.text(row[0], "name"), fields.number(row[1], "bytes"), fields.text(row[2], "digest")};
+    if (!is_plain_file_name(file.name)) fields.fail("a file lies in another folder");
+    if (!is_digest(file.digest)) fields.fail(fmt::format("\"{}\" has a malformed digest", file.name));
+    manifest.files.push_back(std::move(file));
+  }
+  const auto& metadata = fields.member(json, "metadata");
+  if (!metadata.is_object()) fields.fail("\"metadata\" is no object");
+  for (const auto& [key, value] : metadata.items()) manifest.metadata.emplace(key, fields.text(value, "metadata"));
+}
+
+void check_whole_file(const std::filesystem::path& path, std::int64_t bytes, const std::string& digest) {
+  if (file_bytes(open_to_read(path), path) == bytes && digest_of_file(path) == digest) return;
+  throw IoError("is damaged: it is not the file that was written", path.string(), "resume from another checkpoint");
+}
+
 }  // namespace
+
+void check_view_file(const std::filesystem::path& folder, const Manifest& manifest) {
+  check_whole_file(folder / view_name, manifest.view_bytes, manifest.view_digest);
+}
+
+void check_extra_file(const std::filesystem::path& folder, const ExtraFile& file) {
+  check_whole_file(folder / file.name, file.bytes, file.digest);
+}
 
 std::string shard_name(std::size_t index, std::size_t count) {
   return fmt::format("shard-{:05}-of-{:05}.h5", index + 1, count);
@@ -185,7 +211,14 @@ std::string manifest_text(const Manifest& manifest) {
     add_shard(text, shard);
     comma = ",\n";
   }
-  return text + "]}\n";
+  text += "],\n\"files\": [";
+  comma = "\n";
+  for (const auto& file : manifest.files) {
+    text += fmt::format("{} [{}, {}, \"{}\"]", comma, nlohmann::json(file.name).dump(), file.bytes, file.digest);
+    comma = ",\n";
+  }
+  using Handler = nlohmann::json::error_handler_t;
+  return text + "],\n\"metadata\": " + nlohmann::json(manifest.metadata).dump(-1, ' ', false, Handler::replace) + "}\n";
 }
 
 Manifest parse_manifest(std::string_view text, const std::string& where) {
@@ -217,6 +250,7 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
     fields.fail(error.what());
   }
   for (const auto& shard : fields.list(json, "shards")) manifest.shards.push_back(parse_shard(shard, manifest, fields));
+  parse_files_and_metadata(json, manifest, fields);
   for (const auto kind : all_kinds) (void)places_of(manifest, kind, where);
   return manifest;
 }

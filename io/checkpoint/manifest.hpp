@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +14,7 @@
 
 namespace dstrain {
 
-inline constexpr std::int64_t checkpoint_format = 1;
+inline constexpr std::int64_t checkpoint_format = 2;
 inline constexpr std::int64_t max_piece_count = 64 * 1024 * 1024;  ///< a reader keeps one piece in memory
 inline constexpr const char* manifest_name = "manifest.json";
 inline constexpr const char* manifest_digest_name = "manifest.xxh128";  ///< in the form that `xxhsum -c` reads
@@ -43,6 +44,13 @@ struct Shard {
   std::array<ShardDataset, checkpoint_kinds> datasets;
 };
 
+/// A file that stands beside the shards (an adapter for other programs).
+struct ExtraFile {
+  std::string name;
+  std::int64_t bytes = 0;
+  std::string digest;
+};
+
 struct Manifest {
   std::int64_t step = 0;
   std::int64_t piece_count = 0;  ///< elements under one digest
@@ -50,6 +58,8 @@ struct Manifest {
   std::string view_digest;  ///< of checkpoint.h5
   std::vector<TensorInfo> tensors;
   std::vector<Shard> shards;
+  std::vector<ExtraFile> files = {};
+  std::map<std::string, std::string> metadata = {};  ///< also the view's attributes; what is read back is this
 };
 
 /// Where a flat range of a tensor lies.
@@ -72,6 +82,10 @@ struct SlabPlace {
 /// Reads a manifest without trust: every number is bounded and agrees with the others. Local.
 /// @throws IoError  naming `where` and what is wrong
 [[nodiscard]] Manifest parse_manifest(std::string_view text, const std::string& where);
+
+/// Compares checkpoint.h5 and the extra files with the manifest. Local. @throws IoError naming the file
+void check_view_file(const std::filesystem::path& folder, const Manifest& manifest);
+void check_extra_file(const std::filesystem::path& folder, const ExtraFile& file);
 
 /// The bytes of a shard outside its datasets as [begin, end) ranges, in file order. Local.
 [[nodiscard]] std::vector<std::array<std::int64_t, 2>> frame_ranges(const Shard& shard);

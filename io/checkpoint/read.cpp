@@ -2,11 +2,9 @@
 #include "io/checkpoint/read.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/error.hpp"
-#include "io/checkpoint/view.hpp"
 #include "io/files/digest.hpp"
 #include "io/files/file.hpp"
 
@@ -32,12 +30,14 @@ std::string read_manifest_text(const std::filesystem::path& folder) {
   return text;
 }
 
-/// Manifest and metadata of a checkpoint whose files are all there.
-std::pair<std::string, std::map<std::string, std::string>> read_checked(const std::filesystem::path& folder) {
+/// The manifest's text of a checkpoint whose files are all there; those that are read as a whole are compared.
+std::string read_checked(const std::filesystem::path& folder) {
   auto text = read_manifest_text(folder);
   const auto manifest = parse_manifest(text, (folder / manifest_name).string());
   for (const auto& shard : manifest.shards) check_shard_size(folder, shard);
-  return {std::move(text), read_view_metadata(folder, manifest)};
+  check_view_file(folder, manifest);
+  for (const auto& file : manifest.files) check_extra_file(folder, file);
+  return text;
 }
 
 }  // namespace
@@ -47,30 +47,20 @@ Manifest read_manifest(const std::filesystem::path& folder) {
 }
 
 CheckpointReader CheckpointReader::open(const std::filesystem::path& folder) {
-  auto [text, metadata] = read_checked(folder);
-  return {folder, parse_manifest(text, (folder / manifest_name).string()), std::move(metadata)};
+  return {folder, parse_manifest(read_checked(folder), (folder / manifest_name).string())};
 }
 
 CheckpointReader CheckpointReader::open(Communicator& comm, const std::filesystem::path& folder) {
   std::string text;
-  std::string metadata;
   on_all_ranks(comm, "open a checkpoint", [&] {
-    if (comm.rank() != 0) return;
-    auto checked = read_checked(folder);
-    text = std::move(checked.first);
-    metadata = nlohmann::json(checked.second).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    if (comm.rank() == 0) text = read_checked(folder);
   });
   text = broadcast_string(comm, std::move(text));
-  metadata = broadcast_string(comm, std::move(metadata));
-  return {folder, parse_manifest(text, (folder / manifest_name).string()),
-          nlohmann::json::parse(metadata).get<std::map<std::string, std::string>>()};
+  return {folder, parse_manifest(text, (folder / manifest_name).string())};
 }
 
-CheckpointReader::CheckpointReader(std::filesystem::path folder, Manifest manifest,
-                                   std::map<std::string, std::string> metadata)
-    : folder_(std::move(folder)),
-      manifest_(std::make_unique<Manifest>(std::move(manifest))),
-      metadata_(std::move(metadata)) {
+CheckpointReader::CheckpointReader(std::filesystem::path folder, Manifest manifest)
+    : folder_(std::move(folder)), manifest_(std::make_unique<Manifest>(std::move(manifest))) {
   for (std::size_t k = 0; k < places_.size(); ++k) {
     places_[k] = places_of(*manifest_, static_cast<CheckpointKind>(k), (folder_ / manifest_name).string());
   }
@@ -137,7 +127,7 @@ void CheckpointReader::read_slab(CheckpointKind kind, const SlabPlace& place, st
     const auto wanted_end = std::min(piece_end, end);
     const bool whole = wanted_begin == piece_begin && wanted_end == piece_end;
     if (!whole && scratch.size() < static_cast<std::size_t>(piece_end - piece_begin)) {
-      own_scratch_.resize(static_cast<std::size_t>(piece_count));
+      own_scratch_.resize(std::max(own_scratch_.size(), static_cast<std::size_t>(piece_end - piece_begin)));
       scratch = own_scratch_;
     }
     // A piece of any dtype fits the scratch: no element is larger than a float.

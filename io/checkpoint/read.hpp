@@ -23,18 +23,18 @@ namespace dstrain {
 /// An open checkpoint on one rank. Each rank reads what it needs, when it needs it, from the shards that hold it.
 class CheckpointReader {
  public:
-  /// Local. Checks the manifest's digest, that every file is there with its size, and reads the metadata. No tensor is
+  /// Local. Checks the manifest's digest, that every file is there with its size, and the view is whole. No tensor is
   /// read.
   /// @throws IoError  naming the file that is missing, cut short or damaged
   static CheckpointReader open(const std::filesystem::path& folder);
 
-  /// Collective: rank 0 does what open(folder) does and hands manifest and metadata on, so that the file system answers
+  /// Collective: rank 0 does what open(folder) does and hands the manifest on, so that the file system answers
   /// one rank.
   static CheckpointReader open(Communicator& comm, const std::filesystem::path& folder);
 
   [[nodiscard]] std::int64_t step() const noexcept { return manifest_->step; }
   [[nodiscard]] const std::vector<TensorInfo>& tensors() const noexcept { return manifest_->tensors; }
-  [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return manifest_->metadata; }
   [[nodiscard]] const Manifest& manifest() const noexcept { return *manifest_; }
   [[nodiscard]] const std::filesystem::path& folder() const noexcept { return folder_; }
   /// Index of the tensor called `name`, -1 where there is none.
@@ -55,14 +55,13 @@ class CheckpointReader {
             std::span<float> scratch = {});
 
  private:
-  CheckpointReader(std::filesystem::path folder, Manifest manifest, std::map<std::string, std::string> metadata);
+  CheckpointReader(std::filesystem::path folder, Manifest manifest);
   ShardReader& shard(std::int32_t index);
   void read_slab(CheckpointKind kind, const SlabPlace& place, std::int64_t from, std::int64_t to_end, void* to,
                  std::span<float> scratch);
 
   std::filesystem::path folder_;
   std::unique_ptr<Manifest> manifest_;
-  std::map<std::string, std::string> metadata_;
   std::array<std::vector<std::vector<SlabPlace>>, checkpoint_kinds> places_;
   std::unordered_map<std::string, std::int32_t> index_;
   std::unordered_map<std::int32_t, ShardReader> open_;

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-/// One shard of a checkpoint: an HDF5 file with a flat dataset per kind, written by one rank.
+/// One shard of a checkpoint: an HDF5 file with a flat dataset per kind. HDF5 makes the file; values are written and
+/// read at their places by plain calls, which need no gate.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "io/checkpoint/content.hpp"
+#include "io/checkpoint/drain.hpp"
 #include "io/checkpoint/manifest.hpp"
-#include "io/hdf5/handles.hpp"
+#include "io/files/file.hpp"
 
 namespace dstrain {
 
@@ -16,17 +19,26 @@ namespace dstrain {
 /// dropped. Local, pure.
 [[nodiscard]] std::array<ShardDataset, checkpoint_kinds> lay_out_shard(const CheckpointContent& content);
 
-/// Writes `folder`/`shard.file` from the slices that `shard.datasets` was laid out from, and fills in the digests,
-/// offsets, size and frame digest. Local; needs no memory of size. The file is on the disk on return.
+/// Creates `folder`/`shard.file`: an HDF5 file whose datasets have their places but no values yet. Fills in offsets,
+/// size and frame digest; nothing of that changes when the values are written. Local; does not wait for the disk.
 /// @throws IoError (exit code 1)
-void write_shard(const std::filesystem::path& folder, Shard& shard, const CheckpointContent& content,
-                 std::int64_t piece_count);
+void create_shard(const std::filesystem::path& folder, Shard& shard);
 
-/// An open shard. Its datasets were compared with the manifest.
+/// Fills in size and frame digest of a shard whose file is there. Local. @throws IoError
+void measure_shard(const std::filesystem::path& folder, Shard& shard);
+
+/// Element of each of a shard's datasets where a rank's slices begin.
+using SlabStart = std::array<std::int64_t, checkpoint_kinds>;
+
+/// What a rank writes into a created shard, in the order of its slices: a piece for each digest. Local, pure.
+[[nodiscard]] std::vector<DrainPiece> pieces_of(const CheckpointContent& content, const Shard& shard,
+                                                const SlabStart& start, std::int64_t piece_count);
+
+/// An open shard. Read with plain calls at the places that the manifest gives: HDF5 never sees a file that comes from
+/// elsewhere.
 class ShardReader {
  public:
-  /// Checks size and frame digest before HDF5 sees the file, then that the datasets are where the manifest says. Local.
-  /// @throws IoError  naming the file
+  /// Checks size and frame digest. Local. @throws IoError  naming the file
   ShardReader(const std::filesystem::path& folder, const Shard& shard);
 
   /// Elements [begin, begin + count) of a kind's dataset. Local. @throws IoError
@@ -34,8 +46,8 @@ class ShardReader {
 
  private:
   std::filesystem::path path_;
-  hdf5::File file_;
-  std::array<hdf5::Dataset, checkpoint_kinds> datasets_;
+  FileDescriptor file_;
+  std::array<std::int64_t, checkpoint_kinds> offsets_{};
 };
 
 /// Checks that a shard is there with the size that the manifest gives. Local. @throws IoError naming the file

@@ -60,6 +60,12 @@ FileDescriptor create_to_write(const std::filesystem::path& path) {
   return file;
 }
 
+FileDescriptor open_to_change(const std::filesystem::path& path) {
+  FileDescriptor file(retried([&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC); }));
+  if (!file) throw_writing(path, "open", errno);
+  return file;
+}
+
 std::int64_t file_bytes(const FileDescriptor& file, const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw_reading(path, "stat", errno);

@@ -27,6 +27,9 @@ using FileDescriptor = Handle<FileDescriptorTraits>;
 /// Creates (or empties) a file for write_at(). Local. @throws IoError (exit code 1)
 [[nodiscard]] FileDescriptor create_to_write(const std::filesystem::path& path);
 
+/// Opens an existing file for write_at(). Local. @throws IoError (exit code 1)
+[[nodiscard]] FileDescriptor open_to_change(const std::filesystem::path& path);
+
 /// Size in bytes of an open file. Local.
 [[nodiscard]] std::int64_t file_bytes(const FileDescriptor& file, const std::filesystem::path& path);
 

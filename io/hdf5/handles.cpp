@@ -85,12 +85,44 @@ File create_file(const std::filesystem::path& path) {
       checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "create", path, Doing::writing));
 }
 
+File create_shared_file(const std::filesystem::path& path, int ranks) {
+  const Gate gate;
+  int world = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &world);
+  DSTRAIN_CHECK(world == ranks, "a shared file of {} ranks, the world has {}", ranks, world);
+  const auto access = access_list(path, Doing::writing);
+  checked(H5Pset_fapl_mpio(access.get(), MPI_COMM_WORLD, MPI_INFO_NULL), "set up", path, Doing::writing);
+  return File(
+      checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "create", path, Doing::writing));
+}
+
+Dataset create_flat(const File& file, std::string_view name, DType dtype, std::int64_t count,
+                    const std::filesystem::path& path) {
+  const auto extent = static_cast<hsize_t>(count);
+  const Space space(checked(H5Screate_simple(1, &extent, nullptr), "describe", path, Doing::writing));
+  const PropertyList list(checked(H5Pcreate(H5P_DATASET_CREATE), "describe", path, Doing::writing));
+  checked(H5Pset_layout(list.get(), H5D_CONTIGUOUS), "describe", path, Doing::writing);
+  checked(H5Pset_alloc_time(list.get(), H5D_ALLOC_TIME_EARLY), "describe", path, Doing::writing);
+  checked(H5Pset_fill_time(list.get(), H5D_FILL_TIME_NEVER), "describe", path, Doing::writing);
+  return Dataset(checked(H5Dcreate2(file.get(), std::string(name).c_str(), file_type(dtype), space.get(), H5P_DEFAULT,
+                                    list.get(), H5P_DEFAULT),
+                         "create a dataset in", path, Doing::writing));
+}
+
+PropertyList collective_transfer(const std::filesystem::path& path) {
+  PropertyList list(checked(H5Pcreate(H5P_DATASET_XFER), "describe", path, Doing::writing));
+  checked(H5Pset_dxpl_mpio(list.get(), H5FD_MPIO_COLLECTIVE), "describe", path, Doing::writing);
+  return list;
+}
+
+void close_file(File file, const std::filesystem::path& path) {
+  const Gate gate;
+  checked(H5Fflush(file.get(), H5F_SCOPE_LOCAL), "flush", path, Doing::writing);
+  checked(H5Fclose(file.release()), "close", path, Doing::writing);
+}
+
 void finish_file(File file, const std::filesystem::path& path) {
-  {
-    const Gate gate;
-    checked(H5Fflush(file.get(), H5F_SCOPE_LOCAL), "flush", path, Doing::writing);
-    checked(H5Fclose(file.release()), "close", path, Doing::writing);
-  }
+  close_file(std::move(file), path);
   sync_file(path);
 }
 

@@ -61,6 +61,20 @@ Id checked(Id result, std::string_view what, const std::filesystem::path& path, 
 /// Creates or replaces a file in the format of HDF5 1.10, datasets from 64 KiB on at multiples of 4 KiB.
 [[nodiscard]] File create_file(const std::filesystem::path& path);
 
+/// The same for a file that all `ranks` ranks of MPI_COMM_WORLD write. Collective.
+[[nodiscard]] File create_shared_file(const std::filesystem::path& path, int ranks);
+
+/// A flat, contiguous dataset of `count` elements whose place in the file is given at once, and which is not filled
+/// first. Under the gate; collective where the file is shared.
+[[nodiscard]] Dataset create_flat(const File& file, std::string_view name, DType dtype, std::int64_t count,
+                                  const std::filesystem::path& path);
+
+/// For reads and writes that all ranks make together. Under the gate.
+[[nodiscard]] PropertyList collective_transfer(const std::filesystem::path& path);
+
+/// Ends a written file without waiting for the disk: flushes and closes. @throws IoError (exit code 1)
+void close_file(File file, const std::filesystem::path& path);
+
 /// Ends a written file: flushes, closes, and waits until it is on the disk. @throws IoError (exit code 1)
 void finish_file(File file, const std::filesystem::path& path);
 

@@ -96,8 +96,9 @@ std::string explain_silence(const OwnContact& own, const std::vector<PeerContact
                        choose_network, living);
   }
   if (!verdicts.doubled.empty() && !living.empty()) {
-    return fmt::format("{} has the address of an interface of {}, as container gateways have: set {}={}",
-                       join(verdicts.doubled, ", "), own.host, choose_network, living);
+    return fmt::format("{} {} the address of an interface of {}, as container gateways have: set {}={}",
+                       join(verdicts.doubled, ", "), verdicts.doubled.size() == 1 ? "has" : "have", own.host,
+                       choose_network, living);
   }
   if (!verdicts.dead.empty()) {
     return fmt::format("no address answers {}: {}; is the host up, the cable in, the firewall open?", own.host,

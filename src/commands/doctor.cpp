@@ -16,6 +16,7 @@
 #include "commands/doctor_report.hpp"
 #include "commands/words.hpp"
 #include "config/resolve.hpp"
+#include "core/device_runtime.hpp"
 #include "core/system_memory.hpp"
 #include "train/report.hpp"
 #include "train/run_options.hpp"
@@ -112,7 +113,7 @@ void check_plan(Communicator& comm, const Topology& topology, const Words& words
       check_output(comm, topology,
                    {.folder = config.output_dir,
                     .bytes = checkpoint_bytes(plan, trained, config.zero_stage, comm.size(), config.save_only_model),
-                    .every_host_writes = config.save_strategy != "no"});
+                    .every_host_writes = config.save_strategy != "no" && config.checkpoint_writers != "single"});
   if (comm.rank() != 0) return;
   for (std::size_t r = 0; r < problems.size(); ++r) {
     const auto line = problems[r].find('\n');
@@ -123,17 +124,29 @@ void check_plan(Communicator& comm, const Topology& topology, const Words& words
   findings.insert(findings.end(), output.begin(), output.end());
 }
 
+/// The GPU that a run would give this rank, or "cpu". Ranks that would share one are told so by the rules.
+std::string device_of(const Topology& topology) {
+  DeviceRuntime* runtime = device_runtime();
+  const int count = runtime == nullptr ? 0 : runtime->count();
+  if (count == 0) return "cpu";
+  const auto choice =
+      choose_device(DeviceWish::automatic, topology.local_rank, topology.local_size, count, {}, /*oversubscribe=*/true);
+  return choice.device.kind == DeviceKind::cuda ? runtime->identity(choice.device.index) : "cpu";
+}
+
 ExitCode examine(MpiSession& session, const DoctorFlags& flags) {
   constexpr double patience_s = 120;
   auto world = make_world_communicator();
   world->set_timeout(patience_s);
   const auto& topology = session.topology();
   DoctorReport report;
-  report.job =
-      gather_job_facts(*world, gather_facts(topology, "cpu", topology.default_threads, {.gpus = true, .digest = true}));
+  report.job = gather_job_facts(
+      *world, gather_facts(topology, device_of(topology), topology.default_threads, {.gpus = true, .digest = true}));
   if (flags.links && topology.node_count > 1) report.links = measure_links(topology);
+  const bool on_gpus =
+      std::any_of(report.job.begin(), report.job.end(), [](const auto& r) { return r.device != "cpu"; });
   report.findings = check_all(
-      report.job, {.uses_nccl = false,
+      report.job, {.uses_nccl = on_gpus,
                    .shared_memory_bytes = fixed_communicator_bytes({}, topology.world_size, topology.local_size),
                    .device_bytes = 0});
   const auto slow = check_links(report.job, report.links);

@@ -7,25 +7,13 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "comm/threads.hpp"
 #include "core/system_memory.hpp"
 
 namespace dstrain::commands {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// 0-3,6
-std::string ranges(const std::vector<int>& sorted) {
-  std::string text;
-  for (std::size_t i = 0; i < sorted.size();) {
-    std::size_t end = i;
-    while (end + 1 < sorted.size() && sorted[end + 1] == sorted[end] + 1) ++end;
-    text += fmt::format("{}{}", text.empty() ? "" : ",", sorted[i]);
-    if (end > i) text += fmt::format("-{}", sorted[end]);
-    i = end + 1;
-  }
-  return text;
-}
 
 std::string limit_text(std::int64_t value, bool bytes) {
   if (value == std::numeric_limits<std::int64_t>::max()) return "unlimited";
@@ -45,6 +33,19 @@ std::string host_line(const RankFacts& rank) {
                         format_bytes(gpu.total_bytes), gpu.uuid);
   }
   return text;
+}
+
+Json interfaces_json(const std::vector<NetworkInterface>& interfaces) {
+  auto list = Json::array();
+  for (const auto& i : interfaces) {
+    list.push_back({{"name", i.name},
+                    {"address", i.address},
+                    {"prefix", i.prefix},
+                    {"up", i.up},
+                    {"carrier", i.carrier},
+                    {"mtu", i.mtu}});
+  }
+  return list;
 }
 
 std::string node_name(const JobFacts& job, int node) {
@@ -81,8 +82,8 @@ std::string doctor_text(const DoctorReport& report) {
         fmt::format("\n{:>6} {:>6}  {:<16} {:<10} {:>7}  {}\n", "rank", "local", "host", "device", "threads", "cores");
   }
   for (const auto& rank : report.job) {
-    text += fmt::format("{:>6} {:>6}  {:<16} {:<10} {:>7}  {}\n", rank.rank, rank.local_rank, rank.host, rank.device,
-                        rank.threads, ranges(rank.cores));
+    text += fmt::format("{:>6} {:>6}  {:<16} {:<10} {:>7}  {}\n", rank.rank, rank.local_rank, rank.host,
+                        rank.device.substr(0, 10), rank.threads, ranges_text(rank.cores));
   }
   text += "\nhosts\n";
   for (const auto& rank : report.job) {
@@ -103,7 +104,11 @@ std::string doctor_text(const DoctorReport& report) {
 
 std::string doctor_json(const DoctorReport& report) {
   Json json = {{"ranks", Json::array()}, {"links", Json::array()}, {"ssh", Json::array()}, {"findings", Json::array()}};
-  for (const auto& rank : report.job) json["ranks"].push_back(Json::parse(to_text(rank)));
+  for (const auto& rank : report.job) {
+    auto one = Json::parse(to_text(rank));
+    if (rank.host_facts) one["host_facts"]["interfaces"] = interfaces_json(rank.host_facts->interfaces);
+    json["ranks"].push_back(std::move(one));
+  }
   for (const auto& link : report.links) {
     json["links"].push_back({{"a", node_name(report.job, link.a)},
                              {"b", node_name(report.job, link.b)},

@@ -181,7 +181,8 @@ ExitCode plan(const Words& words) {
   PlanCommunicator comm(0, flags.ranks);
   const auto setup = setup_run(comm, config, read_data);
   const int threads = std::max(1, max_threads() / flags.ranks_per_node);
-  const auto options = engine_options(config, setup, flags.ranks, threads);
+  auto options = engine_options(config, setup, flags.ranks, threads);
+  if (config.device == "cuda") options.device.kind = DeviceKind::cuda;
   omp_set_num_threads(options.threads);  // kernels plan their workspace for the threads they will have
   if (flags.deepspeed_table) {
     fmt::print("{}", comparison(flags, setup.spec, options));

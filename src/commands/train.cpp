@@ -47,7 +47,9 @@ ExitCode run(MpiSession& session, const Words& words) {
   Topology topology = session.topology();
   bind_rank(topology, config.cpu_binding, runs_on_gpus(config.device));
   const int threads = config.threads.value_or(topology.default_threads);
-  preflight(*world, topology, "cpu", threads, {});
+  const bool on_gpu = device.device.kind == DeviceKind::cuda;
+  preflight(*world, topology, on_gpu ? require_device_runtime().identity(device.device.index) : "cpu", threads,
+            {.uses_nccl = on_gpu, .shares_gpus = device.shared}, {.gpus = on_gpu});
   omp_set_num_threads(threads);
   const auto outcome = dstrain::train({.comm = mesh.sharding_group(),
                                        .topology = topology,

@@ -62,7 +62,7 @@ std::vector<KeySpec> deepspeed_sections() {
       noted("checkpoint.load_universal", boolean, "false", "Checkpoints of another number of ranks",
             "every checkpoint loads on any number of ranks"),
       refused("checkpoint.use_node_local_storage", boolean, "false", "Every node keeps its own part",
-              "not supported yet; output_dir must be visible to every rank"),
+              "use checkpoint_writers: single where other hosts do not see output_dir"),
       noted("checkpoint.parallel_write.pipeline_stage", boolean, "false", "Who writes", "every rank writes its part"),
       noted("checkpoint.writer", any, "null", "How files are written", "every rank writes its part"),
 

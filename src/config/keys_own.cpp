@@ -20,8 +20,16 @@ std::vector<KeySpec> own() {
           .choices("auto|cpu|cuda"),
       runs("device_oversubscribe", &C::device_oversubscribe,
            "Let ranks of a node share a GPU; their collectives go through host memory"),
-      runs("checkpoint_writers", &C::checkpoint_writers, "Who writes a checkpoint: every rank its own shard")
-          .choices("rank"),
+      runs(
+          "checkpoint_writers", &C::checkpoint_writers,
+          "Who writes a checkpoint: every rank a file of its own; one file for each node; rank 0 alone, for an "
+          "output_dir that no other host sees; all ranks one file by collective HDF5. The last two do not write behind "
+          "training")
+          .choices("rank|node|single|collective"),
+      runs("async_checkpoint", &C::async_checkpoint, "Checkpoints are written while the next steps compute"),
+      runs("checkpoint_buffer_size", &C::checkpoint_buffer_size,
+           "Bytes per rank for state that is not on the disk yet when the next update changes it (at most the state "
+           "itself); with less, that update waits longer"),
       runs("on_nonfinite", &C::on_nonfinite,
            "NaN or infinity in loss or gradient: stop the run, or skip the update (docs/fault-tolerance.md)")
           .choices("stop|skip"),

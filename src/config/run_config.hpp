@@ -164,14 +164,16 @@ struct RunConfig {
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;
   std::optional<int> virtual_ranks;  ///< default: world size
   bool reproducible = false;
-  std::string device = "auto";              ///< auto, cpu, cuda
-  bool device_oversubscribe = false;        ///< ranks of a node may share a GPU
-  std::string checkpoint_writers = "rank";  ///< rank (each rank its shard)
-  std::string on_nonfinite = "stop";        ///< stop, skip
-  std::int64_t replica_check_steps = 100;   ///< 0: never
-  double loss_spike_threshold = 3.0;        ///< 0: nothing is reported
-  std::optional<int> threads;               ///< per rank; default: comm/threads.hpp
-  std::string cpu_binding = "auto";         ///< auto, none, numa, core
+  std::string device = "auto";                        ///< auto, cpu, cuda
+  bool device_oversubscribe = false;                  ///< ranks of a node may share a GPU
+  std::string checkpoint_writers = "rank";            ///< rank, node, single, collective
+  bool async_checkpoint = true;                       ///< write behind the next steps
+  std::int64_t checkpoint_buffer_size = 268'435'456;  ///< bytes of each rank
+  std::string on_nonfinite = "stop";                  ///< stop, skip
+  std::int64_t replica_check_steps = 100;             ///< 0: never
+  double loss_spike_threshold = 3.0;                  ///< 0: nothing is reported
+  std::optional<int> threads;                         ///< per rank; default: comm/threads.hpp
+  std::string cpu_binding = "auto";                   ///< auto, none, numa, core
   int tensor_parallel_size = 1;
   int pipeline_parallel_size = 1;
   int context_parallel_size = 1;

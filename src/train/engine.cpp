@@ -13,6 +13,8 @@
 #include "core/error.hpp"
 #include "core/host_mirror.hpp"
 #include "core/log.hpp"
+#include "io/checkpoint/trial.hpp"
+#include "io/checkpoint/writer.hpp"
 #include "model/adapters/adapter_names.hpp"
 #include "train/adapter_files.hpp"
 #include "train/adapter_start.hpp"
@@ -46,7 +48,8 @@ class EngineImpl final : public Engine {
         store_(make_zero_store(layout_, plan_.zero_options, comm, arena_, plan_.zero, options.device)),
         decoder_(spec_, layout_, plan_.decoder_options, arena_, plan_.decoder, options.device),
         slots_(arena_[plan_.slot_losses].as<double>(), static_cast<std::size_t>(arena_[plan_.slot_losses].count)),
-        loss_scale_(options.loss_scale) {
+        loss_scale_(options.loss_scale),
+        writer_(comm, arena_[plan_.checkpoint_copies]) {
     for (const auto padded_tokens : options.token_classes) decoder_.prepare(padded_tokens);
     for (const auto padded_tokens : options.eval_token_classes) decoder_.prepare(padded_tokens, false);
     rates_.reserve(layout_.tensors.size());
@@ -144,7 +147,7 @@ class EngineImpl final : public Engine {
     return finding;
   }
 
-  std::string compare_replicas() override { return dstrain::compare_replicas(comm_, layout_, *store_); }
+  std::string compare_replicas() override { return dstrain::compare_replicas(comm_, layout_, *store_, options_.device); }
 
   StepResult step(double learning_rate, const std::optional<std::array<double, 2>>& betas) override {
     StepResult result = sum_slots();
@@ -168,6 +171,7 @@ class EngineImpl final : public Engine {
     StepParameters parameters{
         .lr = learning_rate, .step = optimizer_steps_ + 1, .gradient_scale = clip / result.loss_scale};
     if (betas) parameters.beta1 = (*betas)[0], parameters.beta2 = (*betas)[1];
+    writer_.secure();  // from here on the state changes
     store_->optimizer_step(parameters, rates_);
     ++optimizer_steps_;
     ++global_step_;
@@ -205,14 +209,45 @@ class EngineImpl final : public Engine {
 
   void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
             bool save_only_model, int save_total_limit, const std::filesystem::path& best) override {
-    auto state = client_state;
-    state[steps_key] = fmt::format("{}", optimizer_steps_);
-    state[seed_key] = fmt::format("{}", options_.seed);
-    if (loss_scale_.active()) state[scale_key] = loss_scale_.state();
-    save_state(comm_, layout_, *store_, output_dir, global_step_, state, save_only_model, save_total_limit, best);
+    begin_save(output_dir, client_state, save_only_model, save_total_limit, best);
+    finish_save();
+  }
+
+  void begin_save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
+                  bool save_only_model, int save_total_limit, const std::filesystem::path& best) override {
+    writer_.finish();  // what is in flight reads the mirror of before
+    saved_.emplace(store_->stream());
+    auto content = checkpoint_content(comm_, layout_, *store_, save_only_model, *saved_);
+    content.metadata = client_state;
+    content.metadata[steps_key] = fmt::format("{}", optimizer_steps_);
+    content.metadata[seed_key] = fmt::format("{}", options_.seed);
+    if (loss_scale_.active()) content.metadata[scale_key] = loss_scale_.state();
+    CheckpointOptions options;
+    if (save_total_limit > 0) options.save_total_limit = save_total_limit;
+    options.best = best;
+    options.writers = options_.checkpoint.writers;
+    options.node_of_rank = options_.checkpoint.node_of_rank;
+    options.patience_s = options_.checkpoint.patience_s;
+    writer_.begin(output_dir, global_step_, content, options, [&](const std::filesystem::path& part) {
+      if (options_.tuning.kind == TuningKind::lora) export_weights(part, DType::f32);  // an adapter for PEFT
+    });
+  }
+
+  [[nodiscard]] std::int32_t save_state() const override { return static_cast<std::int32_t>(writer_.state()); }
+  void continue_save(std::int32_t largest) override { writer_.advance(static_cast<SaveState>(largest)); }
+  void finish_save() override {
+    writer_.finish();
+    saved_.reset();
+  }
+
+  CheckpointTrial try_save(const std::filesystem::path& output_dir, bool save_only_model) override {
+    HostMirror mirror(store_->stream());
+    return try_checkpoint(comm_, output_dir, checkpoint_content(comm_, layout_, *store_, save_only_model, mirror),
+                          options_.checkpoint.writers);
   }
 
   std::map<std::string, std::string> load(const std::filesystem::path& checkpoint) override {
+    writer_.finish();  // what is in flight reads the state in place
     auto loaded = load_state(comm_, layout_, *store_, checkpoint, staging());
     on_all_ranks(comm_, "read the engine's state", [&] { take_state(loaded, checkpoint.string()); });
     store_->weights_changed();
@@ -231,6 +266,7 @@ class EngineImpl final : public Engine {
   }
 
   void load_weights(const std::filesystem::path& checkpoint) override {
+    writer_.finish();
     load_state(comm_, layout_, *store_, checkpoint, staging(), true);
     store_->weights_changed();
   }
@@ -409,6 +445,8 @@ class EngineImpl final : public Engine {
   std::int64_t global_step_ = 0;
   std::int64_t optimizer_steps_ = 0;
   LossScale loss_scale_;
+  std::optional<HostMirror> saved_;  ///< of the checkpoint in flight, from a device
+  CheckpointWriter writer_;          ///< after what it reads: its threads end first
   double matrix_peak_ = 0.0;
 };
 

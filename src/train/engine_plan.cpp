@@ -1,11 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/engine_plan.hpp"
 
+#include <algorithm>
+
 #include "core/error.hpp"
 #include "model/micro_batch.hpp"
 #include "train/machine.hpp"
+#include "zero/zero_buffers.hpp"
 
 namespace dstrain {
+
+namespace {
+
+/// What the optimizer may overwrite before it is on the disk, at most a rank's part of a checkpoint.
+std::int64_t checkpoint_copies_bytes(const EngineOptions& options, const ZeroBuffers& zero) {
+  if (!options.train || !options.optimizer) return 0;
+  std::int64_t states = 0;
+  for (const StateRow& row : zero.state_rows) states += row.count * static_cast<std::int64_t>(size_of(row.dtype));
+  if (!zero.scheme.sharded_state) states = (states + zero.ranks - 1) / zero.ranks;  // each rank writes a share
+  const std::int64_t masters = zero.rows.gradient_shard * static_cast<std::int64_t>(sizeof(float));
+  return std::min(options.checkpoint.buffer_bytes, states + masters);
+}
+
+}  // namespace
 
 EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, const EngineOptions& options, int ranks) {
   DSTRAIN_CHECK(ranks >= 1 && options.max_micro_steps >= 1 && options.max_tokens >= 1, "engine options are incomplete");
@@ -46,6 +63,8 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
   plan.slot_losses =
       plan.memory.add("staging/slot_losses", static_cast<std::int64_t>(ranks) * options.max_micro_steps * slot_numbers,
                       DType::f64, phase_always, plan.memory.host_visible());
+  plan.checkpoint_copies = plan.memory.add("checkpoint/copies", checkpoint_copies_bytes(options, *plan.zero), DType::u8,
+                                           phase_always, plan.memory.host_visible());
   plan.memory.finalize();
   return plan;
 }

@@ -23,10 +23,11 @@ struct EnginePlan {
   std::shared_ptr<const DecoderBuffers> decoder;
   std::shared_ptr<const GeneratorBuffers> generator;  ///< null where nothing is generated
   GeneratorOptions generator_options;
-  BufferId staging;       ///< f32: pieces of weights on their way between files and owners
-  BufferId matrix_probe;  ///< bytes for the measurement of the matrix peak
-  BufferId client;        ///< bytes for the caller (micro-batches)
-  BufferId slot_losses;   ///< f64 [ranks * max_micro_steps * 3]: loss, nll sum, targets of every slot of a step
+  BufferId staging;            ///< f32: pieces of weights on their way between files and owners
+  BufferId matrix_probe;       ///< bytes for the measurement of the matrix peak
+  BufferId client;             ///< bytes for the caller (micro-batches)
+  BufferId checkpoint_copies;  ///< bytes: state that a checkpoint in flight still needs and an update overwrites
+  BufferId slot_losses;        ///< f64 [ranks * max_micro_steps * 3]: loss, nll sum, targets of every slot of a step
 };
 
 /// Elements of the staging buffer: 8 MiB.

@@ -10,7 +10,7 @@
 #include "core/host_mirror.hpp"
 #include "core/log.hpp"
 #include "io/checkpoint/read.hpp"
-#include "io/checkpoint/write.hpp"
+#include "io/checkpoint/read_ranges.hpp"
 #include "io/safetensors/writer.hpp"
 #include "io/weights/open.hpp"
 #include "io/weights/stream.hpp"
@@ -129,20 +129,21 @@ void stream_by_host(Communicator& comm, const WeightSource* source, std::span<co
   }
 }
 
-void read_states(CheckpointReader& reader, std::int32_t tensor, const OwnedSlice& slice, HostMirror& mirror,
-                 std::span<float> staging, const std::filesystem::path& checkpoint) {
+/// Adds the optimizer states of a slice to what is read.
+void want_states(const CheckpointReader& reader, std::int32_t tensor, const OwnedSlice& slice, HostMirror& mirror,
+                 std::vector<WantedRange>& wanted) {
   for (const StateSlice& state : slice.states) {
     if (state.spec.name == nullptr) continue;
     const CheckpointKind kind = checkpoint_kind(state.spec.name);
     if (!reader.has(kind, tensor)) {
       throw IoError(fmt::format("the checkpoint holds no {} of {}", state.spec.name,
                                 reader.tensors()[static_cast<std::size_t>(tensor)].name),
-                    checkpoint.string(),
+                    reader.folder().string(),
                     "it was saved with save_only_model or with another optimizer; give its folder as "
                     "model_name_or_path to start from its weights");
     }
     const std::int64_t bytes = state.count * static_cast<std::int64_t>(size_of(state.spec.dtype));
-    reader.read(kind, tensor, state.begin, state.count, mirror.fill(state.data, bytes), staging);
+    wanted.push_back({kind, tensor, state.begin, state.count, mirror.fill(state.data, bytes)});
   }
 }
 
@@ -233,15 +234,11 @@ void stream_out_adapter(Communicator& comm, const ModelLayout& layout, const Zer
   collect_weights(comm, sink.get(), list.tensors, slices, staging);
 }
 
-void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                const std::filesystem::path& output_dir, std::int64_t step,
-                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit,
-                const std::filesystem::path& best) {
+CheckpointContent checkpoint_content(const Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                                     bool save_only_model, HostMirror& mirror) {
   CheckpointContent content;
-  HostMirror mirror(store.stream());
   const auto list = tensor_list(layout, is_trained);
   content.tensors = list.tensors;
-  content.metadata = client_state;
   for (const auto& range : store.written_by(comm.rank())) {
     const std::int32_t place = list.place[static_cast<std::size_t>(range.tensor)];
     if (place < 0) continue;
@@ -256,16 +253,15 @@ void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& 
           {place, state.begin, state.count, mirror.fetch(state.data, bytes)});
     }
   }
-  CheckpointOptions options;
-  if (save_total_limit > 0) options.save_total_limit = save_total_limit;
-  options.best = best;
-  write_checkpoint(comm, output_dir, step, content, options);
+  return content;
 }
 
 LoadedState load_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
                        const std::filesystem::path& checkpoint, std::span<float> staging, bool weights_only) {
   auto reader = CheckpointReader::open(comm, checkpoint);
-  on_all_ranks(comm, "read the checkpoint", [&] {
+  std::vector<WantedRange> wanted;
+  HostMirror mirror(store.stream());
+  on_all_ranks(comm, "compare the checkpoint with the model", [&] {
     std::vector<std::int32_t> index(layout.tensors.size());
     for (std::size_t i = 0; i < index.size(); ++i) {
       const auto& tensor = layout.tensors[i];
@@ -279,13 +275,13 @@ LoadedState load_state(Communicator& comm, const ModelLayout& layout, const Zero
     for (const auto& slice : store.owned()) {
       if (!is_trained(layout.tensors[static_cast<std::size_t>(slice.tensor)])) continue;
       const auto tensor = index[static_cast<std::size_t>(slice.tensor)];
-      HostMirror mirror(store.stream());
-      reader.read(CheckpointKind::parameter, tensor, slice.begin, slice.count,
-                  mirror.fill(slice.master, 4 * slice.count), staging);
-      if (!weights_only) read_states(reader, tensor, slice, mirror, staging, checkpoint);
-      mirror.store();
+      wanted.push_back(
+          {CheckpointKind::parameter, tensor, slice.begin, slice.count, mirror.fill(slice.master, 4 * slice.count)});
+      if (!weights_only) want_states(reader, tensor, slice, mirror, wanted);
     }
   });
+  read_ranges(comm, reader, wanted, staging);
+  mirror.store();
   return {reader.step(), reader.metadata()};
 }
 

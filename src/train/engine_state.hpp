@@ -9,6 +9,8 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "core/host_mirror.hpp"
+#include "io/checkpoint/content.hpp"
 #include "io/weights/weight_source.hpp"
 #include "model/adapters/adapter_config.hpp"
 #include "model/model_spec.hpp"
@@ -47,13 +49,10 @@ struct LoadedState {
   std::map<std::string, std::string> client_state;
 };
 
-/// Writes checkpoint-<step>/ with everything that is trained (frozen weights stand where they came from). Collective.
-/// @throws IoError (exit code 1) on all ranks; earlier checkpoints stay as they were
-/// @param best  a checkpoint that save_total_limit never removes
-void save_state(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                const std::filesystem::path& output_dir, std::int64_t step,
-                const std::map<std::string, std::string>& client_state, bool save_only_model, int save_total_limit,
-                const std::filesystem::path& best = {});
+/// This rank's ranges of everything that is trained (frozen weights stand where they came from), without metadata. They
+/// point into the store's memory, or into `mirror` where that is on a device. Local.
+CheckpointContent checkpoint_content(const Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
+                                     bool save_only_model, HostMirror& mirror);
 
 /// Reads master weights and moments of the slices this rank owns. Collective.
 /// @throws IoError where the checkpoint is damaged, incomplete or of another model; RefusedError where it has no

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -14,6 +15,8 @@ namespace {
 
 /// Findings in a message; those behind them are counted.
 constexpr std::size_t most_told = 4;
+/// Elements that come from a device at a time.
+constexpr std::int64_t piece_count = 1 << 20;
 
 /// All bits of the exponent are set.
 template <typename Bits>
@@ -33,11 +36,23 @@ const char* kind_of(ConstData value) noexcept {
   return (bits & mantissa) != 0 ? "nan" : "infinite";
 }
 
-/// "model.layers.0.norm.weight, element 5 is nan", or empty.
-std::string describe_tensor(const TensorLayout& tensor, ConstData values) {
-  const std::int64_t at = first_nonfinite(values, tensor.count);
-  if (at < 0) return {};
-  return fmt::format("{}, element {} is {}", tensor.name, at, kind_of(values.at(at)));
+/// "model.layers.0.norm.weight, element 5 is nan", or empty. Values on a device come to the host piece by piece.
+std::string describe_tensor(const TensorLayout& tensor, ConstData values, const Stream& stream) {
+  const std::int64_t piece = stream.on_device() ? piece_count : tensor.count;
+  std::vector<char> host;
+  for (std::int64_t begin = 0; begin < tensor.count; begin += piece) {
+    const std::int64_t n = std::min(piece, tensor.count - begin);
+    ConstData part = values.at(begin);
+    if (stream.on_device()) {
+      host.resize(static_cast<std::size_t>(n) * size_of(values.dtype));
+      copy_bytes(stream, host.data(), part.data, static_cast<std::int64_t>(host.size()));
+      stream.synchronize();
+      part.data = host.data();
+    }
+    const std::int64_t at = first_nonfinite(part, n);
+    if (at >= 0) return fmt::format("{}, element {} is {}", tensor.name, begin + at, kind_of(part.at(at)));
+  }
+  return {};
 }
 
 }  // namespace
@@ -72,7 +87,7 @@ UnitWeights NonfiniteSearch::acquire(int unit, const Stream& stream) {
   if (!seen_[index] && parameter_.empty()) {
     for (const auto tensor : layout_.units[index].tensors) {
       const auto& layout = layout_.tensors[static_cast<std::size_t>(tensor)];
-      const std::string found = describe_tensor(layout, weights.of(layout));
+      const std::string found = describe_tensor(layout, weights.of(layout), stream);
       if (found.empty()) continue;
       parameter_ = fmt::format("the parameter {} ({})", found, layout_.units[index].name);
       break;
@@ -94,7 +109,7 @@ void NonfiniteSearch::gradient_ready(int unit, const Stream& stream) {
     for (const auto tensor : layout_.units[index].tensors) {
       const auto& layout = layout_.tensors[static_cast<std::size_t>(tensor)];
       if (layout.part != PartKind::trainable) continue;
-      const std::string found = describe_tensor(layout, ConstData(gradient.of(layout), DType::f32));
+      const std::string found = describe_tensor(layout, ConstData(gradient.of(layout), DType::f32), stream);
       if (found.empty()) continue;
       gradient_ =
           fmt::format("the gradient of {} ({}) in micro-batch {}", found, layout_.units[index].name, micro_step_);

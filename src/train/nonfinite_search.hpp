@@ -15,7 +15,6 @@ namespace dstrain {
 
 /// A store that looks at everything that passes through it: weights as they are acquired, each unit's own gradient
 /// before it meets those of other ranks. For the second run of a step that was not finite; training never pays for it.
-/// Host memory only.
 class NonfiniteSearch final : public ParameterStore {
  public:
   /// Both must outlive this object.
@@ -45,7 +44,8 @@ class NonfiniteSearch final : public ParameterStore {
   std::string parameter_, loss_, gradient_;
 };
 
-/// Index of the first element that is NaN or infinite, -1 where all are finite. f32, bf16 and f16. Local.
+/// Index of the first element that is NaN or infinite, -1 where all are finite. f32, bf16 and f16, in host memory.
+/// Local.
 std::int64_t first_nonfinite(ConstData values, std::int64_t count) noexcept;
 
 }  // namespace dstrain

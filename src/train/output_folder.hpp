@@ -15,4 +15,9 @@ namespace dstrain {
 /// @throws ConfigError  resume is asked for and there is nothing, or a finished model would be overwritten unasked
 std::filesystem::path prepare_output_folder(const RunConfig& config);
 
+/// After `checkpoint` could not be loaded: reads it whole, logs what is damaged, and gives the newest one with fewer
+/// steps to try next. Empty where it is sound (then something else is wrong) or no older one is left. Local.
+std::filesystem::path older_than_damaged(const std::filesystem::path& checkpoint,
+                                         const std::filesystem::path& output_dir);
+
 }  // namespace dstrain

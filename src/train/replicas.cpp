@@ -17,14 +17,33 @@ namespace {
 
 /// Units in a message; those behind them are counted.
 constexpr std::size_t most_told = 3;
+/// Of device memory on its way to the digest.
+constexpr std::int64_t piece_bytes = 16 << 20;
 
-/// One digest for each unit, one behind the other; empty where this rank shares nothing.
-std::string digests_by_unit(const ModelLayout& layout, const ZeroStore& store) {
+/// Adds bytes of a device's memory, piece by piece.
+void add_from_device(Digest& digest, const Stream& stream, const void* data, std::int64_t bytes,
+                     std::vector<char>& piece) {
+  piece.resize(static_cast<std::size_t>(piece_bytes));
+  for (std::int64_t done = 0; done < bytes; done += piece_bytes) {
+    const std::int64_t n = std::min(piece_bytes, bytes - done);
+    copy_bytes(stream, piece.data(), static_cast<const char*>(data) + done, n);
+    stream.synchronize();
+    digest.add(piece.data(), n);
+  }
+}
+
+/// One digest for each unit, one behind the other; dashes where this rank shares nothing.
+std::string digests_by_unit(const ModelLayout& layout, const ZeroStore& store, const Stream& stream) {
   std::vector<std::optional<Digest>> digests(layout.units.size());
+  std::vector<char> piece;
   store.for_each_replica([&](int unit, const void* data, std::int64_t bytes) {
     auto& digest = digests[static_cast<std::size_t>(unit)];
     if (!digest) digest.emplace();
-    digest->add(data, bytes);
+    if (stream.on_device()) {
+      add_from_device(*digest, stream, data, bytes, piece);
+    } else {
+      digest->add(data, bytes);
+    }
   });
   std::string text;
   for (const auto& digest : digests) text += digest ? digest->hex() : std::string(digest_letters, '-');
@@ -58,9 +77,9 @@ OddRanks find_odd_ranks(const std::vector<std::string>& digests) {
   return odd;
 }
 
-std::string compare_replicas(Communicator& comm, const ModelLayout& layout, const ZeroStore& store) {
+std::string compare_replicas(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, Device device) {
   if (comm.size() == 1) return {};
-  const std::string own = digests_by_unit(layout, store);
+  const std::string own = digests_by_unit(layout, store, Stream(device, nullptr));
   if (all_equal(comm, own)) return {};
   const auto all = all_gather_strings(comm, own);
   std::string text;

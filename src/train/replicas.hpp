@@ -22,7 +22,8 @@ OddRanks find_odd_ranks(const std::vector<std::string>& digests);
 /// Compares what every rank keeps whole (ZeroStore::for_each_replica): weights at stages 0 to 2, at stage 0 the
 /// optimizer too, at stage 3 only parts that are not sharded. Collective; one pass over that memory, 16 bytes between
 /// ranks while all is well.
+/// @param device  where the store keeps them
 /// @return what is wrong, naming ranks and units, the same on all ranks; empty: nothing
-std::string compare_replicas(Communicator& comm, const ModelLayout& layout, const ZeroStore& store);
+std::string compare_replicas(Communicator& comm, const ModelLayout& layout, const ZeroStore& store, Device device);
 
 }  // namespace dstrain

@@ -97,6 +97,19 @@ bool evaluates_accuracy(const RunConfig& config) { return config.compute_accurac
 
 int prediction_batch(const RunConfig& config) { return std::min(config.per_device_eval_batch_size, 64); }
 
+CheckpointWriters checkpoint_writers(const RunConfig& config) {
+  if (config.checkpoint_writers == "node") return CheckpointWriters::node;
+  if (config.checkpoint_writers == "single") return CheckpointWriters::single;
+  if (config.checkpoint_writers == "collective") return CheckpointWriters::collective;
+  return CheckpointWriters::rank;
+}
+
+bool writes_behind(const RunConfig& config) {
+  const auto writers = checkpoint_writers(config);
+  return config.async_checkpoint && config.save_strategy != "no" &&
+         (writers == CheckpointWriters::rank || writers == CheckpointWriters::node);
+}
+
 DType compute_dtype(const RunConfig& config) {
   const bool only_evaluates = !runs_training(config);
   if (config.fp16 || (only_evaluates && config.fp16_full_eval)) return DType::f16;
@@ -124,6 +137,10 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   options.lr_factor = lr_factors(config);
   options.weight_decay = config.weight_decay;
   options.max_grad_norm = config.max_grad_norm;
+  options.checkpoint.writers = checkpoint_writers(config);
+  // Before the other ranks, which wait for this one, give up.
+  options.checkpoint.patience_s = 0.8 * static_cast<double>(config.ddp_timeout);
+  if (writes_behind(config)) options.checkpoint.buffer_bytes = config.checkpoint_buffer_size;
   return options;
 }
 

@@ -31,6 +31,10 @@ bool evaluates_accuracy(const RunConfig& config);
 /// Prompts that a rank answers at the same time.
 int prediction_batch(const RunConfig& config);
 
+/// Who writes checkpoints, and whether while the next steps compute.
+CheckpointWriters checkpoint_writers(const RunConfig& config);
+bool writes_behind(const RunConfig& config);
+
 /// Of weights and activations: f16, bf16 or f32.
 DType compute_dtype(const RunConfig& config);
 

@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dstrain/session.hpp"
 
+#include <omp.h>
+
 #include "train/model_source.hpp"
 
 namespace dstrain {
+
+int use_threads(const MpiSession& session) {
+  const int threads = session.topology().default_threads;
+  omp_set_num_threads(threads);
+  return threads;
+}
 
 Model open_model(Communicator& comm, const std::string& model_name_or_path) {
   Model model;

@@ -24,8 +24,9 @@ void check_output_dir(Communicator& comm, const Topology& topology, const RunCon
                       std::int64_t trained_parameters) {
   if (config.save_strategy == "no") return;
   const auto bytes = checkpoint_bytes(plan, trained_parameters, config.zero_stage, comm.size(), config.save_only_model);
-  const auto findings =
-      check_output(comm, topology, {.folder = config.output_dir, .bytes = bytes, .every_host_writes = true});
+  const auto findings = check_output(
+      comm, topology,
+      {.folder = config.output_dir, .bytes = bytes, .every_host_writes = config.checkpoint_writers != "single"});
   on_all_ranks(comm, "preflight", [&] {
     if (comm.rank() == 0) report_findings(findings);
   });

@@ -2,7 +2,9 @@
 /// The loop over steps, and when something is logged, evaluated and saved.
 #include "train/trainer.hpp"
 
+#include <array>
 #include <cmath>
+#include <span>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
@@ -47,10 +49,15 @@ ExitCode Trainer::train() {
     run_step();
     if (config_.replica_check_steps > 0 && step_ % config_.replica_check_steps == 0) compare_replicas();
     const bool new_best = should_evaluate() && observe(evaluate(true));
-    const bool stop = agree_to_stop();
+    const bool stop = agree_at_the_boundary();
     if (stop || should_save(new_best)) save_checkpoint();
-    if (stop) return ExitCode::stopped_on_signal;
+    if (stop) {
+      engine_->finish_save();
+      return ExitCode::stopped_on_signal;
+    }
+    if (step_ == first_step_ + steps_until_advice) advise_save_steps();
   }
+  engine_->finish_save();
   if (step_ < total_steps_) {
     log::info("early stopping at step {}: {} did not get better in {} evaluations", step_, best_.metric(),
               best_.state().evaluations_without_progress);
@@ -143,10 +150,14 @@ bool Trainer::should_save(bool new_best) const {
   return step_ % save_steps_ == 0 || step_ == total_steps_;
 }
 
-bool Trainer::agree_to_stop() {
+/// One small reduction for all that ranks must agree on between two steps.
+/// @return whether to stop
+bool Trainer::agree_at_the_boundary() {
   // Slurm's warning reaches one rank first: all stop at the same step, or none.
-  std::int32_t signal = StopSignal::received();
-  comm_.all_reduce(View(&signal, 1, DType::i32), ReduceOp::max, Stream{}, "stop signal");
+  std::array<std::int32_t, 2> state{StopSignal::received(), engine_->save_state()};
+  comm_.all_reduce(View(std::span<std::int32_t>(state)), ReduceOp::max, Stream{}, "signals and checkpoint");
+  engine_->continue_save(state[1]);
+  const std::int32_t signal = state[0];
   if (signal == 0 || step_ >= total_steps_) return false;
   log::warning("signal {}: saving a checkpoint at step {} and stopping", signal, step_);
   return true;

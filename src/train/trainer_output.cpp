@@ -14,6 +14,7 @@
 #include "train/report.hpp"
 #include "train/result_files.hpp"
 #include "train/run_options.hpp"
+#include "train/save_interval.hpp"
 #include "train/trainer_state.hpp"
 #include "train/training_run.hpp"
 
@@ -74,10 +75,40 @@ void Trainer::save_checkpoint() {
     state.trainer_state_json = log_->state_json(step_, epoch_);
     if (!setup_.data_state.rows.empty()) state.data = setup_.data_state.to_text();
   }
-  engine_->save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0),
-                best_.state().checkpoint);
-  if (lora()) engine_->export_weights(std::filesystem::path(config_.output_dir) / checkpoint_name(step_), DType::f32);
+  engine_->begin_save(config_.output_dir, state.to_map(), config_.save_only_model, config_.save_total_limit.value_or(0),
+                      best_.state().checkpoint);
+  if (!writes_behind(config_)) engine_->finish_save();
   saved_step_ = step_;
+}
+
+/// Before the first step: better now than after a night of training.
+void Trainer::try_checkpoint() {
+  if (config_.save_strategy == "no") return;
+  trial_ = engine_->try_save(config_.output_dir, config_.save_only_model);
+  if (!is_root() || trial_.bytes == 0) return;
+  const double write_s = static_cast<double>(trial_.bytes) / trial_.bytes_per_second;
+  log::info("a checkpoint is {}, written in about {:.2f} s {} ({}/s); the disk has room for {}",
+            format_bytes(trial_.bytes), write_s, writes_behind(config_) ? "behind training" : "between two steps",
+            format_bytes(static_cast<std::int64_t>(trial_.bytes_per_second)), trial_.free_bytes / trial_.bytes);
+}
+
+/// Once the speed is known: the interval that loses least, and whether the disk keeps up with the one that is set.
+void Trainer::advise_save_steps() {
+  if (!is_root() || trial_.bytes == 0) return;
+  const double step_s = std::chrono::duration<double>(Clock::now() - start_).count() / steps_until_advice;
+  const double write_s = static_cast<double>(trial_.bytes) / trial_.bytes_per_second;
+  const auto best = best_save_steps(write_s, step_s, writes_behind(config_), context_.topology.node_count);
+  log::info("save_steps: {} loses least with one failure a day and node (a step takes {:.3g} s)", best, step_s);
+  if (config_.save_strategy == "steps" && write_s > static_cast<double>(save_steps_) * step_s) {
+    log::warning("save_steps: {}: a checkpoint takes longer to write ({:.2f} s) than {} steps take; training will wait",
+                 save_steps_, write_s, save_steps_);
+  }
+  const auto checkpoints =
+      config_.save_total_limit ? *config_.save_total_limit + 1 : (total_steps_ - step_) / save_steps_;
+  if (config_.save_strategy == "steps" && checkpoints > trial_.free_bytes / trial_.bytes) {
+    log::warning("the disk has room for {} checkpoints, {} are coming; set save_total_limit",
+                 trial_.free_bytes / trial_.bytes, checkpoints);
+  }
 }
 
 /// load_best_model_at_end: the weights of the best checkpoint.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "comm/agreed_error.hpp"
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
 #include "core/system_memory.hpp"
@@ -84,6 +85,7 @@ void Trainer::prepare() {
     origin.merged = setup_.tuning.merged;
     origin.adapter = setup_.tuning.adapter;
   }
+  options_.checkpoint.node_of_rank = context_.topology.node_of_rank;
   engine_ = Engine::initialize(comm_, setup_.spec, options_, origin);
   if (lora() && config_.pissa_convert && checkpoint.empty())
     engine_->export_weights(std::filesystem::path(config_.output_dir) / "pissa_init", DType::f32);
@@ -94,6 +96,7 @@ void Trainer::prepare() {
   if (is_root() && setup_.feeder) open_log(!checkpoint.empty());
   if (!checkpoint.empty()) resume(checkpoint);
   if (is_root()) report_start();
+  if (setup_.feeder && step_ < total_steps_) try_checkpoint();
   start_measuring();
   start_ = logged_at_ = Clock::now();
   preparation_s_ = std::chrono::duration<double>(start_ - begin).count();
@@ -137,8 +140,27 @@ void Trainer::open_log(bool append) {
   log_.emplace(config_.output_dir, std::move(facts), append);
 }
 
-void Trainer::resume(const std::filesystem::path& checkpoint) {
-  const auto client = engine_->load(checkpoint);
+/// Loads `checkpoint`; where it turns out to be damaged and was not asked for by name, the newest older one that is
+/// sound. @param[out] checkpoint  the one that was loaded
+std::map<std::string, std::string> Trainer::load_newest_sound(std::filesystem::path& checkpoint) {
+  const auto& asked = config_.resume_from_checkpoint;
+  const bool by_name = asked && *asked != "true";
+  for (;;) {
+    try {
+      return engine_->load(checkpoint);
+    } catch (const AgreedError&) {
+      // All ranks are here. Half of the state may be read: the next load replaces all of it.
+      if (by_name) throw;
+      const auto older = on_rank0(comm_, "look for an older checkpoint",
+                                  [&] { return older_than_damaged(checkpoint, config_.output_dir).string(); });
+      if (older.empty()) throw;
+      checkpoint = older;
+    }
+  }
+}
+
+void Trainer::resume(std::filesystem::path checkpoint) {
+  const auto client = load_newest_sound(checkpoint);
   TrainerState state;
   on_all_ranks(comm_, "compare the checkpoint with this run", [&] {
     state = TrainerState::parse(client, checkpoint.string());

@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +36,7 @@ class Trainer {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr std::int64_t steps_until_advice = 4;  ///< the first ones may be slower
 
   /// A validation set by its name; empty where there is one.
   struct NamedEvaluation {
@@ -45,7 +48,8 @@ class Trainer {
   void prepare();
   void bind_batches();
   void open_log(bool append);
-  void resume(const std::filesystem::path& checkpoint);
+  void resume(std::filesystem::path checkpoint);
+  std::map<std::string, std::string> load_newest_sound(std::filesystem::path& checkpoint);
   void report_start();
 
   // trainer.cpp
@@ -54,7 +58,7 @@ class Trainer {
   [[nodiscard]] bool should_log() const;       ///< Local
   [[nodiscard]] bool should_evaluate() const;  ///< Local
   [[nodiscard]] bool should_save(bool new_best) const;
-  bool agree_to_stop();
+  bool agree_at_the_boundary();
   void run_micro_batches(const StepInfo& info);
 
   // trainer_checks.cpp
@@ -75,6 +79,8 @@ class Trainer {
   bool observe(const Metrics& metrics);
   Metrics evaluate(bool logged);
   void save_checkpoint();
+  void try_checkpoint();
+  void advise_save_steps();
   void take_best_model();
   void finish();
   void evaluate_at_the_end();
@@ -107,6 +113,7 @@ class Trainer {
   std::int64_t eval_steps_ = 0;
   std::int64_t save_steps_ = 0;
   double matrix_peak_ = 0.0;
+  CheckpointTrial trial_;       ///< of the disk; nothing where the run saves nothing
   double free_bytes_ = 0.0;     ///< of the node with the least, before this run took any
   double preparation_s_ = 0.0;  ///< from the first look at the data to an engine with weights
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Any bytes as a hostfile, a filter, and a .deepspeed_env (divided by "===="): refused with a message, or a placement
 /// that holds together.
+#include <algorithm>
 #include <cstdlib>
 
 #include "cluster/environment_file.hpp"
@@ -14,17 +15,26 @@ namespace {
 
 using namespace dstrain;
 
+constexpr int most_asked = 200;
+
+/// A second @, or a colon (an IPv6 address): mpirun_command refuses such names, and no list of devices can hold them.
+bool divides_a_list(const HostDevices& host) {
+  const auto user = host.name.find('@');
+  const auto name = user == std::string::npos ? host.name : host.name.substr(user + 1);
+  return name.find_first_of(":@") != std::string::npos;
+}
+
 /// Every rank finds its devices in the list, in its place.
 void check(const Placement& placement) {
   const std::string list = device_list(placement);
+  const bool readable = std::ranges::none_of(placement, divides_a_list);
   int rank = 0;
   for (const auto& host : placement) {
     if (host.devices.empty()) std::abort();
-    const bool divides =
-        host.name.find_first_of(":@") != std::string::npos;  // such names are refused by mpirun_command
     for (std::size_t i = 0; i < host.devices.size(); ++i, ++rank) {
+      if (rank >= most_asked) continue;  // each question reads the list from its beginning
       const auto devices = visible_devices_of(list, rank, static_cast<int>(i));
-      if (!divides && !devices) std::abort();
+      if (readable && !devices) std::abort();
     }
   }
   for (const auto format : {LauncherFormat::openmpi, LauncherFormat::rankfile, LauncherFormat::slurm,

@@ -45,11 +45,12 @@ NodeFacts host_from_json(const Json& json) {
 std::string RankFacts::tag() const { return fmt::format("{}@{}", rank, host); }
 
 std::string to_text(const RankFacts& f) {
-  Json json = {{"rank", f.rank},     {"node", f.node},       {"local_rank", f.local_rank},
-               {"host", f.host},     {"build", f.build},     {"binary", f.binary},
-               {"mpi", f.mpi},       {"hdf5", f.hdf5},       {"device", f.device},
-               {"cores", f.cores},   {"threads", f.threads}, {"memlock", f.memlock},
-               {"nofile", f.nofile}, {"clock", f.clock_s},   {"settings", f.settings}};
+  Json json = {{"rank", f.rank},        {"node", f.node},     {"local_rank", f.local_rank},
+               {"host", f.host},        {"build", f.build},   {"binary", f.binary},
+               {"mpi", f.mpi},          {"hdf5", f.hdf5},     {"libraries", f.libraries},
+               {"device", f.device},    {"cores", f.cores},   {"threads", f.threads},
+               {"memlock", f.memlock},  {"nofile", f.nofile}, {"clock", f.clock_s},
+               {"settings", f.settings}};
   if (f.host_facts) json["host_facts"] = to_json(*f.host_facts);
   // Whatever a variable or a host name holds must not keep a run from starting.
   auto text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -71,6 +72,7 @@ RankFacts parse_facts(std::string_view text) {
     f.binary = json.at("binary").get<std::string>();
     f.mpi = json.at("mpi").get<std::string>();
     f.hdf5 = json.at("hdf5").get<std::string>();
+    f.libraries = json.at("libraries").get<std::string>();
     f.device = json.at("device").get<std::string>();
     f.cores = json.at("cores").get<std::vector<int>>();
     f.threads = json.at("threads").get<int>();

@@ -15,7 +15,7 @@
 namespace dstrain {
 
 struct GpuFacts {
-  std::string uuid;
+  std::string uuid;  ///< hexadecimal digits alone
   std::string model;
   std::int64_t total_bytes = 0;
   std::int64_t free_bytes = 0;
@@ -44,6 +44,7 @@ struct RankFacts {
   std::string binary;                           ///< SHA-256 of the file; doctor only
   std::string mpi;                              ///< the library's own words
   std::string hdf5;                             ///< 1.10.8
+  std::string libraries;                        ///< of CUDA: device_libraries()
   std::string device;                           ///< "cpu", or the uuid of the rank's GPU
   std::vector<int> cores;                       ///< physical ones it may run on
   int threads = 1;                              ///< it will use

@@ -14,6 +14,7 @@
 #include "cluster/preflight/facts.hpp"
 #include "cluster/preflight/gpus.hpp"
 #include "core/build_id.hpp"
+#include "core/device_runtime.hpp"
 #include "core/sha256.hpp"
 #include "core/system_memory.hpp"
 #include "io/files/file.hpp"
@@ -100,6 +101,7 @@ RankFacts gather_facts(const Topology& topology, const std::string& device, int 
   if (wanted.digest) f.binary = sha256_of_file("/proc/self/exe");
   f.mpi = mpi_version();
   f.hdf5 = hdf5_version();
+  f.libraries = device_libraries();
   f.device = device;
   f.cores = allowed_cores();
   f.threads = threads;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <string_view>
 
 namespace dstrain {
 namespace {
@@ -48,10 +49,19 @@ struct Nvml {
   }
 };
 
+/// "GPU-8ca5e6f2-..." without the word and the dashes: as CUDA tells the same 16 bytes.
+std::string plain_uuid(std::string_view text) {
+  constexpr std::string_view word = "GPU-";
+  if (text.starts_with(word)) text.remove_prefix(word.size());
+  std::string plain(text);
+  std::erase(plain, '-');
+  return plain;
+}
+
 GpuFacts look_at(const Nvml& nvml, NvmlDevice device) {
   char text[128] = {};
   GpuFacts gpu;
-  if (nvml.uuid(device, text, sizeof text - 1) == nvml_success) gpu.uuid = text;
+  if (nvml.uuid(device, text, sizeof text - 1) == nvml_success) gpu.uuid = plain_uuid(text);
   if (nvml.name(device, text, sizeof text - 1) == nvml_success) gpu.model = text;
   NvmlMemory memory{};
   if (nvml.memory(device, &memory) == nvml_success) {

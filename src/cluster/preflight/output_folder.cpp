@@ -87,8 +87,8 @@ Findings check_output(Communicator& comm, const Topology& topology, const Output
                      "a checkpoint there",
                      needs.folder.string(), topology.hosts[0], list_names(blind), blind.size() == 1 ? "s" : ""),
          list_names(blind),
-         "an output_dir on a file system that all hosts share; or save_strategy: \"no\": the final model "
-         "is written by rank 0 alone"});
+         "an output_dir on a file system that all hosts share; or checkpoint_writers: single, then rank 0 alone "
+         "writes"});
   }
   return findings;
 }

@@ -20,7 +20,11 @@ void preflight(Communicator& comm, const Topology& topology, const std::string& 
                const RunNeeds& needs, const FactsWanted& wanted) {
   const auto job = gather_job_facts(comm, gather_facts(topology, device, threads, wanted));
   on_all_ranks(comm, "preflight", [&] {
-    if (comm.rank() == 0) report_findings(check_all(job, needs));
+    if (comm.rank() != 0) return;
+    auto findings = check_launcher(read_launcher_variables(), topology.world_size);
+    const auto rest = check_all(job, needs);
+    findings.insert(findings.end(), rest.begin(), rest.end());
+    report_findings(findings);
   });
 }
 

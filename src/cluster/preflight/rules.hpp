@@ -10,6 +10,7 @@
 
 #include "cluster/preflight/facts.hpp"
 #include "cluster/preflight/finding.hpp"
+#include "comm/launcher.hpp"
 
 namespace dstrain {
 
@@ -18,6 +19,7 @@ struct RunNeeds {
   bool uses_nccl = false;                ///< NCCL's own settings matter
   std::int64_t shared_memory_bytes = 0;  ///< per rank in /dev/shm; 0: unknown or none
   std::int64_t device_bytes = 0;         ///< per rank on its GPU; 0: none
+  bool shares_gpus = false;              ///< device_oversubscribe
 };
 
 using Findings = std::vector<Finding>;
@@ -45,7 +47,10 @@ Findings check_contradictions(const JobFacts& job, const RunNeeds& needs);  ///<
 Findings check_agreement(const JobFacts& job);                      ///< settings that must be equal on all ranks
 Findings check_fabric(const JobFacts& job, const RunNeeds& needs);  ///< sockets while InfiniBand is there
 
-/// All of the above, in this order.
+/// One process where the scheduler's job has room for several: a batch script that starts dstrain without srun.
+Findings check_launcher(const LauncherVariables& launcher, int world_size);
+
+/// All rules about facts, in this order.
 Findings check_all(const JobFacts& job, const RunNeeds& needs);
 
 /// Clocks further apart than this are said.

@@ -58,10 +58,11 @@ Findings check_binaries(const JobFacts& job) {
 }
 
 Findings check_libraries(const JobFacts& job) {
-  std::vector<std::pair<std::string, std::string>> mpi, hdf5, driver;
+  std::vector<std::pair<std::string, std::string>> mpi, hdf5, libraries, driver;
   for (const auto& rank : job) {
     mpi.emplace_back(rank.mpi, rank.tag());
     hdf5.emplace_back(rank.hdf5, rank.tag());
+    libraries.emplace_back(rank.libraries, rank.tag());
     if (rank.host_facts) driver.emplace_back(rank.host_facts->gpu_driver, rank.host);
   }
   Findings findings;
@@ -72,8 +73,18 @@ Findings check_libraries(const JobFacts& job) {
   };
   add("mpi-version", "MPI", differences(mpi));
   add("hdf5-version", "HDF5", differences(hdf5));
+  add("cuda-version", "CUDA's libraries", differences(libraries));
   add("driver-version", "the NVIDIA driver", differences(driver));
   return findings;
+}
+
+Findings check_launcher(const LauncherVariables& launcher, int world_size) {
+  if (world_size > 1 || launcher.connects_mpi || launcher.launcher != "Slurm" || launcher.world_size < 2) return {};
+  return {{Severity::warning,
+           "launcher",
+           fmt::format("one process runs, and the Slurm job has {} tasks", launcher.world_size),
+           {},
+           "in the batch script: srun --mpi=pmix dstrain ..., or dstrain launch ..."}};
 }
 
 Findings check_hosts(const JobFacts& job) {

@@ -172,7 +172,7 @@ Findings check_all(const JobFacts& job, const RunNeeds& needs) {
   add(check_binaries(job));
   add(check_libraries(job));
   add(check_hosts(job));
-  add(check_device_per_rank(job));
+  if (!needs.shares_gpus) add(check_device_per_rank(job));
   add(check_gpus(job, needs));
   add(check_threads(job));
   add(check_shared_memory(job, needs));

@@ -187,7 +187,7 @@ TEST(DeviceCollectiveSequence, EveryOwnerGetsEveryContribution) {
   WithEmulatedDevice device;
   std::vector<std::string> log;
   DeviceCommunicator comm(std::make_unique<PlanCommunicator>(1, 4), std::make_unique<RecordedTransport>(log),
-                          fold_on_device, 3 * 64 * 4);
+                          fold_on_device, 1024);
   const OnGpu full(std::vector<float>(4 * 100)), shard(std::vector<float>(100));
   const ReduceScatterPart part{full.view(), shard.view(), false};
 

@@ -116,7 +116,7 @@ TEST_P(DeviceEngine, KeepsActivationsAndReproducesLikeTheCpu) {
 }
 
 TEST_P(DeviceEngine, TrainsAdaptersLikeTheCpu) {
-  if (stage() == 1) GTEST_SKIP() << "skipped: as stage 2";
+  if (stage() == 1 || dtype() == DType::f16) GTEST_SKIP() << "skipped: as the others";
   auto options = options_of(stage(), dtype());
   options.tuning.kind = TuningKind::lora;
   options.tuning.adapter.target_modules = {"q_proj", "v_proj", "down_proj"};
@@ -128,7 +128,7 @@ TEST_P(DeviceEngine, TrainsAdaptersLikeTheCpu) {
 }
 
 TEST_P(DeviceEngine, UpdatesByEveryOptimizerLikeTheCpu) {
-  if (dtype() != DType::bf16) GTEST_SKIP() << "skipped: one dtype is enough";
+  if (stage() != 1) GTEST_SKIP() << "skipped: one stage is enough";
   for (const auto kind : {OptimizerKind::sgd, OptimizerKind::lion, OptimizerKind::adamw_8bit, OptimizerKind::lion_8bit,
                           OptimizerKind::adafactor}) {
     SCOPED_TRACE(static_cast<int>(kind));
@@ -197,7 +197,7 @@ TEST_P(DeviceEngine, CheckpointsGoBetweenDeviceAndCpu) {
 }
 
 TEST_P(DeviceEngine, AnswersLikeTheCpu) {
-  if (dtype() != DType::f32) GTEST_SKIP() << "skipped: one dtype is enough";
+  if (stage() != 0 || dtype() != DType::f32) GTEST_SKIP() << "skipped: one dtype is enough";
   auto options = options_of(stage(), dtype());
   options.max_prompts = 2;
   options.max_answer_length = 24;
@@ -219,8 +219,9 @@ TEST_P(DeviceEngine, AnswersLikeTheCpu) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Stages, DeviceEngine,
-                         testing::Combine(testing::Values(0, 1, 2, 3),
-                                          testing::Values(DType::f32, DType::bf16, DType::f16)),
+                         testing::Values(std::tuple(0, DType::f32), std::tuple(0, DType::f16),
+                                         std::tuple(1, DType::bf16), std::tuple(2, DType::f32),
+                                         std::tuple(3, DType::bf16)),
                          [](const auto& info) {
                            return "Stage" + std::to_string(std::get<0>(info.param)) +
                                   std::string(name_of(std::get<1>(info.param)));

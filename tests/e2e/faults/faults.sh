@@ -194,7 +194,7 @@ fault_output_folder() {
   config steps
   mkdir -p "$work/out"
   bash "$hosts" hide node3 "$work/out"
-  expect 3 "output_dir '$work/out' of node1 is not the folder that node3 sees" -- \
+  expect 3 "output_dir '$work/out' of node1 is not the folder that node3 sees" "checkpoint_writers: single" -- \
     "${spmd[@]}" "$dstrain" "$work/cfg.yaml"
 }
 

@@ -116,7 +116,7 @@ class LaunchOnHosts : public testing::Test {
                                           "finetuning_type: full\nzero_stage: 3\ndataset: sums\ndataset_dir: data\n"
                                           "template: default\ncutoff_len: 96\nlogging_steps: 1\nmax_steps: 3\n"
                                           "per_device_train_batch_size: 2\nlearning_rate: 1.0e-3\nseed: 1\n"
-                                          "use_cpu: true\nsave_strategy: \"no\"\n";
+                                          "use_cpu: true\nsave_steps: 2\ncheckpoint_writers: single\n";
     for (const char* host : {"node2", "node3", "node4"}) hosts(fmt::format("hide {} {}", host, hidden.string()));
     return hidden.string();
   }
@@ -206,6 +206,9 @@ TEST_F(LaunchOnHosts, TrainsBothWaysWithFilesOnTheFirstHostAlone) {
     ASSERT_EQ(got.size(), 3u) << output;
     for (const auto& [step, loss] : expected) EXPECT_NEAR(got.at(step), loss, 1e-5) << output << " step " << step;
     EXPECT_TRUE(std::filesystem::exists(std::filesystem::path(hidden) / output / "model.safetensors"));
+    const auto checkpoint = std::filesystem::path(hidden) / output / "checkpoint-2";
+    const auto verdict = run(fmt::format("{} inspect {} --verify", binary(), quoted(checkpoint.string())));
+    EXPECT_EQ(verdict.exit_code, 0) << verdict.err;
   };
 
   if (has_ssh) {

@@ -109,7 +109,7 @@ def spack():
     compile(source, "package.py", "exec")
     for wanted in re.findall(r"^find_package\((\w+) REQUIRED", (tree / "cmake/DstrainDependencies.cmake").read_text(), re.M):
         name = {"MPI": "mpi", "HDF5": "hdf5", "yaml": "yaml-cpp", "nlohmann_json": "nlohmann-json", "CLI11": "cli11",
-                "fmt": "fmt", "OpenMP": None, "Threads": None}.get(wanted.split("-")[0], wanted)
+                "fmt": "fmt", "ICU": "icu4c", "OpenMP": None, "Threads": None}.get(wanted.split("-")[0], wanted)
         check(name is None or f'depends_on("{name}' in source, f"package.py lacks {wanted}")
 
 

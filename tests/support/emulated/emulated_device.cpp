@@ -11,8 +11,25 @@ namespace dstrain {
 namespace {
 
 constexpr std::int64_t page = 4096;
+constexpr std::int64_t huge_page = std::int64_t{2} << 20;
 
 std::int64_t pages(std::int64_t bytes) { return (bytes + page - 1) / page * page; }
+
+/// Memory on huge pages where there is much of it: opening and closing costs time for every page.
+void* map(std::int64_t size) {
+  const std::int64_t reserved = size < huge_page ? size : size + huge_page;
+  void* raw = mmap(nullptr, static_cast<std::size_t>(reserved), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (raw == MAP_FAILED || reserved == size) return raw;
+  const auto start = reinterpret_cast<std::uintptr_t>(raw);
+  const auto aligned = (start + huge_page - 1) / huge_page * huge_page;
+  const auto end = aligned + static_cast<std::uintptr_t>(size),
+             reserved_end = start + static_cast<std::uintptr_t>(reserved);
+  if (aligned > start) munmap(raw, aligned - start);
+  if (reserved_end > end) munmap(reinterpret_cast<void*>(end), reserved_end - end);
+  auto* memory = reinterpret_cast<void*>(aligned);
+  madvise(memory, static_cast<std::size_t>(size), MADV_HUGEPAGE);
+  return memory;
+}
 
 /// All memory of all emulated devices, and how many Opens live.
 struct Guarded {
@@ -47,8 +64,8 @@ EmulatedDevice::~EmulatedDevice() {
 }
 
 void* EmulatedDevice::allocate(std::int64_t bytes) {
-  const std::int64_t size = pages(bytes);
-  void* memory = mmap(nullptr, static_cast<std::size_t>(size), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const std::int64_t size = bytes < huge_page ? pages(bytes) : (bytes + huge_page - 1) / huge_page * huge_page;
+  void* memory = map(size);
   if (memory == MAP_FAILED) throw CudaError("no memory for an emulated device");
   sizes_[memory] = size;
   guarded().regions[memory] = size;

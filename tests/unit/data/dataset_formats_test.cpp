@@ -158,6 +158,7 @@ TEST_F(FormatsTest, AFileMayBeNamedByItsPath) {
 }
 
 TEST_F(FormatsTest, GdGptsRowsAreReadByTheirType) {
+  write("dataset_info.json", "{}");
   write("g.json", R"([
     {"type": "instruct", "instruct": "I", "input": "x", "output": "O"},
     {"type": "conversation", "rounds": [["ask", "a"], ["ask", "b"], ["ans", "c"], ["ask", "d"], ["ans", "e"]]},
@@ -174,13 +175,14 @@ TEST_F(FormatsTest, GdGptsRowsAreReadByTheirType) {
 
   write("g.json", R"([{"type": "pretrain", "text": "one"}, {"type": "pretrain", "text": "two"}])");
   options.encode.stage = Stage::pt;
-  EXPECT_EQ(texts(), "one<eos>|two<eos>|");
+  EXPECT_EQ(texts(), "one\x03|two\x03|");
 }
 
-TEST_F(FormatsTest, GdGptsOtherTypesNameTheConversion) {
+TEST_F(FormatsTest, GdGptsOtherTypesAreNamed) {
+  write("dataset_info.json", "{}");
   options.dataset = {"g.json"};
   write("g.json", R"([{"type": "conver_has_api", "rounds": []}])");
-  EXPECT_NE(problem().find("formatting: openai"), std::string::npos) << problem();
+  EXPECT_NE(problem().find("conver_has_api is not read"), std::string::npos) << problem();
   write("g.json", R"([{"type": "instruct", "instruct": "a", "output": "b"}, {"type": "other", "text": "x"}])");
   EXPECT_NE(problem().find("\"other\""), std::string::npos) << problem();
   write("g.json", R"([{"type": "conversation", "rounds": [["says", "x"]]}])");
@@ -188,6 +190,7 @@ TEST_F(FormatsTest, GdGptsOtherTypesNameTheConversion) {
 }
 
 TEST_F(FormatsTest, DeepSpeedChatLearnsPromptAndAnswerAsOneText) {
+  write("dataset_info.json", "{}");
   write("train.json", R"([{"prompt": "H: q A:", "chosen": " c", "rejected": "r"}])");
   options.dataset = {"train.json"};
   options.template_name = "deepspeed_chat";

@@ -141,8 +141,8 @@ TEST(Manifest, OfAnotherFormatOrNoneIsRefused) {
   EXPECT_ERROR((void)parse_manifest("", "x"), "not JSON");
   EXPECT_ERROR((void)parse_manifest("[]", "x"), "\"format\" is missing");
   EXPECT_ERROR((void)parse_manifest(text.substr(0, text.size() / 2), "x"), "not JSON");
-  text.replace(text.find("\"format\": 1"), 11, "\"format\": 2");
-  EXPECT_ERROR((void)parse_manifest(text, "x"), "format 2, this program reads format 1");
+  text.replace(text.find("\"format\": 2"), 11, "\"format\": 3");
+  EXPECT_ERROR((void)parse_manifest(text, "x"), "format 3, this program reads format 2");
 }
 
 // Whatever happens to the text: an IoError or a manifest that hangs together, nothing else.

@@ -9,6 +9,7 @@
 #include "io/checkpoint/inspect.hpp"
 #include "io/checkpoint/read.hpp"
 #include "io/checkpoint/write.hpp"
+#include "io/hdf5/handles.hpp"
 #include "io/safetensors/model.hpp"
 #include "io/safetensors/writer.hpp"
 #include "unit/io/checkpoint_test_support.hpp"

@@ -181,6 +181,32 @@ TEST(AdapterErrors, ARateOfOneIsRefused) {
                ShapeError);
 }
 
+TEST_P(Adapter, ABlockTakesOneFactorAndLeavesItsNeighbours) {
+  for (const auto [T, N, ld] : sizes) {
+    SCOPED_TRACE(testing::Message() << T << " x " << N << " of " << ld);
+    Buffer x(dtype(), uniform(T * ld, 1));
+    auto expected = x.values();
+    for (std::int64_t i = 0; i < T * ld; ++i) {
+      if (i % ld < N) expected[static_cast<std::size_t>(i)] *= 0.375;
+    }
+    const Buffer rounded(dtype(), expected);
+
+    ops::scale_block({}, x.data(), 0.375F, T, N, ld);
+
+    EXPECT_EQ(x.bits(), rounded.bits());
+  }
+}
+
+TEST_P(Adapter, MagnitudesBecomeFactors) {
+  Buffer inverse(DType::f32, {2.0, 0.5}), factor(DType::f32, {3.0, 4.0}), shifted(DType::f32, 2);
+
+  ops::magnitude_factors({}, inverse.f32(), factor.f32(), shifted.f32(), 2);
+
+  EXPECT_EQ(inverse.values(), (std::vector<double>{0.5, 2.0}));
+  EXPECT_EQ(factor.values(), (std::vector<double>{1.5, 8.0}));
+  EXPECT_EQ(shifted.values(), (std::vector<double>{0.5, 7.0}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Storage, Adapter,
                          testing::Values(KernelCase{cpu::Isa::baseline, DType::f32},
                                          KernelCase{cpu::Isa::baseline, DType::bf16}),

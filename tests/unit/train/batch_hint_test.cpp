@@ -56,15 +56,21 @@ TEST(BatchHint, SaysWhatALargerStepChanges) {
 
 TEST(BatchHint, TakesWhatThePlanSaysFits) {
   const TwoRanks run(16);
-  const auto all = run.hint();
-  ASSERT_NE(all.find("per_device_train_batch_size: 64 "), std::string::npos) << all;
-  std::string last = all;
-  for (std::int64_t free_bytes = GiB; free_bytes > 16 << 20; free_bytes -= free_bytes / 64) {
-    last = run.hint(free_bytes);
-    if (last != all && last.find("per_device_train_batch_size: 64 ") == std::string::npos) break;
+  const auto largest_fits = [&](std::int64_t free_bytes) {
+    return run.hint(free_bytes).find("per_device_train_batch_size: 64 ") != std::string::npos;
+  };
+  std::int64_t too_little = 1 << 20, enough = 8 * GiB;
+  ASSERT_FALSE(largest_fits(too_little));
+  ASSERT_TRUE(largest_fits(enough));
+  while (enough - too_little > 1024) {
+    const std::int64_t middle = (too_little + enough) / 2;
+    (largest_fits(middle) ? enough : too_little) = middle;
   }
-  EXPECT_NE(last.find("per_device_train_batch_size: 32 with gradient_accumulation_steps: 2 fits"), std::string::npos)
-      << "a little less memory, and the next smaller divisor is named: " << last;
+
+  const auto text = run.hint(too_little);
+
+  EXPECT_NE(text.find("per_device_train_batch_size: 32 with gradient_accumulation_steps: 2 fits"), std::string::npos)
+      << "a little less memory, and the next smaller divisor is named: " << text;
 }
 
 TEST(BatchHint, IsSilentWhereThereIsNothingToGain) {

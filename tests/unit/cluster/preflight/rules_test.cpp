@@ -45,13 +45,23 @@ TEST(Rules, LibrariesOfOtherVersionsAreNamedWithTheirHosts) {
   auto job = healthy_job(3, 1);
   job[2].hdf5 = "1.12.0";
   job[1].mpi = "Open MPI v5.0.2";
+  job[1].libraries = "CUDA 12.8, NCCL 2.26.2";
 
   const auto findings = check_libraries(job);
 
   ASSERT_NE(find(findings, "hdf5-version"), nullptr);
   EXPECT_TRUE(holds(find(findings, "hdf5-version")->where, "1.12.0 on 2@node3"));
   EXPECT_TRUE(holds(find(findings, "mpi-version")->where, "v5.0.2 on 1@node2"));
+  EXPECT_TRUE(holds(find(findings, "cuda-version")->where, "NCCL 2.26.2 on 1@node2"));
   EXPECT_EQ(find(findings, "driver-version"), nullptr);
+}
+
+TEST(Rules, OneProcessInAJobOfSeveralTasksIsSaid) {
+  const LauncherVariables batch{.launcher = "Slurm", .rank = 0, .world_size = 8, .connects_mpi = false};
+
+  EXPECT_TRUE(holds(check_launcher(batch, 1).at(0).what, "8 tasks"));
+  EXPECT_TRUE(check_launcher(batch, 8).empty());
+  EXPECT_TRUE(check_launcher({}, 1).empty());
 }
 
 TEST(Rules, HostsOfOneNameAreSaid) {
@@ -72,6 +82,7 @@ TEST(Rules, TwoRanksOnOneGpuAreRefusedOnOneHostOnly) {
   ASSERT_EQ(findings.size(), 1U);
   EXPECT_EQ(findings[0].severity, Severity::error);
   EXPECT_EQ(findings[0].where, "2@node2, 3@node2");
+  EXPECT_EQ(find(check_all(job, {.shares_gpus = true}), "two-ranks-one-gpu"), nullptr);  // a person wants it so
 }
 
 TEST(Rules, APlanThatAGpuCannotHoldIsRefusedWithBothNumbers) {

@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Kills training runs at random moments and compares what they end in.
+
+    tests/chaos/chaos.py --binary build/ci/src/dstrain --runs 200 --result benchmarks/results/chaos.md
+
+Every run is one small job on 4 ranks with `reproducible: true`. It is stopped at a random moment (also while it saves):
+kill -9 of one rank, of all ranks, of mpirun; SIGTERM or SIGUSR1 to one rank, SIGUSR1 to mpirun. It is then resumed on a
+random number of ranks at a random ZeRO stage, stopped again with some probability, and at last left alone. Checked:
+
+- the weights at the end have the SHA-256 of the undisturbed run;
+- no resume finds its newest complete checkpoint damaged;
+- a run stopped by SIGTERM or SIGUSR1 before its last step ends with 75 and loses nothing;
+- work lost: steps that were logged and are made again. At most one interval, and the steps that a checkpoint was still
+  in flight for are counted apart.
+
+Exit code 0 where all hold. Needs mpirun and nothing beside Python's own library.
+"""
+import argparse
+import collections
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+KINDS = ["kill -9 of one rank", "kill -9 of all ranks", "kill -9 of mpirun", "SIGTERM to one rank",
+         "SIGUSR1 to one rank", "SIGUSR1 to mpirun"]
+SAVE_STEPS = 4
+
+
+def environment():
+    env = dict(os.environ)
+    env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
+               OMPI_MCA_hwloc_base_binding_policy="none", OMPI_MCA_mpi_yield_when_idle="1", OMPI_MCA_pml="ob1",
+               OMPI_MCA_btl="self,vader,tcp", OMPI_MCA_btl_base_warn_component_unused="0", OMP_NUM_THREADS="1")
+    return env
+
+
+def command(args, folder, ranks, stage):
+    return ["mpirun", "-np", str(ranks), args.binary, "train", "--model_name_or_path", "preset:nano", "--dataset",
+            "synthetic", "--synthetic_rows", "64", "--cutoff_len", str(args.cutoff_len), "--stage", "pt",
+            "--finetuning_type", "full", "--do_train", "--learning_rate", "1e-3", "--max_steps", str(args.steps),
+            "--per_device_train_batch_size", "1", "--virtual_ranks", "4", "--reproducible", "true", "--zero_stage",
+            str(stage), "--logging_steps", "1", "--save_steps", str(SAVE_STEPS), "--save_total_limit", "3", "--threads",
+            "1", "--output_dir", str(folder)]
+
+
+def children_of(pid):
+    try:
+        return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def strike(kind, launcher, ranks, rng):
+    """Signals; returns the processes that may outlive their launcher."""
+    processes = children_of(launcher.pid)
+    one = rng.choice(processes) if processes else launcher.pid
+    if kind == "kill -9 of one rank":
+        send(one, signal.SIGKILL)
+    elif kind == "kill -9 of all ranks":
+        for p in processes:
+            send(p, signal.SIGKILL)
+    elif kind == "kill -9 of mpirun":
+        send(launcher.pid, signal.SIGKILL)
+    elif kind == "SIGTERM to one rank":
+        send(one, signal.SIGTERM)
+    elif kind == "SIGUSR1 to one rank":
+        send(one, signal.SIGUSR1)
+    else:
+        send(launcher.pid, signal.SIGUSR1)
+    return processes
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def end_of(launcher, processes, patience=90):
+    """Waits for the launcher and for ranks that it left behind."""
+    deadline = time.time() + patience
+    try:
+        code = launcher.wait(patience)
+    except subprocess.TimeoutExpired:
+        launcher.kill()
+        code = "hang"
+    while any(alive(p) for p in processes):
+        if time.time() > deadline:
+            for p in processes:
+                send(p, signal.SIGKILL)
+            code = "hang"
+        time.sleep(0.02)
+    return code
+
+
+def log_lines(folder):
+    try:
+        return (folder / "trainer_log.jsonl").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def last_logged(lines, otherwise):
+    """The step of the last whole line."""
+    for line in reversed(lines):
+        try:
+            return json.loads(line)["current_steps"]
+        except (ValueError, KeyError):
+            continue
+    return otherwise
+
+
+def newest_complete(folder):
+    steps = [int(p.name.split("-")[1]) for p in folder.glob("checkpoint-*")
+             if p.name.split("-")[1].isdigit() and (p / "manifest.json").exists()]
+    return max(steps, default=0)
+
+
+def sha256(folder):
+    digest = hashlib.sha256()
+    digest.update((folder / "model.safetensors").read_bytes())
+    return digest.hexdigest()
+
+
+def start(args, folder, ranks, stage, log):
+    return subprocess.Popen(command(args, folder, ranks, stage), stdout=log, stderr=log, env=environment(),
+                            start_new_session=True)
+
+
+def one_run(args, number, expected, duration):
+    """Returns what happened as a dictionary; 'problem' is empty where all is well."""
+    rng = random.Random(args.seed * 100003 + number)
+    folder = pathlib.Path(args.work) / f"run-{number}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    out = folder / "out"
+    record = {"number": number, "strikes": [], "problem": ""}
+    ranks, stage = 4, rng.randrange(4)
+    reached = 0  # the last step that an attempt logged
+    strikes = 1 + (rng.random() < 0.3) + (rng.random() < 0.1)
+    for attempt in range(strikes + 1):
+        final = attempt == strikes
+        before = newest_complete(out) if out.exists() else 0
+        lines_before = len(log_lines(out)) if before > 0 else 0  # a run that starts anew has a new log
+        log_path = folder / f"log-{attempt}.txt"
+        with open(log_path, "wb") as log:
+            launcher = start(args, out, ranks, stage, log)
+            processes = []
+            kind = "none"
+            if not final:
+                kind = rng.choice(KINDS)
+                # Half of the moments are anywhere, the others while a checkpoint is being written.
+                moment = time.time() + rng.uniform(0.0, 1.1 * duration)
+                saving = rng.random() < 0.5
+                while launcher.poll() is None and time.time() < moment:
+                    if saving and any(out.glob("checkpoint-*.part")) and rng.random() < 0.3:
+                        break
+                    time.sleep(0.003)
+                if launcher.poll() is None:
+                    processes = strike(kind, launcher, ranks, rng)
+            code = end_of(launcher, processes)
+        text = log_path.read_text(errors="replace")
+        if code == "hang" and "exited on signal" in text and "  ranks  " not in text:
+            code = "launcher"  # mpirun saw a rank die before it had connected, and does not end by itself
+        elif code == "hang":
+            record["problem"] = f"attempt {attempt} ({kind}) hung"
+        record["strikes"].append({"kind": kind, "ranks": ranks, "stage": stage, "exit": code})
+        if "is damaged" in text:
+            record["problem"] = f"attempt {attempt} found its newest checkpoint damaged"
+        found = re.search(r"resumed from \S+ at step (\d+)", text)
+        if attempt > 0 and before > 0:
+            resumed = int(found.group(1)) if found else None
+            if found and resumed != before:
+                record["problem"] = f"attempt {attempt} resumed from step {resumed}, the newest was {before}"
+            if found:
+                record["strikes"][-2]["lost"] = reached - resumed
+        elif attempt > 0:
+            record["strikes"][-2]["lost"] = reached
+        reached = last_logged(log_lines(out)[lines_before:], int(found.group(1)) if found else before)
+        if not final and code == 75 and newest_complete(out) != reached:
+            record["problem"] = f"attempt {attempt} ended with 75 at step {reached} without its checkpoint"
+        if final and code != 0:
+            record["problem"] = f"the last attempt ended with {code}: {text[-400:]}"
+        if record["problem"]:
+            return record
+        if code == 0:
+            break  # the strike came too late, or this was the last attempt
+        ranks, stage = rng.choice([1, 2, 3, 4]), rng.randrange(4)
+    record["sha256"] = sha256(out)
+    if record["sha256"] != expected:
+        record["problem"] = "other weights than the undisturbed run"
+    shutil.rmtree(folder, ignore_errors=True)
+    return record
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--cutoff_len", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--numbers", help="only these runs: 1,101")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--work", default="/tmp/dstrain-chaos")
+    parser.add_argument("--result", help="a Markdown file")
+    args = parser.parse_args()
+    args.binary = os.path.abspath(args.binary)
+    work = pathlib.Path(args.work)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+
+    begin = time.time()
+    with open(work / "undisturbed.txt", "wb") as log:
+        code = end_of(start(args, work / "undisturbed", 4, 3, log), [])
+    duration = time.time() - begin
+    if code != 0:
+        sys.exit(f"the undisturbed run ended with {code}:\n" + (work / "undisturbed.txt").read_text())
+    expected = sha256(work / "undisturbed")
+    print(f"undisturbed: {duration:.1f} s, SHA-256 {expected}", flush=True)
+
+    records = []
+    with concurrent.futures.ThreadPoolExecutor(args.workers) as pool:
+        jobs = [pool.submit(one_run, args, n, expected, duration) for n in (
+            map(int, args.numbers.split(",")) if args.numbers else range(args.runs))]
+        for job in concurrent.futures.as_completed(jobs):
+            record = job.result()
+            records.append(record)
+            print(json.dumps(record), flush=True)
+    problems = [r for r in records if r["problem"]]
+    struck = [s for r in records for s in r["strikes"] if s["kind"] != "none" and s["exit"] != 0]
+    lost = [s["lost"] for s in struck if "lost" in s]
+    kinds = collections.Counter(s["kind"] for s in struck)
+    too_late = sum(1 for r in records for s in r["strikes"] if s["kind"] != "none" and s["exit"] == 0)
+    same = sum(1 for r in records if r.get("sha256") == expected)
+    resumes = collections.Counter((s["ranks"], s["stage"]) for r in records for s in r["strikes"][1:])
+    over = sum(1 for n in lost if n > SAVE_STEPS)
+    lines = [f"- {len(records)} runs of {args.steps} steps on 4 ranks, a checkpoint every {SAVE_STEPS} steps, seed "
+             f"{args.seed}, {time.time() - begin:.0f} s, {args.workers} at a time",
+             f"- undisturbed weights: SHA-256 {expected}",
+             f"- ended in the same SHA-256: {same} of {len(records)}",
+             f"- strikes that ended a run: {len(struck)} (" + ", ".join(f"{k}: {n}" for k, n in sorted(kinds.items())) +
+             f"); too late to matter: {too_late}",
+             f"- resumes: {sum(resumes.values())} on {len(resumes)} pairs of ranks and stage",
+             "- mpirun that did not end after a rank died before the program began (ended by the script): "
+             f"{sum(s['exit'] == 'launcher' for s in struck)}",
+             f"- newest complete checkpoint unreadable: {sum('damaged' in r['problem'] for r in records)}",
+             f"- steps made again after a strike: most {max(lost, default=0)}, mean "
+             f"{sum(lost) / max(len(lost), 1):.2f}; more than one interval: {over} (struck while a checkpoint was in "
+             "flight)",
+             f"- problems: {len(problems)}"] + [f"  - run {r['number']}: {r['problem']}" for r in problems]
+    print("\n".join(lines))
+    if args.result:
+        pathlib.Path(args.result).write_text("# Chaos: runs that are killed, resumed elsewhere, and compared\n\n" +
+                                             "\n".join(lines) + "\n")
+    # A checkpoint in flight may cost what was computed beside it, never a second interval.
+    sys.exit(1 if problems or max(lost, default=0) > 2 * SAVE_STEPS else 0)
+
+
+if __name__ == "__main__":
+    main()
