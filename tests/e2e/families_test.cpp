@@ -165,7 +165,7 @@ INSTANTIATE_TEST_SUITE_P(
                     FamilyCase{"glm4", "glm", "gpt2", 50304, "glm4", "all"},
                     FamilyCase{"bloom", "bloom", "gpt2", 50304, "default", "query_key_value"},
                     FamilyCase{"gpt2", "gpt2", "gpt2", 50257, "default", "c_attn"},
-                    FamilyCase{"gemma", "gemma", "llama2", 32000, "gemma", "all"}),
+                    FamilyCase{"gemma", "gemma", "llama2", 32064, "gemma", "all"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
