@@ -107,18 +107,13 @@ std::optional<CheckpointFolder> find_latest_checkpoint(const std::filesystem::pa
   const auto pointer = output_dir / latest_name;
   const auto pointed_at = std::filesystem::last_write_time(pointer, error);
   if (error) return found.back();
-  const auto finished = [](const CheckpointFolder& folder) {
-    std::error_code ignored;
-    return std::filesystem::last_write_time(folder.path / manifest_name, ignored);
-  };
-  const auto newest = *std::max_element(found.begin(), found.end(),
-                                        [&](const auto& a, const auto& b) { return finished(a) < finished(b); });
-  if (finished(newest) > pointed_at) return newest;
-
   auto name = read_file(pointer, 4096);
   while (!name.empty() && (name.back() == '\n' || name.back() == '\r' || name.back() == ' ')) name.pop_back();
   const auto named = std::find_if(found.begin(), found.end(), [&](const auto& f) { return f.path.filename() == name; });
-  return named == found.end() ? found.back() : *named;
+  if (named == found.end()) return found.back();
+  // Only of a higher step: in a copy of the folder, times tell nothing.
+  const auto finished = std::filesystem::last_write_time(found.back().path / manifest_name, error);
+  return !error && finished > pointed_at ? found.back() : *named;
 }
 
 void remove_unfinished_checkpoints(const std::filesystem::path& output_dir) {

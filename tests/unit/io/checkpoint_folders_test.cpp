@@ -90,6 +90,13 @@ TEST(CheckpointFolders, SurvivesAMissingStaleOrForeignPointer) {
   fs::last_write_time(output_dir / "checkpoint-20" / "manifest.json", now - std::chrono::seconds(31));
   fs::last_write_time(output_dir / "checkpoint-30" / "manifest.json", now);
   EXPECT_EQ(find_latest_checkpoint(output_dir)->step, 30);
+
+  // A copy: the folder of a lower step was copied last.
+  test::write_text(output_dir / "latest", "checkpoint-30\n");
+  fs::last_write_time(output_dir / "latest", now - std::chrono::seconds(30));
+  fs::last_write_time(output_dir / "checkpoint-20" / "manifest.json", now);
+  fs::last_write_time(output_dir / "checkpoint-30" / "manifest.json", now - std::chrono::seconds(40));
+  EXPECT_EQ(find_latest_checkpoint(output_dir)->step, 30);
 }
 
 TEST(CheckpointFolders, OnlyExactNamesCount) {
