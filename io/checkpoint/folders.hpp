@@ -30,8 +30,9 @@ struct CheckpointFolder {
 /// Folders that dstrain wrote, by their name and their files, but which have no whole manifest.
 [[nodiscard]] std::vector<std::filesystem::path> list_incomplete_checkpoints(const std::filesystem::path& output_dir);
 
-/// The checkpoint written last: what `latest` names, unless the one of the highest step was finished after it (the writer
-/// died between the two); without a usable `latest` the highest step. None where there is no complete checkpoint.
+/// The checkpoint written last: what `latest` names, unless the one of the highest step was finished after it (the
+/// writer died between the two); without a usable `latest` the highest step. None where there is no complete
+/// checkpoint.
 [[nodiscard]] std::optional<CheckpointFolder> find_latest_checkpoint(const std::filesystem::path& output_dir);
 
 /// Removes what interrupted writers left: folders checkpoint-<step>*.part. Never a complete checkpoint.

@@ -145,8 +145,8 @@ std::string describe(const std::vector<NetworkInterface>& interfaces) {
 std::string to_line(const std::vector<NetworkInterface>& interfaces, std::size_t limit) {
   std::string line;
   for (const auto& i : interfaces) {
-    const auto word =
-        fmt::format("{}|{}|{}|{}|{};", i.name, i.address, i.prefix, (i.up ? 1 : 0) + (i.loopback ? 2 : 0) + (i.carrier ? 4 : 0), i.mtu);
+    const auto word = fmt::format("{}|{}|{}|{}|{};", i.name, i.address, i.prefix,
+                                  (i.up ? 1 : 0) + (i.loopback ? 2 : 0) + (i.carrier ? 4 : 0), i.mtu);
     if (line.size() + word.size() > limit) break;
     line += word;
   }
@@ -168,9 +168,8 @@ std::vector<NetworkInterface> parse_interfaces(std::string_view line) {
     const auto prefix = number<int>(fields[2]);
     const auto flags = number<int>(fields[3]), mtu = number<int>(fields[4]);
     if (fields[0].empty() || !prefix || !flags || !mtu) continue;
-    interfaces.push_back(
-        {std::string(fields[0]), std::string(fields[1]), *prefix, (*flags & 1) != 0, (*flags & 2) != 0, *mtu,
-                          (*flags & 4) != 0});
+    interfaces.push_back({std::string(fields[0]), std::string(fields[1]), *prefix, (*flags & 1) != 0, (*flags & 2) != 0,
+                          *mtu, (*flags & 4) != 0});
   }
   return interfaces;
 }

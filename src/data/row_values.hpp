@@ -54,8 +54,8 @@ void read_row(const RowFile& file, std::int64_t offset, std::string_view text, s
               const std::function<void(const RowValues&)>& use);
 
 /// A row of gdGPT's form (gdgpt_rows.cpp): instruct rows are a question and an answer, conversations and ref_qa are
-/// turns, questions that follow each other one turn; a reference is the system text; a pretrain row is an answer without
-/// a question. Texts stand in the run's template, not under gdGPT's own headings.
+/// turns, questions that follow each other one turn; a reference is the system text; a pretrain row is an answer
+/// without a question. Texts stand in the run's template, not under gdGPT's own headings.
 /// @throws ConfigError  a type that is not read, naming the conversion
 Sample from_gdgpt(const RowValues& row);
 

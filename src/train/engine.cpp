@@ -147,7 +147,9 @@ class EngineImpl final : public Engine {
     return finding;
   }
 
-  std::string compare_replicas() override { return dstrain::compare_replicas(comm_, layout_, *store_, options_.device); }
+  std::string compare_replicas() override {
+    return dstrain::compare_replicas(comm_, layout_, *store_, options_.device);
+  }
 
   StepResult step(double learning_rate, const std::optional<std::array<double, 2>>& betas) override {
     StepResult result = sum_slots();

@@ -36,8 +36,8 @@ sockaddr_in address_of(Ipv4 address, int port) {
 
 void set_option(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
 
-/// A peer that does not answer is given up after 5 s, before Open MPI's daemons give each other up (6 s): so the message
-/// with the node's number comes first. The user timeout counts for idle connections too.
+/// A peer that does not answer is given up after 5 s, before Open MPI's daemons give each other up (6 s): so the
+/// message with the node's number comes first. The user timeout counts for idle connections too.
 void watch_peer(int fd) {
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 2);
