@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Attention forward: strips of queries run over blocks of keys with a running maximum and sum (Rabe and Staats,
-/// arXiv:2112.05682; Dao, arXiv:2307.08691).
+/// arXiv:2112.05682; Dao, arXiv:2307.08691). Only for the files compiled once per instruction set.
+#pragma once
+
 #include "kernels/cpu/simd/attention_tiles.hpp"
 
 namespace dstrain::cpu::DSTRAIN_ISA {
@@ -8,31 +10,31 @@ namespace {
 
 constexpr float minus_infinity = -__builtin_inff();
 
-/// Where the parts of the workspace begin.
-struct Space {
+/// Where the parts of the forward workspace begin.
+struct ForwardSpace {
   float* keys;    ///< K, panels of keys, each over head_dim
   float* values;  ///< V, panels of head_dim, each over the keys
   float* q;       ///< one strip of Q
   float* scores;  ///< one strip, key_block wide
+  float* narrow;  ///< the same in words of pairs, key_block / 2 wide
   float* out;     ///< one strip, head_dim wide
 };
 
-/// Row length of the strip of the output.
-DSTRAIN_INLINE std::int64_t padded_dim(std::int64_t head_dim) { return round_up(head_dim, tile_columns); }
-
-std::int64_t workspace_words(std::int64_t longest, std::int64_t head_dim) {
+/// Lays the parts out one after the other and returns their length in floats. Room for words of one element.
+DSTRAIN_INLINE std::int64_t lay_out(ForwardSpace& s, float* at, std::int64_t n_k, std::int64_t head_dim) {
+  const float* begin = at;
   const std::int64_t dim = padded_dim(head_dim);
-  return round_up(longest, tile_columns) * head_dim + longest * dim + tile_rows * (head_dim + key_block + dim);
-}
-
-DSTRAIN_INLINE Space space_of(const AttentionTask& t) {
-  Space s{};
-  s.keys = t.workspace;
-  s.values = s.keys + round_up(t.n_k, tile_columns) * t.head_dim;
-  s.q = s.values + t.n_k * padded_dim(t.head_dim);
-  s.scores = s.q + tile_rows * t.head_dim;
-  s.out = s.scores + tile_rows * key_block;
-  return s;
+  const auto take = [&](float*& part, std::int64_t words) {
+    part = at;
+    at += words;
+  };
+  take(s.keys, round_up(n_k, tile_columns) * head_dim);
+  take(s.values, n_k * dim);
+  take(s.q, tile_rows * head_dim);
+  take(s.scores, tile_rows * key_block);
+  take(s.narrow, tile_rows * key_block / 2);
+  take(s.out, tile_rows * dim);
+  return at - begin;
 }
 
 /// What a strip keeps while it runs over the keys.
@@ -83,12 +85,14 @@ DSTRAIN_INLINE void drop(const AttentionTask& t, float* row, std::int64_t column
 }
 
 /// One block of keys [j0, j0 + columns) for the strip of queries at a0.
-template <bool plain>
-DSTRAIN_INLINE void add_block(const AttentionTask& t, const Space& s, const Visible& visible, Running& running,
+template <typename W, bool plain>
+DSTRAIN_INLINE void add_block(const AttentionTask& t, const ForwardSpace& s, const Visible& visible, Running& running,
                               std::int64_t g, std::int64_t a0, std::int64_t rows, std::int64_t j0,
                               std::int64_t columns) {
-  strip_product<1, tile_rows, false>(s.scores, key_block, s.q, s.keys + j0 * t.head_dim, tile_columns * t.head_dim,
-                                     columns, t.head_dim);
+  using Multiply = typename W::Multiply;
+  const std::int64_t dim_words = words_for<W>(t.head_dim);
+  strip_product<Multiply, 1, tile_rows, false>(s.scores, key_block, s.q, s.keys + j0 * dim_words,
+                                               tile_columns * dim_words, columns, dim_words);
   const std::int64_t dim = padded_dim(t.head_dim);
   for (std::int64_t r = 0; r < rows; ++r) {
     float* row = s.scores + r * key_block;
@@ -101,12 +105,20 @@ DSTRAIN_INLINE void add_block(const AttentionTask& t, const Space& s, const Visi
       store(out, load(out, Full{}) * shrink, Full{});
     }
   }
-  strip_product<key_block, 1, true>(s.out, dim, s.scores, s.values + j0 * tile_columns, t.n_k * tile_columns,
-                                    t.head_dim, columns);
+  const float* values = s.values + words_for<W>(j0) * tile_columns;
+  const std::int64_t panel_words = words_for<W>(t.n_k) * tile_columns;
+  if constexpr (W::pairs) {
+    for (std::int64_t r = 0; r < tile_rows; ++r)
+      W::narrow_row(s.narrow + r * (key_block / 2), s.scores + r * key_block, columns);
+    strip_product<Multiply, key_block / 2, 1, true>(s.out, dim, s.narrow, values, panel_words, t.head_dim,
+                                                    words_for<W>(columns));
+  } else {
+    strip_product<Multiply, key_block, 1, true>(s.out, dim, s.scores, values, panel_words, t.head_dim, columns);
+  }
 }
 
 template <typename S>
-DSTRAIN_INLINE void write_strip(const AttentionTask& t, const Space& s, const Running& running, std::int64_t g,
+DSTRAIN_INLINE void write_strip(const AttentionTask& t, const ForwardSpace& s, const Running& running, std::int64_t g,
                                 std::int64_t a0, std::int64_t rows) {
   for (std::int64_t r = 0; r < rows; ++r) {
     S* out = static_cast<S*>(t.out) + (a0 + r) * t.out_stride + g * t.head_dim;
@@ -120,42 +132,41 @@ DSTRAIN_INLINE void write_strip(const AttentionTask& t, const Space& s, const Ru
   }
 }
 
-template <typename S, bool plain>
-DSTRAIN_FLATTEN void forward_strip(const AttentionTask& t, const Space& s, std::int64_t g, std::int64_t a0) {
+template <typename W, bool plain>
+DSTRAIN_FLATTEN void forward_strip(const AttentionTask& t, const ForwardSpace& s, std::int64_t g, std::int64_t a0) {
+  using S = typename W::Storage;
   const Visible visible{t.n_k - t.n_q, t.window};
   const std::int64_t rows = least(tile_rows, t.q_end - a0);
   const S* q = static_cast<const S*>(t.q) + a0 * t.q_stride + g * t.head_dim;
-  pack_along_k<packing_of<S>, tile_rows>(s.q, {q, t.q_stride, rows, t.head_dim});
+  pack_along_k<W::packing, tile_rows>(s.q, {q, t.q_stride, rows, t.head_dim});
   for (std::int64_t i = 0; i < tile_rows * padded_dim(t.head_dim); i += lanes) store(s.out + i, VecF{}, Full{});
   Running running;
   for (int r = 0; r < tile_rows; ++r) running.greatest[r] = minus_infinity, running.sum[r] = 0;
   const std::int64_t end = least(t.n_k, visible.end(a0 + rows - 1));
   const std::int64_t begin = visible.first(a0) / tile_columns * tile_columns;
   for (std::int64_t j0 = begin; j0 < end; j0 += key_block)
-    add_block<plain>(t, s, visible, running, g, a0, rows, j0, least(key_block, end - j0));
+    add_block<W, plain>(t, s, visible, running, g, a0, rows, j0, least(key_block, end - j0));
   write_strip<S>(t, s, running, g, a0, rows);
 }
 
-template <typename S>
+template <typename W>
 void forward(const AttentionTask& t) {
-  const Space s = space_of(t);
+  using S = typename W::Storage;
+  ForwardSpace s{};
+  lay_out(s, t.workspace, t.n_k, t.head_dim);
   const std::int64_t end = least(t.n_k, t.n_k - t.n_q + t.q_end);  // the keys that the last of these queries sees
-  pack_along_k<packing_of<S>, tile_columns>(s.keys, {t.k, t.kv_stride, most(end, 0), t.head_dim});
+  pack_along_k<W::packing, tile_columns>(s.keys, {t.k, t.kv_stride, most(end, 0), t.head_dim});
   // Panels are n_k long, whatever part of them is filled.
   for (std::int64_t d = 0; d < t.head_dim; d += tile_columns) {
     const PackSource part{static_cast<const S*>(t.v) + d, t.kv_stride, least(tile_columns, t.head_dim - d),
                           most(end, 0)};
-    pack_along_width<packing_of<S>, tile_columns>(s.values + d * t.n_k, part);
+    pack_along_width<W::packing, tile_columns>(s.values + d * words_for<W>(t.n_k), part);
   }
   for (std::int64_t g = 0; g < t.group; ++g) {
     for (std::int64_t a = t.q_begin; a < t.q_end; a += tile_rows)
-      is_plain(t) ? forward_strip<S, true>(t, s, g, a) : forward_strip<S, false>(t, s, g, a);
+      is_plain(t) ? forward_strip<W, true>(t, s, g, a) : forward_strip<W, false>(t, s, g, a);
   }
 }
 
 }  // namespace
-
-const AttentionForwardFunctions attention_forward = {{forward<float>, forward<std::uint16_t>, forward<Half>},
-                                                     workspace_words};
-
 }  // namespace dstrain::cpu::DSTRAIN_ISA
