@@ -231,7 +231,8 @@ class EngineImpl final : public Engine {
     options.node_of_rank = options_.checkpoint.node_of_rank;
     options.patience_s = options_.checkpoint.patience_s;
     writer_.begin(output_dir, global_step_, content, options, [&](const std::filesystem::path& part) {
-      if (options_.tuning.kind == TuningKind::lora) export_weights(part, DType::f32);  // an adapter for PEFT
+      // An adapter for PEFT; its way to the disk is the writer's, behind training.
+      if (options_.tuning.kind == TuningKind::lora) export_adapter(part, Durability::later);
     });
   }
 
@@ -275,7 +276,7 @@ class EngineImpl final : public Engine {
 
   void export_weights(const std::filesystem::path& folder, DType dtype) override {
     if (options_.tuning.kind == TuningKind::lora) {
-      stream_out_adapter(comm_, layout_, *store_, folder, options_.tuning.adapter, staging());
+      export_adapter(folder, Durability::now);
     } else {
       stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
     }
@@ -329,6 +330,10 @@ class EngineImpl final : public Engine {
                      options_.seed);
       state.erase(at);
     }
+  }
+
+  void export_adapter(const std::filesystem::path& folder, Durability durability) {
+    stream_out_adapter(comm_, layout_, *store_, folder, options_.tuning.adapter, durability, staging());
   }
 
   /// What the passes run on: the store, or the search before it.
