@@ -179,7 +179,7 @@ def start(args, folder, ranks, stage, log):
                             start_new_session=True)
 
 
-def one_run(args, number, expected, duration):
+def one_run(args, number, expected, duration, training):
     """Returns what happened as a dictionary; 'problem' is empty where all is well."""
     rng = random.Random(args.seed * 100003 + number)
     folder = pathlib.Path(args.work) / f"run-{number}"
@@ -200,11 +200,15 @@ def one_run(args, number, expected, duration):
             kind, asked = "none", False
             if not final:
                 kind = rng.choice(KINDS)
-                # Half of the moments are anywhere, the others while a checkpoint is being written.
-                moment = time.time() + rng.uniform(0.0, 1.1 * duration)
-                saving = rng.random() < 0.5
+                # A quarter of the moments is anywhere, a quarter after the first step, the others while a checkpoint is
+                # being written.
+                where, share = rng.random(), rng.random()
+                moment = time.time() + 1.1 * share * duration
+                while launcher.poll() is None and where > 0.25 and not new_lines(log_before, log_of(out), before == 0):
+                    time.sleep(0.003)
+                    moment = time.time() + 1.1 * share * training
                 while launcher.poll() is None and time.time() < moment:
-                    if saving and any(out.glob("checkpoint-*.part")) and rng.random() < 0.3:
+                    if where > 0.5 and any(out.glob("checkpoint-*.part")) and rng.random() < 0.3:
                         break
                     time.sleep(0.003)
                 while launcher.poll() is None and len(processes) < ranks:
@@ -225,8 +229,8 @@ def one_run(args, number, expected, duration):
             record["problem"] = f"attempt {attempt} found its newest checkpoint damaged"
         reached = last_logged(new_lines(log_before, log_of(out), before == 0), before)
         newest = newest_complete(out) if out.exists() else 0
-        record["strikes"].append({"kind": kind, "ranks": ranks, "stage": stage, "exit": code, "reached": reached,
-                                  "lost": reached - newest, "early": "stopping before" in text})
+        record["strikes"].append({"kind": kind, "ranks": ranks, "stage": stage, "exit": code, "from": before,
+                                  "reached": reached, "lost": reached - newest, "early": "stopping before" in text})
         if not final and reached - newest > SAVE_STEPS:
             record["problem"] = f"attempt {attempt} ({kind}) lost {reached - newest} steps"
         if code == 75 and newest != reached:
@@ -265,23 +269,22 @@ def main():
     work.mkdir(parents=True)
 
     begin = time.time()
-    durations = []
-    for _ in range(2):  # the first one is slower than those that follow
-        launched = time.time()
-        with open(work / "undisturbed.txt", "wb") as log:
-            code = end_of(start(args, work / "undisturbed", 4, 3, log), [])
-        durations.append(time.time() - launched)
-        if code != 0:
-            sys.exit(f"the undisturbed run ended with {code}:\n" + (work / "undisturbed.txt").read_text())
-        expected = sha256(work / "undisturbed")
-        if len(durations) == 1:
-            shutil.rmtree(work / "undisturbed")
-    duration = min(durations)
-    print(f"undisturbed: {duration:.1f} s, SHA-256 {expected}", flush=True)
+    with open(work / "undisturbed.txt", "wb") as log:
+        launcher = start(args, work / "undisturbed", 4, 3, log)
+        while launcher.poll() is None and not log_of(work / "undisturbed")[0]:
+            time.sleep(0.003)
+        first_step = time.time()
+        code = end_of(launcher, [])
+    duration, training = time.time() - begin, time.time() - first_step
+    if code != 0:
+        sys.exit(f"the undisturbed run ended with {code}:\n" + (work / "undisturbed.txt").read_text())
+    expected = sha256(work / "undisturbed")
+    print(f"undisturbed: {duration:.1f} s, {training:.1f} s of them after the first step, SHA-256 {expected}",
+          flush=True)
 
     records = []
     with concurrent.futures.ThreadPoolExecutor(args.workers) as pool:
-        jobs = [pool.submit(one_run, args, n, expected, duration) for n in (
+        jobs = [pool.submit(one_run, args, n, expected, duration, training) for n in (
             map(int, args.numbers.split(",")) if args.numbers else range(args.runs))]
         for job in concurrent.futures.as_completed(jobs):
             record = job.result()
@@ -298,8 +301,9 @@ def main():
              f"{args.seed}, {time.time() - begin:.0f} s, {args.workers} at a time",
              f"- undisturbed weights: SHA-256 {expected}",
              f"- ended in the same SHA-256: {same} of {len(records)}",
-             f"- strikes that ended a run: {len(struck)} (" + ", ".join(f"{k}: {n}" for k, n in sorted(kinds.items())) +
-             f"); too late to matter: {too_late}",
+             f"- strikes that ended a run: {len(struck)}, of which after its first step "
+             f"{sum(s['reached'] > s['from'] for s in struck)} (" +
+             ", ".join(f"{k}: {n}" for k, n in sorted(kinds.items())) + f"); too late to matter: {too_late}",
              f"- resumes: {sum(resumes.values())} on {len(resumes)} pairs of ranks and stage",
              "- mpirun that did not end after a rank died before the program began (ended by the script): "
              f"{sum(s['exit'] == 'launcher' for s in struck)}",
