@@ -200,6 +200,8 @@ part_tests() {
       same_losses "stage $stage $ranks ranks: GPU losses are the CPU's" "stage $stage $ranks ranks CPU" "stage $stage $ranks ranks on one GPU"
     done
   done
+  train "offload" 1 --device cuda --zero_stage 3 --offload_optimizer cpu --offload_param cpu
+  same_losses "offload: GPU losses are the CPU's" "on the CPU" "offload"
   train "LoRA" 1 --device cuda --finetuning_type lora --lora_target all
   gpu_check "resume a GPU checkpoint on the CPU" "$dstrain" train --stage sft --model_name_or_path preset:nano --dataset synthetic \
     --synthetic_rows 64 --cutoff_len 64 --per_device_train_batch_size 2 --max_steps 8 --device cpu \
