@@ -162,7 +162,7 @@ DSTRAIN_INLINE void special_gradient_row(const AttentionTask& t, const Block& b,
 
 /// p and ds of one strip, and what it adds to dq.
 DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const Space& s, const Block& b, std::int64_t i) {
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   const std::int64_t rows = least(tile_rows, b.rows - i);
   float* p = s.p + i * key_block;
   float* ds = s.ds + i * key_block;
@@ -202,7 +202,7 @@ DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const Space& s, con
 
 /// What the block adds to dk and dv: products over its queries, those that see no key of a strip left out.
 DSTRAIN_FLATTEN void add_to_keys(const AttentionTask& t, const Space& s, const Block& b) {
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   const std::int64_t dim = padded_dim(t.head_dim);
   for (std::int64_t r = 0; r < b.columns; r += tile_rows) {
     const std::int64_t first_query = b.j0 + r - visible.shift - b.a0;  // the first query that sees key r
@@ -235,7 +235,7 @@ template <typename S>
 DSTRAIN_FLATTEN void backward(const AttentionTask& t, const AttentionGradients& gradients) {
   Space s{};
   lay_out(s, t.workspace, t.n_k, t.head_dim);
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   const std::int64_t dim = padded_dim(t.head_dim);
   load_keys<S>(t, s);
   for (std::int64_t g = 0; g < t.group; ++g) {

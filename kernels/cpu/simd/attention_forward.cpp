@@ -122,7 +122,7 @@ DSTRAIN_INLINE void write_strip(const AttentionTask& t, const Space& s, const Ru
 
 template <typename S, bool plain>
 DSTRAIN_FLATTEN void forward_strip(const AttentionTask& t, const Space& s, std::int64_t g, std::int64_t a0) {
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   const std::int64_t rows = least(tile_rows, t.q_end - a0);
   const S* q = static_cast<const S*>(t.q) + a0 * t.q_stride + g * t.head_dim;
   pack_along_k<packing_of<S>, tile_rows>(s.q, {q, t.q_stride, rows, t.head_dim});
@@ -139,7 +139,7 @@ DSTRAIN_FLATTEN void forward_strip(const AttentionTask& t, const Space& s, std::
 template <typename S>
 void forward(const AttentionTask& t) {
   const Space s = space_of(t);
-  const std::int64_t end = least(t.n_k, t.n_k - t.n_q + t.q_end);  // the keys that the last of these queries sees
+  const std::int64_t end = least(t.n_k, t.shift + t.q_end);  // the keys that the last of these queries sees
   pack_along_k<packing_of<S>, tile_columns>(s.keys, {t.k, t.kv_stride, most(end, 0), t.head_dim});
   // Panels are n_k long, whatever part of them is filled.
   for (std::int64_t d = 0; d < t.head_dim; d += tile_columns) {

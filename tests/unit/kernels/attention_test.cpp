@@ -43,6 +43,7 @@ struct Sizes {
   bool alibi = false;
   float softcap = 0.0F;
   float dropout = 0.0F;
+  std::vector<std::int32_t> key_lens = {};  ///< empty: all keys are seen
 
   friend void PrintTo(const Sizes& s, std::ostream* out) { *out << s.name; }
 };
@@ -55,7 +56,7 @@ std::vector<std::int32_t> cumulated(const std::vector<std::int32_t>& lengths) {
 
 /// Operands in doubles, as rows with their strides, and the shape.
 struct Operands {
-  std::vector<std::int32_t> cu_q, cu_k;
+  std::vector<std::int32_t> cu_q, cu_k, key_lens;
   AttentionShape shape{};
   std::int64_t kv_rows = 0;
   std::int64_t k_at = 0;  ///< first column of k and v in their buffer
@@ -65,13 +66,15 @@ struct Operands {
 
   Operands(const Operands&) = delete;  // the shape points into it
   Operands& operator=(const Operands&) = delete;
-  explicit Operands(const Sizes& sizes) : cu_q(cumulated(sizes.n_q)), cu_k(cumulated(sizes.n_k)) {
+  explicit Operands(const Sizes& sizes)
+      : cu_q(cumulated(sizes.n_q)), cu_k(cumulated(sizes.n_k)), key_lens(sizes.key_lens) {
     AttentionShape& s = shape;
     s.T = cu_q.back() + sizes.padding;
     kv_rows = std::max<std::int64_t>(cu_k.back(), s.T);
     s.segments = static_cast<std::int64_t>(sizes.n_q.size());
     s.cu_q = cu_q.data();
     s.cu_k = cu_k.data();
+    if (!key_lens.empty()) s.key_lens = key_lens.data();
     s.max_seqlen = *std::max_element(sizes.n_k.begin(), sizes.n_k.end());
     s.heads = sizes.heads;
     s.kv_heads = sizes.kv_heads;
@@ -198,6 +201,14 @@ INSTANTIATE_TEST_SUITE_P(Sizes, AttentionReference,
                                          Sizes{"two_segments", {5, 3}, {5, 3}, 2, 1, 4, 0, 2},
                                          Sizes{"window", {7}, {7}, 2, 2, 6, 3},
                                          Sizes{"longer_keys", {2, 3}, {6, 3}, 4, 2, 4, 4},
+                                         Sizes{.name = "padding",
+                                               .n_q = {6, 3},
+                                               .n_k = {6, 3},
+                                               .heads = 2,
+                                               .kv_heads = 1,
+                                               .head_dim = 4,
+                                               .alibi = true,
+                                               .key_lens = {4, 2}},
                                          Sizes{.name = "groups",
                                                .n_q = {5, 2},
                                                .n_k = {5, 2},
@@ -258,6 +269,8 @@ const Sizes cases[] = {
     {"softcap", {230, 3}, {230, 3}, 4, 2, 24, 50, 1, true, false, false, 2.5F},
     {"dropout", {210, 70}, {210, 70}, 4, 2, 16, 0, 3, true, false, false, 0.0F, 0.25F},
     {"everything", {200, 9}, {200, 9}, 4, 2, 16, 40, 3, true, true, true, 3.0F, 0.1F},
+    {"padding", {230, 64, 5}, {230, 64, 5}, 4, 2, 16, 0, 3, true, false, false, 0.0F, 0.0F, {101, 64, 0}},
+    {"padding_everything", {200, 72}, {200, 72}, 4, 2, 16, 40, 3, true, true, true, 3.0F, 0.1F, {150, 9}},
 };
 
 class Attention : public testing::TestWithParam<std::tuple<cpu::Isa, Sizes>> {
@@ -265,6 +278,7 @@ class Attention : public testing::TestWithParam<std::tuple<cpu::Isa, Sizes>> {
   void SetUp() override {
     if (std::get<0>(GetParam()) > cpu::detected_isa())
       GTEST_SKIP() << "skipped: this CPU has no " << cpu::name_of(std::get<0>(GetParam()));
+    if (on_device && !std::get<1>(GetParam()).key_lens.empty()) GTEST_SKIP() << "skipped: on the CPU only";
     cpu::cap_isa(std::get<0>(GetParam()));
   }
   void TearDown() override { cpu::cap_isa(cpu::detected_isa()); }
