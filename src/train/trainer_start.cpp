@@ -22,6 +22,13 @@ namespace dstrain {
 
 namespace {
 
+/// transformers' words for what is said.
+log::Level level_of(const std::string& word) {
+  if (word == "debug" || word == "detail") return log::Level::debug;
+  if (word == "warning") return log::Level::warning;
+  return word == "error" || word == "critical" ? log::Level::error : log::Level::info;
+}
+
 /// `logging_steps`, `eval_steps`, `save_steps`: below 1 a share of all steps, else a number.
 std::int64_t resolve_interval(double value, std::int64_t total) {
   if (value < 1.0)
@@ -45,6 +52,7 @@ std::int64_t non_embedding_parameters(const ModelLayout& layout) {
 
 void Trainer::prepare() {
   const auto begin = Clock::now();
+  log::set_level(level_of(config_.log_level));
   setup_ = setup_run(comm_, config_);
   const int ranks = comm_.size();
   options_ = engine_options(config_, setup_, ranks, context_.topology.default_threads);
@@ -83,6 +91,7 @@ void Trainer::prepare() {
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
   if (is_root()) {
     origin.merged = setup_.tuning.merged;
+    origin.stored_vocab_rows = setup_.stored_vocab_rows;
     origin.adapter = setup_.tuning.adapter;
   }
   options_.checkpoint.node_of_rank = context_.topology.node_of_rank;
