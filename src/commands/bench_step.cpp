@@ -65,7 +65,6 @@ struct Rows {
             .input_ids = ids,
             .position_ids = positions,
             .cu_seqlens = cu,
-            .key_lens = {},
             .targets = targets,
             .weights = weights,
             .max_seqlen = cu[1],
