@@ -72,7 +72,7 @@ TEST(VocabularyRun, GrowsTheTableToTheSameRowsOnAnyRanks) {
   EXPECT_EQ(tokens.back()["id"], stored_rows + 1);
   EXPECT_EQ(json_of(folder / "a/tokenizer_config.json")["added_tokens_decoder"]["512"]["content"], "<one>");
   const auto ids =
-      run(fmt::format("echo '\"<one> a <two>\"' | {} data --tokenize {}", binary(), (folder / "a").string()));
+      run(fmt::format("(echo '\"<one> a <two>\"' | {} data --tokenize {})", binary(), (folder / "a").string()));
   EXPECT_NE(ids.out.find("512"), std::string::npos) << ids.out << ids.err;
   EXPECT_NE(ids.out.find("513"), std::string::npos) << ids.out << ids.err;
 }

@@ -158,8 +158,10 @@ TEST_P(LossesOracle, MeetsEveryStep) {
   comm_->close();
 }
 
+class EvaluatedLosses : public LossesOracle {};
+
 // What evaluation says of a batch is the same loss.
-TEST_P(LossesOracle, EvaluatesWithTheSameLoss) {
+TEST_P(EvaluatedLosses, AreTheSame) {
   const auto c = GetParam();
   const Json expected = expected_of(c.name);
   const fs::path folder = oracle_folder() / expected["keys"]["base"];
@@ -195,16 +197,19 @@ TEST_P(LossesOracle, EvaluatesWithTheSameLoss) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* name :
-       {"label_smoothing", "label_smoothing_gemma2", "dft", "eaft", "pads", "pads_bloom", "pads_smoothing"}) {
+  for (const char* name : {"label_smoothing", "dft", "eaft", "pads"}) {
     for (const int stage : {0, 2, 3}) all.push_back({name, stage, DType::f32, stage != 0});
     all.push_back({name, 2, DType::bf16});
   }
+  for (const char* name : {"label_smoothing_gemma2", "pads_bloom", "pads_smoothing"}) all.push_back({name, 3});
   for (const int stage : {0, 1, 2, 3}) all.push_back({"pure_bf16", stage, DType::bf16});
   return all;
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, LossesOracle, testing::ValuesIn(cases()));
+INSTANTIATE_TEST_SUITE_P(Cases, EvaluatedLosses,
+                         testing::Values(Case{"label_smoothing", 0}, Case{"dft", 3}, Case{"eaft", 2, DType::bf16},
+                                         Case{"pads_smoothing", 3}));
 
 }  // namespace
 }  // namespace dstrain
