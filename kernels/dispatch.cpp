@@ -51,8 +51,14 @@ struct WaitAtEnd {
 #else
 #define DSTRAIN_ON_DEVICE(...) no_device()
 #endif
+#ifdef DSTRAIN_EMULATED_DEVICE
+#define DSTRAIN_NOTE(operation, ...) note_kernel(#operation, exec.stream, __VA_ARGS__)
+#else
+#define DSTRAIN_NOTE(operation, ...) static_cast<void>(0)
+#endif
 #define DSTRAIN_SEND(operation, ...)                 \
   if (on_device(exec.stream.device().kind)) {        \
+    DSTRAIN_NOTE(operation, __VA_ARGS__);            \
     DSTRAIN_ON_DEVICE(operation(exec, __VA_ARGS__)); \
   }                                                  \
   return cpu::operation(exec, __VA_ARGS__)

@@ -191,7 +191,8 @@ class Engine {
   virtual void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
                     bool save_only_model, int save_total_limit, const std::filesystem::path& best = {}) = 0;
   /// As save(), but returns when the files are begun: they are written behind the following forward and backward
-  /// passes. step() copies what is left by then, into checkpoint_buffer_bytes, before it changes anything. One is in
+  /// passes. step() copies what is left by then, into checkpoint.buffer_bytes, before it changes anything; a step that
+  /// checkpoint.max_lag_steps does not allow beside it waits until it is complete. One is in
   /// flight at a time: a second call waits for the first. What must follow is continue_save() now and then, or
   /// finish_save().
   virtual void begin_save(const std::filesystem::path& output_dir,

@@ -8,6 +8,7 @@
 
 #include "core/parallel.hpp"
 #include "kernels/cpu/backend.hpp"
+#include "kernels/cpu/bf16_products.hpp"
 #include "kernels/cpu/check.hpp"
 #include "kernels/cpu/dropout.hpp"
 #include "kernels/cpu/simd/attention_functions.hpp"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr IsaTables<AttentionForwardFunctions> forward_tables = DSTRAIN_ISA_TABLES(attention_forward);
 constexpr IsaTables<AttentionBackwardFunctions> backward_tables = DSTRAIN_ISA_TABLES(attention_backward);
+constexpr IsaTables<AttentionBf16Functions> bf16_tables = DSTRAIN_ISA_TABLES(attention_bf16);
 
 /// Rows of queries, over all heads of the group, that make packing the keys for one task cheap.
 constexpr std::int64_t rows_per_task = 512;
@@ -65,6 +67,9 @@ void check(const Exec& exec, const AttentionShape& s, const char* operation) {
     throw ShapeError(fmt::format("{} needs {} bytes of workspace and got {}", operation, needed, exec.workspace_bytes));
   }
 }
+
+/// Whether products take pairs of bf16. Not beside matrix units: there VDPBF16PS is no faster than products of floats.
+bool by_pairs(DType dtype) { return dtype == DType::bf16 && bf16_products() == Bf16Products::pairs; }
 
 /// The segments with queries, those with most work first, written to `order`; returns how many.
 std::int64_t order_segments(std::int32_t* order, const AttentionShape& s) {
@@ -175,7 +180,7 @@ void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, C
   };
   std::int64_t tasks = 0;
   for (std::int64_t i = 0; i < segments; ++i) tasks += pieces_of(i) * s.kv_heads;
-  const auto run = forward_tables.get().run[storage];
+  const auto run = by_pairs(q.dtype) ? bf16_tables.get().forward : forward_tables.get().run[storage];
   run_tasks(tasks, space, words_per_thread(s), [&](std::int64_t index, float* workspace) {
     std::int64_t i = 0;
     for (; index >= pieces_of(i) * s.kv_heads; ++i) index -= pieces_of(i) * s.kv_heads;
@@ -197,7 +202,7 @@ void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData d
   auto* order = static_cast<std::int32_t*>(exec.workspace);
   auto* space = reinterpret_cast<float*>(static_cast<char*>(exec.workspace) + order_bytes(s));
   const std::int64_t segments = order_segments(order, s);
-  const auto run = backward_tables.get().run[storage];
+  const auto run = by_pairs(q.dtype) ? bf16_tables.get().backward : backward_tables.get().run[storage];
   run_tasks(segments * s.kv_heads, space, words_per_thread(s), [&](std::int64_t index, float* workspace) {
     const std::int64_t i = order[index / s.kv_heads];
     const std::int64_t head = index % s.kv_heads;

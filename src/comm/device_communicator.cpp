@@ -29,7 +29,9 @@ void DeviceCommunicator::reduce_scatter(std::span<const ReduceScatterPart> parts
                                         Stream stream, const char* label) {
   if (!stream.on_device()) return host_->reduce_scatter(parts, contributors, two_level, stream, label);
   check_reduce_scatter(parts, contributors, rank(), size(), label);
+  scratch_free_.make_wait(stream);
   for (const auto& part : parts) reduce_part(part, contributors, stream, label);
+  scratch_free_.record(stream);
 }
 
 /// Piece by piece: contributions of the others come into the scratch memory, then all are added in rank order.

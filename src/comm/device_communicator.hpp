@@ -46,8 +46,8 @@ using DeviceFold = void (*)(View out, std::span<const ConstView> sources, bool a
 ///
 /// Sums on GPUs are those of the host: contributions are brought to the owner of a slice and added in rank order by
 /// kernels, so that the same numbers come out bit by bit in every run and for any number of ranks. An all-to-all moves
-/// what a ring's reduce_scatter moves, (size - 1) / size of `full` per rank. Calls on GPUs use one stream: they share
-/// the scratch memory.
+/// what a ring's reduce_scatter moves, (size - 1) / size of `full` per rank. Calls on GPUs share the scratch memory:
+/// one on another stream than the last starts behind it.
 class DeviceCommunicator final : public Communicator {
  public:
   /// @param host       control traffic, and calls on host memory; owned
@@ -85,6 +85,7 @@ class DeviceCommunicator final : public Communicator {
   DeviceFold fold_;
   void* scratch_ = nullptr;
   std::int64_t scratch_bytes_ = 0;
+  Event scratch_free_;
   // Reused, so that a step allocates nothing.
   std::vector<DeviceTransport::Message> sends_;
   std::vector<DeviceTransport::Message> receives_;

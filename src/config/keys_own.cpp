@@ -27,6 +27,11 @@ std::vector<KeySpec> own() {
           "training")
           .choices("rank|node|single|collective"),
       runs("async_checkpoint", &C::async_checkpoint, "Checkpoints are written while the next steps compute"),
+      runs(
+          "async_checkpoint_max_lag", &C::async_checkpoint_max_lag,
+          "A checkpoint that is written behind training is complete before so many steps beyond the next one are done; "
+          "training waits where it is not. A kill loses at most save_steps + this many steps. Empty: a tenth of "
+          "save_steps, rounded down"),
       runs("checkpoint_buffer_size", &C::checkpoint_buffer_size,
            "Bytes per rank for state that is not on the disk yet when the next update changes it (at most the state "
            "itself); with less, that update waits longer"),

@@ -184,6 +184,7 @@ struct RunConfig {
   bool device_oversubscribe = false;                  ///< ranks of a node may share a GPU
   std::string checkpoint_writers = "rank";            ///< rank, node, single, collective
   bool async_checkpoint = true;                       ///< write behind the next steps
+  std::optional<int> async_checkpoint_max_lag;        ///< steps; default: a tenth of the interval
   std::int64_t checkpoint_buffer_size = 268'435'456;  ///< bytes of each rank
   std::string on_nonfinite = "stop";                  ///< stop, skip
   std::int64_t replica_check_steps = 100;             ///< 0: never

@@ -53,6 +53,8 @@ void check_sizes(const RunConfig& c, Rules& rules) {
   at_least_1("stage3_prefetch_bucket_size", c.stage3_prefetch_bucket_size);
   at_least_1("synthetic_rows", c.synthetic_rows);
   at_least_1("ddp_timeout", c.ddp_timeout);
+  rules.range("async_checkpoint_max_lag", c.async_checkpoint_max_lag.value_or(0),
+              c.async_checkpoint_max_lag.value_or(0) >= 0, "use 0 or more");
   rules.range("checkpoint_buffer_size", c.checkpoint_buffer_size, c.checkpoint_buffer_size >= 0, "use 0 or more");
   at_least_1("max_length", c.max_length);
   rules.range("replica_check_steps", c.replica_check_steps, c.replica_check_steps >= 0, "use 0 or more");

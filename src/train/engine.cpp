@@ -163,6 +163,7 @@ class EngineImpl final : public Engine {
     result.skipped = loss_scale_.active() && !std::isfinite(result.grad_norm);
     result.overflow = loss_scale_.update(result.skipped);
     if (result.skipped) {
+      settle_late_save();
       ++global_step_;
       return result;
     }
@@ -175,6 +176,7 @@ class EngineImpl final : public Engine {
     StepParameters parameters{
         .lr = learning_rate, .step = optimizer_steps_ + 1, .gradient_scale = clip / result.loss_scale};
     if (betas) parameters.beta1 = (*betas)[0], parameters.beta2 = (*betas)[1];
+    settle_late_save();
     writer_.secure();  // from here on the state changes
     store_->optimizer_step(parameters, rates_);
     ++optimizer_steps_;
@@ -232,8 +234,10 @@ class EngineImpl final : public Engine {
     options.writers = options_.checkpoint.writers;
     options.node_of_rank = options_.checkpoint.node_of_rank;
     options.patience_s = options_.checkpoint.patience_s;
+    saved_step_ = global_step_;
     writer_.begin(output_dir, global_step_, content, options, [&](const std::filesystem::path& part) {
-      if (options_.tuning.kind == TuningKind::lora) export_weights(part, DType::f32);  // an adapter for PEFT
+      // An adapter for PEFT; its way to the disk is the writer's, behind training.
+      if (options_.tuning.kind == TuningKind::lora) export_adapter(part, Durability::later);
     });
     if (options_.optim.pure_bf16) finish_save();  // it is written out of the gradients' memory
   }
@@ -278,7 +282,7 @@ class EngineImpl final : public Engine {
 
   void export_weights(const std::filesystem::path& folder, DType dtype) override {
     if (options_.tuning.kind == TuningKind::lora) {
-      stream_out_adapter(comm_, layout_, *store_, folder, options_.tuning.adapter, staging());
+      export_adapter(folder, Durability::now);
     } else {
       stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
     }
@@ -343,6 +347,17 @@ class EngineImpl final : public Engine {
     }
   }
 
+  void export_adapter(const std::filesystem::path& folder, Durability durability) {
+    stream_out_adapter(comm_, layout_, *store_, folder, options_.tuning.adapter, durability, staging());
+  }
+
+  /// Before a step counts: waits for a save in flight that has to be complete by then. Collective: all ranks are here
+  /// at the same step, with the same save in flight.
+  void settle_late_save() {
+    const auto& lag = options_.checkpoint.max_lag_steps;
+    if (lag && writer_.in_flight() && global_step_ - saved_step_ >= *lag) finish_save();
+  }
+
   /// What the passes run on: the store, or the search before it.
   [[nodiscard]] ParameterStore& passing() noexcept {
     if (search_) return *search_;
@@ -361,6 +376,7 @@ class EngineImpl final : public Engine {
     }
     result.skipped = result.nonfinite = true;
     result.overflow = what;
+    settle_late_save();
     ++global_step_;
     return result;
   }
@@ -459,6 +475,7 @@ class EngineImpl final : public Engine {
   std::int64_t global_step_ = 0;
   std::int64_t optimizer_steps_ = 0;
   LossScale loss_scale_;
+  std::int64_t saved_step_ = 0;      ///< global_step_ of the save in flight
   std::optional<HostMirror> saved_;  ///< of the checkpoint in flight, from a device
   CheckpointWriter writer_;          ///< after what it reads: its threads end first
   double matrix_peak_ = 0.0;

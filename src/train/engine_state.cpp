@@ -233,11 +233,12 @@ void stream_out_weights(Communicator& comm, const ModelLayout& layout, const Zer
 }
 
 void stream_out_adapter(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                        const std::filesystem::path& folder, const AdapterConfig& config, std::span<float> staging) {
+                        const std::filesystem::path& folder, const AdapterConfig& config, Durability durability,
+                        std::span<float> staging) {
   const auto list = tensor_list(layout, is_trained);
   std::unique_ptr<AdapterWriter> sink;
   on_all_ranks(comm, "create the adapter folder", [&] {
-    if (comm.rank() == 0) sink = std::make_unique<AdapterWriter>(folder, config, list.tensors);
+    if (comm.rank() == 0) sink = std::make_unique<AdapterWriter>(folder, config, list.tensors, durability);
   });
   auto slices = all_slices(comm, layout, store, list);
   HostMirror mirror(store.stream());

@@ -55,7 +55,7 @@ class Adafactor final : public SliceOptimizer {
     }
   }
 
-  void step(const StepParameters& p, const std::vector<TensorRates>& rates) override {
+  void step(const StepParameters& p, const std::vector<TensorRates>& rates, const UnitsUpdated& /*updated*/) override {
     beta2t_ = 1.0 - std::pow(static_cast<double>(p.step), settings().decay_rate);
     for (const Unit& unit : units_) {
       if (unit.places.empty()) continue;

@@ -9,18 +9,20 @@ namespace dstrain {
 
 namespace {
 
-/// Units are opened one behind the other in the bucket; once enough elements wait they are reduced in one call and the
-/// bucket starts anew. The owner adds the ranks' contributions to its slice in rank order, micro step by micro step: a
-/// left fold over the slots, the same bits for any number of ranks when slot k runs on rank k mod P.
+/// Units are opened one behind the other in a bucket; once enough elements wait they are reduced in one call, and the
+/// next bucket takes the following ones: where there are two (on a GPU), one is filled while the other is sent. The
+/// owner adds the ranks' contributions to its slice in rank order, micro step by micro step: a left fold over the
+/// slots, the same bits for any number of ranks when slot k runs on rank k mod P.
 class BucketedGradients final : public Gradients {
  public:
-  BucketedGradients(const ModelLayout& layout, const ZeroMemory& memory, Communicator& comm)
+  BucketedGradients(const ModelLayout& layout, const ZeroMemory& memory, Communicator& comm, Timeline& timeline)
       : memory_(memory),
         comm_(comm),
+        timeline_(timeline),
         gaps_(layout, memory),
-        bucket_(memory.view(memory.buffers().bucket)),
-        held_open_(memory.view(memory.buffers().held_open)),
+        held_open_{memory.view(memory.buffers().held_open), timeline.event()},
         units_(layout.units.size()) {
+    for (const BufferId bucket : memory.buffers().buckets) buckets_.push_back({memory.view(bucket), timeline.event()});
     waiting_.reserve(units_.size());
     reduce_.reserve(units_.size());
     gather_.reserve(units_.size());
@@ -31,11 +33,12 @@ class BucketedGradients final : public Gradients {
     waiting_.clear();
     waiting_elements_ = used_ = 0;
     open_in_bucket_ = 0;
+    bucket_ = 0;
   }
 
   /// Waiting gradients belong to the slots of the micro step before: another number of ranks may contribute to this
   /// one.
-  void begin_micro_step(int contributors, const Stream& stream) override {
+  void begin_micro_step(int contributors, bool /*last*/, const Stream& stream) override {
     end_micro_step(stream);
     contributors_ = contributors;
   }
@@ -68,10 +71,17 @@ class BucketedGradients final : public Gradients {
       const View shard = memory_.gradient_shard(u);
       zero_bytes(stream, shard.data, shard.bytes());
     }
-    if (!memory_.buffers().scheme.sharded_state && comm_.size() > 1) gather_gradients(memory_, comm_, gather_, stream);
+    if (memory_.buffers().scheme.sharded_state || comm_.size() == 1) return;
+    timeline_.order(stream, timeline_.communication());
+    for (const UnitGroup& group : memory_.buffers().groups)
+      gather_gradients(memory_, comm_, group, gather_, timeline_.communication());
   }
 
  private:
+  struct Bucket {
+    View memory;
+    Event sent;  ///< of the communication stream: the memory may be written again
+  };
   struct Unit {
     float* flat = nullptr;
     bool open = false;     ///< in this micro step
@@ -80,34 +90,50 @@ class BucketedGradients final : public Gradients {
   };
 
   [[nodiscard]] std::int64_t padded(int unit) const { return memory_.unit(unit).trainable().slices.padded; }
-  [[nodiscard]] bool in_bucket(int unit) const noexcept { return unit != 0 || held_open_.data == nullptr; }
+  [[nodiscard]] bool in_bucket(int unit) const noexcept { return unit != 0 || held_open_.memory.data == nullptr; }
 
   float* place(int unit, const Stream& stream) {
-    if (!in_bucket(unit)) return held_open_.as<float>();
+    if (!in_bucket(unit)) {
+      held_open_.sent.make_wait(stream);
+      return held_open_.memory.as<float>();
+    }
     const std::int64_t count = padded(unit);
-    if (used_ + count > bucket_.count) reduce_waiting(stream);
-    DSTRAIN_CHECK(used_ + count <= bucket_.count, "unit {}'s gradient finds no room beside those of {} open unit(s)",
-                  unit, open_in_bucket_);
-    float* flat = bucket_.as<float>() + used_;
+    if (used_ + count > bucket().memory.count) reduce_waiting(stream);
+    DSTRAIN_CHECK(used_ + count <= bucket().memory.count,
+                  "unit {}'s gradient finds no room beside those of {} open unit(s)", unit, open_in_bucket_);
+    if (used_ == 0) bucket().sent.make_wait(stream);
+    float* flat = bucket().memory.as<float>() + used_;
     used_ += count;
     ++open_in_bucket_;
     return flat;
   }
 
   void reduce_waiting(const Stream& stream) {
-    if (!waiting_.empty()) {
-      reduce_.clear();
-      for (const int u : waiting_) {
-        Unit& state = units_[static_cast<std::size_t>(u)];
-        reduce_.push_back({View(state.flat, padded(u), DType::f32), memory_.gradient_shard(u), state.reduced});
-        state.reduced = true;
-      }
-      comm_.reduce_scatter(reduce_, contributors_, memory_.buffers().scheme.two_level, stream, "gradients");
-      waiting_.clear();
-      waiting_elements_ = 0;
-    }
-    if (open_in_bucket_ == 0) used_ = 0;
+    if (!waiting_.empty()) send_waiting(stream);
+    if (open_in_bucket_ > 0 || used_ == 0) return;  // an open unit keeps the bucket
+    bucket().sent.record(timeline_.communication());
+    bucket_ = (bucket_ + 1) % buckets_.size();
+    used_ = 0;
   }
+
+  void send_waiting(const Stream& stream) {
+    reduce_.clear();
+    bool held_open = false;
+    for (const int u : waiting_) {
+      Unit& state = units_[static_cast<std::size_t>(u)];
+      reduce_.push_back({View(state.flat, padded(u), DType::f32), memory_.gradient_shard(u), state.reduced});
+      state.reduced = true;
+      held_open = held_open || !in_bucket(u);
+    }
+    const Stream& communication = timeline_.communication();
+    timeline_.order(stream, communication);
+    comm_.reduce_scatter(reduce_, contributors_, memory_.buffers().scheme.two_level, communication, "gradients");
+    if (held_open) held_open_.sent.record(communication);
+    waiting_.clear();
+    waiting_elements_ = 0;
+  }
+
+  [[nodiscard]] Bucket& bucket() noexcept { return buckets_[bucket_]; }
 
   void end_micro_step(const Stream& stream) {
     reduce_waiting(stream);
@@ -119,9 +145,11 @@ class BucketedGradients final : public Gradients {
 
   const ZeroMemory& memory_;
   Communicator& comm_;
+  Timeline& timeline_;
   GradientGaps gaps_;
-  View bucket_;
-  View held_open_;
+  std::vector<Bucket> buckets_;
+  std::size_t bucket_ = 0;  ///< the one that is filled
+  Bucket held_open_;
   std::vector<Unit> units_;
   std::vector<int> waiting_;  ///< ready and not yet reduced, in the order of gradient_ready
   std::vector<ReduceScatterPart> reduce_;
@@ -135,8 +163,8 @@ class BucketedGradients final : public Gradients {
 }  // namespace
 
 std::unique_ptr<Gradients> make_bucketed_gradients(const ModelLayout& layout, const ZeroMemory& memory,
-                                                   Communicator& comm) {
-  return std::make_unique<BucketedGradients>(layout, memory, comm);
+                                                   Communicator& comm, Timeline& timeline) {
+  return std::make_unique<BucketedGradients>(layout, memory, comm, timeline);
 }
 
 }  // namespace dstrain

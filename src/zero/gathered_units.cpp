@@ -25,9 +25,10 @@ void poison(const View& v) {
 
 }  // namespace
 
-GatheredUnits::GatheredUnits(const ZeroMemory& memory, Communicator& comm)
-    : memory_(memory), comm_(comm), region_of_(static_cast<std::size_t>(memory.units()), -1) {
-  for (const GatherRegion& region : memory.buffers().regions) regions_.push_back({memory.view(region.buffer)});
+GatheredUnits::GatheredUnits(const ZeroMemory& memory, Communicator& comm, Timeline& timeline)
+    : memory_(memory), comm_(comm), timeline_(timeline), region_of_(static_cast<std::size_t>(memory.units()), -1) {
+  for (const GatherRegion& region : memory.buffers().regions)
+    regions_.push_back({memory.view(region.buffer), -1, timeline.event(), timeline.event()});
 }
 
 int GatheredUnits::free_region(int unit) const noexcept {
@@ -38,11 +39,12 @@ int GatheredUnits::free_region(int unit) const noexcept {
   return -1;
 }
 
-void GatheredUnits::gather(int unit, int region, const Stream& stream) {
+void GatheredUnits::gather(int unit, int index) {
+  Region& region = regions_[static_cast<std::size_t>(index)];
   std::array<AllGatherPart, part_kinds> parts;
   std::size_t used = 0;
   std::int64_t at = 0;
-  const View memory = regions_[static_cast<std::size_t>(region)].memory;
+  const View memory = region.memory;
   for (int kind = 0; kind < part_kinds; ++kind) {
     const PartPlace& part = memory_.unit(unit).weights[kind];
     const std::int64_t count = part.slices.padded;
@@ -50,36 +52,49 @@ void GatheredUnits::gather(int unit, int region, const Stream& stream) {
     parts[used++] = {memory_.weight_shard(unit, kind), memory.slice(at, count)};
     at += count;
   }
+  const Stream& stream = timeline_.communication();
+  region.free.make_wait(stream);
   if (used > 0) comm_.all_gather(std::span(parts.data(), used), stream, "weights of a unit");
-  regions_[static_cast<std::size_t>(region)].unit = unit;
-  region_of_[static_cast<std::size_t>(unit)] = region;
+  region.ready.record(stream);
+  region.unit = unit;
+  region_of_[static_cast<std::size_t>(unit)] = index;
 }
 
 void GatheredUnits::fetch(int unit, const std::vector<int>& holds, const Stream& stream) {
-  if (region_of_[static_cast<std::size_t>(unit)] >= 0) return;
+  if (const int standing = region_of_[static_cast<std::size_t>(unit)]; standing >= 0) {
+    regions_[static_cast<std::size_t>(standing)].ready.make_wait(stream);
+    return;
+  }
   int region = free_region(unit);
   const UnitPlace& place = memory_.unit(unit);
   for (int r = place.first_region; region < 0 && r < place.first_region + place.regions; ++r) {
     const int other = regions_[static_cast<std::size_t>(r)].unit;
     if (holds[static_cast<std::size_t>(other)] > 0) continue;
-    drop(other);
+    forget(other);
     region = r;
   }
   DSTRAIN_CHECK(region >= 0, "unit {} is acquired while the {} region(s) it may use are held", unit, place.regions);
-  gather(unit, region, stream);
+  gather(unit, region);
+  regions_[static_cast<std::size_t>(region)].ready.make_wait(stream);
 }
 
-void GatheredUnits::prefetch(int unit, const Stream& stream) {
+void GatheredUnits::prefetch(int unit) {
   if (region_of_[static_cast<std::size_t>(unit)] >= 0) return;
   const int region = free_region(unit);
-  if (region >= 0) gather(unit, region, stream);
+  if (region >= 0) gather(unit, region);
 }
 
-void GatheredUnits::drop(int unit) {
+void GatheredUnits::drop(int unit, const Stream& stream) {
+  const int region = region_of_[static_cast<std::size_t>(unit)];
+  if (region >= 0) regions_[static_cast<std::size_t>(region)].free.record(stream);
+  forget(unit);
+}
+
+void GatheredUnits::forget(int unit) {
   const int region = region_of_[static_cast<std::size_t>(unit)];
   if (region < 0) return;
 #ifdef DSTRAIN_CHECKED
-  poison(regions_[static_cast<std::size_t>(region)].memory);
+  if (!timeline_.compute().on_device()) poison(regions_[static_cast<std::size_t>(region)].memory);
 #endif
   regions_[static_cast<std::size_t>(region)].unit = -1;
   region_of_[static_cast<std::size_t>(unit)] = -1;

@@ -27,16 +27,13 @@ void GradientGaps::zero(int unit, float* flat, const Stream& stream) const {
     zero_bytes(stream, flat + gap.begin, gap.count * static_cast<std::int64_t>(sizeof(float)));
 }
 
-void gather_gradients(const ZeroMemory& memory, Communicator& comm, std::vector<AllGatherPart>& parts,
-                      const Stream& stream) {
-  for (const UnitGroup& group : memory.buffers().groups) {
-    parts.clear();
-    for (int u = group.first; u < group.last; ++u) {
-      if (memory.unit(u).trainable().part.count > 0)
-        parts.push_back({memory.gradient_shard(u), memory.full_gradient(u)});
-    }
-    if (!parts.empty()) comm.all_gather(parts, stream, "gradients to all");
+void gather_gradients(const ZeroMemory& memory, Communicator& comm, const UnitGroup& group,
+                      std::vector<AllGatherPart>& parts, const Stream& stream) {
+  parts.clear();
+  for (int u = group.first; u < group.last; ++u) {
+    if (memory.unit(u).trainable().part.count > 0) parts.push_back({memory.gradient_shard(u), memory.full_gradient(u)});
   }
+  if (!parts.empty()) comm.all_gather(parts, stream, "gradients to all");
 }
 
 }  // namespace dstrain

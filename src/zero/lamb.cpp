@@ -19,7 +19,7 @@ class Lamb final : public SliceOptimizer {
   explicit Lamb(const SliceOptimizerContext& context)
       : context_(context), sums_(context.memory.view(context.buffers().scratch.sums)) {}
 
-  void step(const StepParameters& p, const std::vector<TensorRates>& rates) override {
+  void step(const StepParameters& p, const std::vector<TensorRates>& rates, const UnitsUpdated& /*updated*/) override {
     make_directions(p, rates);
     if (context_.buffers().scheme.sharded_state && context_.comm.size() > 1)
       context_.comm.all_reduce(sums_, ReduceOp::sum, context_.exec.stream, "lamb norms");

@@ -70,7 +70,7 @@ class Muon final : public SliceOptimizer {
     }
   }
 
-  void step(const StepParameters& p, const std::vector<TensorRates>& rates) override {
+  void step(const StepParameters& p, const std::vector<TensorRates>& rates, const UnitsUpdated& /*updated*/) override {
     for (std::size_t i = 0; i < context_.owned.size(); ++i) step_slice(i, p, rates);
     const auto ranks = static_cast<std::size_t>(context_.comm.size());
     for (std::size_t first = 0; first < matrices_.size(); first += ranks) {

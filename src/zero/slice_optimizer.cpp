@@ -13,10 +13,14 @@ class LocalOptimizer final : public SliceOptimizer {
  public:
   explicit LocalOptimizer(const SliceOptimizerContext& context) : context_(context) {}
 
-  void step(const StepParameters& p, const std::vector<TensorRates>& rates) override {
+  void step(const StepParameters& p, const std::vector<TensorRates>& rates, const UnitsUpdated& updated) override {
+    int done = 0;  // units below it; slices lie in the order of units
     for (std::size_t i = 0; i < context_.owned.size(); ++i) {
       const OwnedSlice& slice = context_.owned[i];
       if (slice.gradient == nullptr) continue;  // frozen
+      const int unit = context_.layout.tensors[static_cast<std::size_t>(slice.tensor)].unit;
+      if (unit > done) updated(unit - 1);
+      done = unit;
       update_slice(context_, i, p, rates[static_cast<std::size_t>(slice.tensor)]);
     }
   }

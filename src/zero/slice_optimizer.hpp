@@ -2,6 +2,7 @@
 /// The optimizer step on the slices that a rank keeps. Private to src/zero.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct SliceOptimizerContext {
   }
 };
 
+/// Told a unit when it and all units below it have their new values, units ascending.
+using UnitsUpdated = std::function<void(int unit)>;
+
 class SliceOptimizer {
  public:
   SliceOptimizer() = default;
@@ -33,7 +37,8 @@ class SliceOptimizer {
   virtual ~SliceOptimizer() = default;
 
   /// One update of every trainable slice. Collective where a tensor's update needs numbers of all its slices.
-  virtual void step(const StepParameters& p, const std::vector<TensorRates>& rates) = 0;
+  /// @param updated  what is not said is true on return
+  virtual void step(const StepParameters& p, const std::vector<TensorRates>& rates, const UnitsUpdated& updated) = 0;
 };
 
 std::unique_ptr<SliceOptimizer> make_slice_optimizer(const SliceOptimizerContext& context);

@@ -19,6 +19,7 @@ struct ZeroScheme {
   bool master_copy = false;      ///< weights are bf16: f32 masters lie apart
   bool reduce_each = false;      ///< gradients are reduced in every micro step, else once per step
   bool two_level = false;        ///< sums may run inside the node first
+  bool overlap = false;          ///< collectives run beside kernels: what they use is there twice, or early
 };
 
 /// One part of one unit. Offsets are in elements, multiples of the chunk and so of 64.
@@ -93,12 +94,13 @@ struct ZeroBuffers {
       groups;  ///< all units, cut so that a group of several has at most group_limit trainable elements
   std::vector<UnitGroup> weight_groups;  ///< the same with all elements: for gathers of frozen parts too
 
-  BufferId weights;    ///< compute dtype: the full row, or the row of slices at stage 3
-  BufferId whole;      ///< compute dtype, stage 3: parts that every rank keeps
-  BufferId master;     ///< f32, trainable parts, only with master_copy: full row at stage 0, else the row of slices
-  BufferId gradient;   ///< f32: full row where gradients are accumulated locally and at stage 0, else the row of slices
-  BufferId bucket;     ///< reduce_each: unit gradients of the running micro step
-  BufferId held_open;  ///< reduce_each: gradient of unit 0 where the head writes into it first
+  BufferId weights;   ///< compute dtype: the full row, or the row of slices at stage 3
+  BufferId whole;     ///< compute dtype, stage 3: parts that every rank keeps
+  BufferId master;    ///< f32, trainable parts, only with master_copy: full row at stage 0, else the row of slices
+  BufferId gradient;  ///< f32: full row where gradients are accumulated locally and at stage 0, else the row of slices
+  std::vector<BufferId> buckets;  ///< reduce_each: unit gradients of the running micro step; two where one is sent
+                                  ///< while the other is filled
+  BufferId held_open;   ///< reduce_each: gradient of unit 0 where the head writes into it first
   BufferId chunk_sums;  ///< f64: every rank's chunk sums
   std::vector<GatherRegion> regions;
 

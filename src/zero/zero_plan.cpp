@@ -15,13 +15,15 @@ namespace {
 /// DeepSpeed's default of 500 million elements would be 2 GB of buffers on every rank.
 constexpr std::int64_t useful_bucket_elements = 25'000'000;
 
-ZeroScheme scheme_of(const ZeroOptions& options, int ranks) {
+ZeroScheme scheme_of(const ZeroOptions& options, int ranks, DeviceKind target) {
   ZeroScheme scheme;
   scheme.sharded_weights = options.stage >= 3 && ranks > 1;
   scheme.sharded_state = options.stage >= 1;
   scheme.master_copy = options.compute != DType::f32 && !options.optim.pure_bf16;
   scheme.reduce_each = options.reproducible || (options.stage >= 2 && ranks > 1);
   scheme.two_level = !options.reproducible;
+  // On a CPU a collective is complete when its call returns: a second bucket would only cost memory there.
+  scheme.overlap = ranks > 1 && target == DeviceKind::cuda;
   return scheme;
 }
 
@@ -99,7 +101,10 @@ std::int64_t gathered_count(const UnitPlace& unit) {
 /// have one each where the head uses both at once.
 void plan_regions(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
   const int last = static_cast<int>(z.units.size()) - 1;
-  const std::uint32_t phases = (z.options.train ? phase_forward | phase_backward : phase_forward) | phase_generate;
+  // The first units of the next step are gathered while the optimizer still runs, and wait there for the step.
+  const std::uint32_t phases =
+      z.scheme.overlap ? phase_always
+                       : (z.options.train ? phase_forward | phase_backward : phase_forward) | phase_generate;
   const auto add_regions = [&](int regions, std::int64_t count, const auto& units) {
     for (const int u : units) {
       z.units[static_cast<std::size_t>(u)].first_region = static_cast<int>(z.regions.size());
@@ -161,7 +166,9 @@ void plan_buckets(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
     largest = std::max(largest, count);
     sum += count;
   }
-  z.bucket = plan.add("gradients/bucket", std::max(largest, std::min(sum, z.group_limit)), DType::f32, phases, kind);
+  const std::int64_t count = std::max(largest, std::min(sum, z.group_limit));
+  z.buckets.push_back(plan.add("gradients/bucket", count, DType::f32, phases, kind));
+  if (z.scheme.overlap) z.buckets.push_back(plan.add("gradients/bucket.1", count, DType::f32, phases, kind));
 }
 
 /// @param kinds  1: trainable parts count, part_kinds: all
@@ -224,7 +231,7 @@ std::shared_ptr<const ZeroBuffers> plan_zero(MemoryPlan& plan, const ModelLayout
   auto z = std::make_shared<ZeroBuffers>();
   z->options = options;
   z->ranks = ranks;
-  z->scheme = scheme_of(options, ranks);
+  z->scheme = scheme_of(options, ranks, plan.target());
   z->group_limit = std::min(options.reduce_bucket_size, useful_bucket_elements);
   place_units(*z, layout);
   z->groups = cut_groups(*z, 1);

@@ -12,6 +12,7 @@
 #include "zero/gradients.hpp"
 #include "zero/slice_optimizer.hpp"
 #include "zero/slices.hpp"
+#include "zero/timeline.hpp"
 
 namespace dstrain {
 
@@ -24,24 +25,33 @@ class ShardedStore final : public ZeroStore {
       : layout_(layout),
         comm_(comm),
         buffers_(std::move(buffers)),
-        exec_{Stream(device, nullptr)},
+        timeline_(std::make_unique<Timeline>(device, comm.size() > 1)),
+        exec_{timeline_->compute()},
         memory_(buffers_, arena, comm.rank()),
-        holds_(layout.units.size(), 0) {
+        holds_(layout.units.size(), 0),
+        group_of_(layout.units.size(), 0) {
     memory_.zero_state(exec_);
-    if (buffers_->scheme.sharded_weights) gathered_.emplace(memory_, comm_);
+    if (buffers_->scheme.sharded_weights) gathered_.emplace(memory_, comm_, *timeline_);
     if (buffers_->options.train) {
-      gradients_ = buffers_->scheme.reduce_each ? make_bucketed_gradients(layout, memory_, comm_)
-                                                : make_accumulated_gradients(layout, memory_, comm_);
+      gradients_ = buffers_->scheme.reduce_each ? make_bucketed_gradients(layout, memory_, comm_, *timeline_)
+                                                : make_accumulated_gradients(layout, memory_, comm_, *timeline_);
+    }
+    for (std::size_t g = 0; g < buffers_->groups.size(); ++g) {
+      for (int u = buffers_->groups[g].first; u < buffers_->groups[g].last; ++u)
+        group_of_[static_cast<std::size_t>(u)] = g;
+      at_all_.push_back(timeline_->event());
     }
     owned_ = slices_in_memory(layout, memory_);
     gather_.reserve(layout.units.size() * part_kinds);
     if (buffers_->options.train && buffers_->options.optimizer)
       optimizer_ = make_slice_optimizer({layout, memory_, comm_, exec_, owned_});
+    updated_ = [this](int unit) { hand_out(unit); };
   }
 
   UnitWeights acquire(int unit, const Stream& stream) override {
     check_unit(unit);
     if (gathered_) gathered_->fetch(unit, holds_, here(stream));
+    at_all_[group_of_[static_cast<std::size_t>(unit)]].make_wait(here(stream));
     ++holds_[static_cast<std::size_t>(unit)];
     UnitWeights weights;
     weights.version = version_;
@@ -55,16 +65,16 @@ class ShardedStore final : public ZeroStore {
     return weights;
   }
 
-  void prefetch(int unit, const Stream& stream) override {
+  void prefetch(int unit, const Stream& /*stream*/) override {
     check_unit(unit);
-    if (gathered_) gathered_->prefetch(unit, here(stream));
+    if (gathered_) gathered_->prefetch(unit);
   }
 
-  void release(int unit, const Stream& /*stream*/) override {
+  void release(int unit, const Stream& stream) override {
     check_unit(unit);
     int& holds = holds_[static_cast<std::size_t>(unit)];
     DSTRAIN_CHECK(holds > 0, "unit {} is released but was not acquired", unit);
-    if (--holds == 0 && gathered_) gathered_->drop(unit);
+    if (--holds == 0 && gathered_) gathered_->drop(unit, here(stream));
   }
 
   UnitGradient gradient(int unit, const Stream& stream) override {
@@ -86,11 +96,11 @@ class ShardedStore final : public ZeroStore {
     in_micro_step_ = false;
   }
 
-  void begin_micro_step(int contributors, bool /*last*/) override {
+  void begin_micro_step(int contributors, bool last) override {
     check_training();
     DSTRAIN_CHECK(contributors >= 1 && contributors <= comm_.size(), "{} of {} ranks contribute", contributors,
                   comm_.size());
-    gradients_->begin_micro_step(contributors, exec_.stream);
+    gradients_->begin_micro_step(contributors, last, exec_.stream);
     in_micro_step_ = true;
   }
 
@@ -98,6 +108,7 @@ class ShardedStore final : public ZeroStore {
     check_training();
     DSTRAIN_CHECK(in_micro_step_, "gradients are reduced before any micro step of this step");
     gradients_->finish(exec_.stream);
+    settle();
     in_micro_step_ = false;
     return gradient_norm(memory_, comm_, exec_);
   }
@@ -109,9 +120,11 @@ class ShardedStore final : public ZeroStore {
     DSTRAIN_CHECK(rates.size() == layout_.tensors.size(), "rates of {} tensors for {} tensors", rates.size(),
                   layout_.tensors.size());
     forget_gathered();
-    optimizer_->step(p, rates);
+    settle();
     ++version_;
-    gather_weights(1);
+    handed_out_ = 0;
+    optimizer_->step(p, rates, updated_);
+    hand_out(layout_.unit_count() - 1);
   }
 
   [[nodiscard]] Stream stream() const noexcept override { return exec_.stream; }
@@ -128,6 +141,7 @@ class ShardedStore final : public ZeroStore {
   }
 
   void for_each_replica(const std::function<void(int, const void*, std::int64_t)>& f) const override {
+    settle();
     const ZeroScheme& scheme = buffers_->scheme;
     const auto width = static_cast<std::int64_t>(size_of(buffers_->options.compute));
     for (int u = 0; u < layout_.unit_count(); ++u) {
@@ -151,13 +165,17 @@ class ShardedStore final : public ZeroStore {
 
   void weights_changed() override {
     forget_gathered();
+    settle();
     if (buffers_->scheme.master_copy) {
       for (const OwnedSlice& slice : owned_) {
         if (slice.master != nullptr) ops::convert(exec_, slice.weights, Data{slice.master, DType::f32}, slice.count);
       }
     }
     ++version_;
-    gather_weights(part_kinds);
+    timeline_->order(exec_.stream, timeline_->communication());
+    if (!buffers_->scheme.sharded_state || comm_.size() == 1) return;
+    for (const UnitGroup& group : buffers_->weight_groups) gather_weights(group, part_kinds);
+    settle();
   }
 
  private:
@@ -178,39 +196,61 @@ class ShardedStore final : public ZeroStore {
   void forget_gathered() {
     for (int u = 0; u < layout_.unit_count(); ++u) {
       DSTRAIN_CHECK(holds_[static_cast<std::size_t>(u)] == 0, "weights change while unit {} is held", u);
-      if (gathered_) gathered_->drop(u);
+      if (gathered_) gathered_->forget(u);
+    }
+  }
+
+  /// Kernels queued from here on come behind all collectives so far.
+  void settle() const { timeline_->order(timeline_->communication(), timeline_->compute()); }
+
+  /// Units up to `unit` have new values: what travels of them goes while the optimizer updates the others. The same
+  /// collectives in the same order on all ranks, whichever units their slices lie in. Collective.
+  void hand_out(int unit) {
+    const ZeroScheme& scheme = buffers_->scheme;
+    if (!scheme.sharded_state || comm_.size() == 1) return;
+    for (; handed_out_ <= unit; ++handed_out_) {
+      const std::size_t index = group_of_[static_cast<std::size_t>(handed_out_)];
+      const UnitGroup& group = buffers_->groups[index];
+      const bool last_of_group = handed_out_ + 1 == group.last;
+      const bool used_first = gathered_ && scheme.overlap && handed_out_ < 2;
+      if (last_of_group || used_first) timeline_->order(exec_.stream, timeline_->communication());
+      if (last_of_group && gather_weights(group, 1)) at_all_[index].record(timeline_->communication());
+      if (used_first) gathered_->prefetch(handed_out_);
     }
   }
 
   /// Everybody's new slices into everybody's full row, in place: stages 1 and 2, and at stage 3 the parts that stay
-  /// whole.
+  /// whole. False where there are none. Collective.
   /// @param kinds  1: trainable parts, part_kinds: all
-  void gather_weights(int kinds) {
-    if (!buffers_->scheme.sharded_state || comm_.size() == 1) return;
-    for (const UnitGroup& group : kinds == 1 ? buffers_->groups : buffers_->weight_groups) {
-      gather_.clear();
-      for (int u = group.first; u < group.last; ++u) {
-        for (int kind = 0; kind < kinds; ++kind) {
-          const PartPlace& part = memory_.unit(u).weights[kind];
-          if (part.part.count == 0 || (buffers_->scheme.sharded_weights && !part.whole)) continue;
-          gather_.push_back({memory_.weight_shard(u, kind), memory_.full_weights(u, kind)});
-        }
+  bool gather_weights(const UnitGroup& group, int kinds) {
+    gather_.clear();
+    for (int u = group.first; u < group.last; ++u) {
+      for (int kind = 0; kind < kinds; ++kind) {
+        const PartPlace& part = memory_.unit(u).weights[kind];
+        if (part.part.count == 0 || (buffers_->scheme.sharded_weights && !part.whole)) continue;
+        gather_.push_back({memory_.weight_shard(u, kind), memory_.full_weights(u, kind)});
       }
-      if (!gather_.empty()) comm_.all_gather(gather_, exec_.stream, "weights to all");
     }
+    if (!gather_.empty()) comm_.all_gather(gather_, timeline_->communication(), "weights to all");
+    return !gather_.empty();
   }
 
   const ModelLayout& layout_;
   Communicator& comm_;
   std::shared_ptr<const ZeroBuffers> buffers_;
+  std::unique_ptr<Timeline> timeline_;
   Exec exec_;
   ZeroMemory memory_;
   std::vector<int> holds_;
+  std::vector<std::size_t> group_of_;      ///< by unit, into ZeroBuffers::groups
+  std::vector<Event> at_all_;              ///< by group: its new weights are at all ranks
   std::optional<GatheredUnits> gathered_;  ///< stage 3 on several ranks
   std::unique_ptr<Gradients> gradients_;   ///< null without training
   std::vector<OwnedSlice> owned_;
   std::vector<AllGatherPart> gather_;
   std::unique_ptr<SliceOptimizer> optimizer_;  ///< null without training or without an optimizer
+  UnitsUpdated updated_;
+  int handed_out_ = 0;  ///< units below it were handed out in this optimizer step
   std::uint64_t version_ = 0;
   bool in_micro_step_ = false;
 };

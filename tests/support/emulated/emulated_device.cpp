@@ -57,6 +57,7 @@ EmulatedDevice::Open::~Open() {
 }
 
 EmulatedDevice::~EmulatedDevice() {
+  if (watching() == this) watch(false);
   for (const auto& [memory, bytes] : sizes_) {
     guarded().regions.erase(memory);
     munmap(memory, static_cast<std::size_t>(bytes));
@@ -98,13 +99,22 @@ std::string EmulatedDevice::name_of(const void* handle) const {
   return at == names_.end() ? "unknown" : at->second;
 }
 
+namespace {
+EmulatedDevice* watcher = nullptr;
+}
+
+void EmulatedDevice::watch(bool on) noexcept { watcher = on ? this : nullptr; }
+EmulatedDevice* EmulatedDevice::watching() noexcept { return watcher; }
+
 void EmulatedDevice::copy(void* stream, void* to, const void* from, std::int64_t bytes) {
+  if (watcher == this) add({Operation::Kind::work, "copy", stream, nullptr, {{to, bytes, true}, {from, bytes, false}}});
   log_.push_back("copy " + name_of(stream) + " " + std::to_string(bytes));
   const Open opened;
   std::memmove(to, from, static_cast<std::size_t>(bytes));
 }
 
 void EmulatedDevice::zero(void* stream, void* at, std::int64_t bytes) {
+  if (watcher == this) add({Operation::Kind::work, "zero", stream, nullptr, {{at, bytes, true}}});
   log_.push_back("zero " + name_of(stream) + " " + std::to_string(bytes));
   const Open opened;
   std::memset(at, 0, static_cast<std::size_t>(bytes));
@@ -121,7 +131,10 @@ void EmulatedDevice::destroy_stream(void* stream) noexcept {
   delete static_cast<char*>(stream);
 }
 
-void EmulatedDevice::synchronize(void* stream) { log_.push_back("synchronize " + name_of(stream)); }
+void EmulatedDevice::synchronize(void* stream) {
+  if (watcher == this) add({Operation::Kind::synchronize, "synchronize", stream, nullptr, {}});
+  log_.push_back("synchronize " + name_of(stream));
+}
 
 void* EmulatedDevice::create_event() {
   void* handle = new char;
@@ -135,10 +148,12 @@ void EmulatedDevice::destroy_event(void* event) noexcept {
 }
 
 void EmulatedDevice::record(void* event, void* stream) {
+  if (watcher == this) add({Operation::Kind::record, "record", stream, event, {}});
   log_.push_back("record " + name_of(event) + " " + name_of(stream));
 }
 
 void EmulatedDevice::wait(void* stream, void* event) {
+  if (watcher == this) add({Operation::Kind::wait, "wait", stream, event, {}});
   log_.push_back("wait " + name_of(stream) + " " + name_of(event));
 }
 

@@ -8,9 +8,13 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/device_runtime.hpp"
+#include "kernels/ops/optimizer.hpp"
+#include "support/emulated/operation_log.hpp"
 
 namespace dstrain {
 
@@ -51,6 +55,12 @@ class EmulatedDevice final : public DeviceRuntime {
   /// What was asked for, in order: "record e1 s0", "wait s1 e1", "copy s0 64", "zero s1 8", "synchronize s0".
   [[nodiscard]] const std::vector<std::string>& log() const noexcept { return log_; }
   void clear_log() { log_.clear(); }
+  /// While it is on, operations() gets what streams are given, kernels too.
+  void watch(bool on) noexcept;
+  /// The device that watches, null where none does.
+  static EmulatedDevice* watching() noexcept;
+  void add(Operation operation) { operations_.push_back(std::move(operation)); }
+  [[nodiscard]] const std::vector<Operation>& operations() const noexcept { return operations_; }
   [[nodiscard]] int used() const noexcept { return used_; }
   /// Allocations, streams and events that nobody gave back.
   [[nodiscard]] std::size_t alive() const noexcept { return sizes_.size() + pinned_ + names_.size(); }
@@ -64,7 +74,36 @@ class EmulatedDevice final : public DeviceRuntime {
   std::map<const void*, std::string> names_;  ///< of streams and events
   int made_ = 0;
   std::vector<std::string> log_;
+  std::vector<Operation> operations_;
 };
+
+/// Notes a kernel of kernels/ops by its arguments: what `Data` and pointers name is written, what `ConstData` and
+/// pointers to const name is read. Of each the first element stands for all: collectives, which are noted with all
+/// their bytes, are what kernels are compared with.
+template <typename... A>
+void note_kernel(const char* name, const Stream& stream, const A&... arguments) {
+  EmulatedDevice* device = EmulatedDevice::watching();
+  if (device == nullptr) return;
+  Operation operation{Operation::Kind::work, name, stream.native(), nullptr, {}};
+  const auto note = [&](const void* at, bool write) {
+    if (at != nullptr) operation.accesses.push_back({at, 1, write});
+  };
+  const auto note_argument = [&]<typename T>(const T& argument) {
+    if constexpr (std::is_same_v<T, Data>) {
+      note(argument.data, true);
+    } else if constexpr (std::is_same_v<T, ConstData>) {
+      note(argument.data, false);
+    } else if constexpr (std::is_same_v<T, UpdateArrays>) {
+      note(argument.master, true);
+      note(argument.gradient, false);
+      note(argument.compute_copy.data, true);
+    } else if constexpr (std::is_pointer_v<T>) {
+      note(argument, !std::is_const_v<std::remove_pointer_t<T>>);
+    }
+  };
+  (note_argument(arguments), ...);
+  device->add(std::move(operation));
+}
 
 /// Puts an EmulatedDevice in the place of this build's runtime for the life of the object.
 class WithEmulatedDevice {
