@@ -18,6 +18,7 @@
 #include "core/dtype.hpp"
 #include "dstrain/checkpoint_settings.hpp"
 #include "dstrain/loss_scale_options.hpp"
+#include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/optimizer_settings.hpp"
 #include "model/adapters/tuning.hpp"
 #include "model/micro_batch.hpp"
@@ -61,6 +62,7 @@ struct EngineOptions {
   std::uint64_t seed = 42;
   Tuning tuning;                     ///< what is trained: everything, some layers, or adapters
   double neftune_noise_alpha = 0.0;  ///< 0: no noise
+  TokenLoss token_loss = {};         ///< plain: the negative log likelihood
 
   OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
@@ -120,6 +122,7 @@ struct WeightOrigin {
   std::filesystem::path folder;                    ///< empty: random initial weights from `seed`
   std::vector<std::filesystem::path> merged = {};  ///< adapters that become part of the base weights
   std::filesystem::path adapter = {};              ///< the adapter that is trained on; empty: a new one
+  std::int64_t stored_vocab_rows = 0;              ///< of the folder's embedding, where the model has more; 0: as many
 };
 
 /// One model being trained by a group of ranks. Functions are collective unless they say Local; not thread-safe.

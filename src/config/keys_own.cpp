@@ -52,6 +52,10 @@ std::vector<KeySpec> own() {
       runs("pipeline_parallel_size", &C::pipeline_parallel_size,
            "Ranks that share the layers one after the other; only 1 so far"),
       runs("context_parallel_size", &C::context_parallel_size, "Ranks that share a sequence; only 1 so far"),
+      runs(
+          "data_split", &C::data_split,
+          "DeepSpeed-Chat's shares of its three steps, as 2,4,4, or one such list for each dataset with | between: the "
+          "rows that its first step takes, in its order. Empty: every row"),
       runs("synthetic_rows", &C::synthetic_rows, "Rows of `dataset: synthetic`"),
       runs(
           "deepspeed_scheduler", &C::deepspeed_scheduler,

@@ -75,6 +75,11 @@ void update_slice(const SliceOptimizerContext& context, std::size_t index, const
     update_quantised(context, index, update.rule, u);
     return;
   }
+  if (update.kind == TensorUpdate::Kind::pure_bf16) {
+    ops::adamw_bf16(context.exec, slice.weights, {slice.states[0].data, DType::bf16},
+                    {slice.states[1].data, DType::bf16}, slice.gradient, slice.count, u);
+    return;
+  }
   UpdateArrays arrays{slice.master, slice.gradient, {}, context.compute_copy(index)};
   for (std::size_t i = 0; i < arrays.state.size(); ++i) arrays.state[i] = static_cast<float*>(slice.states[i].data);
   ops::update(context.exec, update.rule, arrays, slice.count, u);

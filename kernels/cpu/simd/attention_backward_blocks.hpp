@@ -133,7 +133,7 @@ struct StripColumns {
 template <typename W>
 DSTRAIN_INLINE void strip_scores(const AttentionTask& t, const BackwardSpace& s, const Block& b, std::int64_t i,
                                  std::int64_t rows, const StripColumns& columns) {
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   float* p = s.p + strip_at<W>(i);
   float* ds = s.ds + strip_at<W>(i);
   const std::int64_t from = columns.from;
@@ -170,7 +170,7 @@ DSTRAIN_INLINE void strip_scores(const AttentionTask& t, const BackwardSpace& s,
 template <typename W>
 DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const BackwardSpace& s, const Block& b, std::int64_t i) {
   const std::int64_t rows = least(tile_rows, b.rows - i);
-  const StripColumns columns(Visible{t.n_k - t.n_q, t.window}, b, i, rows);
+  const StripColumns columns(Visible{t.shift, t.n_k, t.window}, b, i, rows);
   strip_scores<W>(t, s, b, i, rows, columns);
   if constexpr (W::pairs) {
     W::pair_rows(s.p_pairs + i / 2 * key_block, s.p, key_block, columns.width);
@@ -198,7 +198,7 @@ DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const BackwardSpace
 template <typename W>
 DSTRAIN_FLATTEN void add_to_keys(const AttentionTask& t, const BackwardSpace& s, const Block& b) {
   using Multiply = typename W::Multiply;
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   const std::int64_t dim = padded_dim(t.head_dim);
   const float* p = W::pairs ? s.p_pairs : s.p;
   const float* ds = W::pairs ? s.ds_pairs : s.ds;
@@ -235,7 +235,7 @@ DSTRAIN_FLATTEN void backward(const AttentionTask& t, const AttentionGradients& 
   using S = typename W::Storage;
   BackwardSpace s{};
   lay_out(s, t.workspace, t.n_k, t.head_dim);
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   const std::int64_t dim = padded_dim(t.head_dim);
   load_keys<W>(t, s);
   for (std::int64_t g = 0; g < t.group; ++g) {
