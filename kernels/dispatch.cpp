@@ -227,6 +227,10 @@ void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShap
   DSTRAIN_SEND(matmul, c, a, b, shape, accumulate);
 }
 
+void matmul_bias(const Exec& exec, Data c, ConstData a, ConstData b, ConstData bias_N, const MatmulShape& shape) {
+  DSTRAIN_SEND(matmul_bias, c, a, b, bias_N, shape);
+}
+
 std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c, DeviceKind device) {
   DSTRAIN_ASK(matmul_workspace_bytes, shape, a_b, c);
 }
