@@ -52,7 +52,12 @@ struct WaitAtEnd {
 #define DSTRAIN_ON_DEVICE(...) no_device()
 #endif
 #ifdef DSTRAIN_EMULATED_DEVICE
-#define DSTRAIN_NOTE(operation, ...) note_kernel(#operation, exec.stream, __VA_ARGS__)
+#define DSTRAIN_NOTE(operation, ...)                      \
+  note_kernel(#operation, exec.stream, __VA_ARGS__);      \
+  if (!EmulatedDevice::runs_kernels()) {                  \
+    return decltype(cpu::operation(exec, __VA_ARGS__))(); \
+  }                                                       \
+  static_cast<void>(0)
 #else
 #define DSTRAIN_NOTE(operation, ...) static_cast<void>(0)
 #endif

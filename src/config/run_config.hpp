@@ -162,7 +162,9 @@ struct RunConfig {
   int zero_stage = 0;
   std::int64_t reduce_bucket_size = 500'000'000;  ///< elements (DeepSpeed's key and default)
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;
-  std::optional<int> virtual_ranks;  ///< default: world size
+  std::string offload_optimizer = "none";  ///< "none" or "cpu": masters and states beside a GPU
+  std::string offload_param = "none";      ///< "none" or "cpu": slices of the weights beside a GPU, at stage 3
+  std::optional<int> virtual_ranks;        ///< default: world size
   bool reproducible = false;
   std::string device = "auto";                        ///< auto, cpu, cuda
   bool device_oversubscribe = false;                  ///< ranks of a node may share a GPU
