@@ -17,6 +17,7 @@ packages=(
   openssh-client iproute2                                                   # tests on several hosts (network namespaces)
   slurm-wlm munge                                                           # tests under a real Slurm
   shellcheck python3-yaml                                                   # tests of shell and container files
+  python3-h5py                                                              # checkpoints seen by another HDF5 library
   xz-utils python3                                                          # test data
 )
 # Ubuntu 22.04 has GCC 11, which lacks parts of C++20.

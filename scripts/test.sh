@@ -4,7 +4,7 @@
 #   preset cuda-ci  where nvcc is: every test, Release, the CUDA backend compiled for one GPU; warnings are errors
 #   preset ci       elsewhere (or with SKIP_CUDA=1): the same without CUDA
 #   preset checked  unit tests again under ASan and UBSan, with the checks that communicate; replays of the fuzzers
-# Environment: JOBS (compilers at a time), TEST_JOBS (tests at a time, default 2), SKIP_INSTALL=1, SKIP_CHECKED=1,
+# Environment: JOBS (compilers at a time), TEST_JOBS (tests at a time, default one more than cores: some only wait), SKIP_INSTALL=1, SKIP_CHECKED=1,
 # SKIP_CUDA=1.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -31,7 +31,7 @@ suite() {
     return 0
   fi
   echo "== $preset: test ($((SECONDS - started)) s so far)"
-  ctest --preset "$preset" -j "${TEST_JOBS:-2}" --no-tests=error --output-junit junit.xml || failed_suites+=("$preset")
+  ctest --preset "$preset" -j "${TEST_JOBS:-$((jobs + 1))}" --no-tests=error --output-junit junit.xml || failed_suites+=("$preset")
   tested+=("build/$preset")
   echo "== $preset: $((SECONDS - started)) s"
 }

@@ -18,6 +18,7 @@
 #include "core/dtype.hpp"
 #include "dstrain/checkpoint_settings.hpp"
 #include "dstrain/loss_scale_options.hpp"
+#include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/optimizer_settings.hpp"
 #include "model/adapters/tuning.hpp"
 #include "model/micro_batch.hpp"
@@ -63,6 +64,7 @@ struct EngineOptions {
   std::uint64_t seed = 42;
   Tuning tuning;                     ///< what is trained: everything, some layers, or adapters
   double neftune_noise_alpha = 0.0;  ///< 0: no noise
+  TokenLoss token_loss = {};         ///< plain: the negative log likelihood
 
   OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
@@ -122,6 +124,7 @@ struct WeightOrigin {
   std::filesystem::path folder;                    ///< empty: random initial weights from `seed`
   std::vector<std::filesystem::path> merged = {};  ///< adapters that become part of the base weights
   std::filesystem::path adapter = {};              ///< the adapter that is trained on; empty: a new one
+  std::int64_t stored_vocab_rows = 0;              ///< of the folder's embedding, where the model has more; 0: as many
 };
 
 /// One model being trained by a group of ranks. Functions are collective unless they say Local; not thread-safe.
@@ -190,7 +193,8 @@ class Engine {
   virtual void save(const std::filesystem::path& output_dir, const std::map<std::string, std::string>& client_state,
                     bool save_only_model, int save_total_limit, const std::filesystem::path& best = {}) = 0;
   /// As save(), but returns when the files are begun: they are written behind the following forward and backward
-  /// passes. step() copies what is left by then, into checkpoint_buffer_bytes, before it changes anything. One is in
+  /// passes. step() copies what is left by then, into checkpoint.buffer_bytes, before it changes anything; a step that
+  /// checkpoint.max_lag_steps does not allow beside it waits until it is complete. One is in
   /// flight at a time: a second call waits for the first. What must follow is continue_save() now and then, or
   /// finish_save().
   virtual void begin_save(const std::filesystem::path& output_dir,

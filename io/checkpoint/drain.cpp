@@ -23,6 +23,10 @@ using Clock = std::chrono::steady_clock;
 /// So much is handed to the disk at once while the next pieces are still being copied into the page cache.
 constexpr std::int64_t flush_bytes = 32 << 20;
 
+/// Pieces that an owner who waits hashes ahead of the one being written: few enough to be in the cache still when they
+/// are written.
+constexpr std::size_t pieces_ahead = 4;
+
 }  // namespace
 
 struct ShardDrain::Job {
@@ -35,6 +39,7 @@ struct ShardDrain::Job {
   mutable std::mutex mutex;
   mutable std::condition_variable changed;
   std::vector<std::string> digests;
+  std::size_t hashed = 0;          // pieces before it have a digest, or are getting it
   std::size_t next = 0;            // pieces before it are written
   bool writing = false;            // piece `next` is being written
   bool writing_in_place = false;   // from its owner's memory
@@ -64,7 +69,22 @@ struct ShardDrain::Job {
     }
   }
 
-  /// Takes the next piece; false where there is none.
+  /// Gives the next piece without one its digest. Under the lock, but for the work.
+  void hash(std::unique_lock<std::mutex>& lock) {
+    const std::size_t index = hashed++;
+    const DrainPiece piece = pieces[index];
+    lock.unlock();
+    auto digest = digest_of(piece.from, piece.bytes);
+    lock.lock();
+    digests[index] = std::move(digest);
+  }
+
+  /// Whether the owner, who waits, has something to hash.
+  [[nodiscard]] bool can_help() const {
+    return !finished && !cancelled && hashed < pieces.size() && hashed <= next + pieces_ahead;
+  }
+
+  /// Takes the next piece, with its digest made or being made; false where there is none.
   bool take(DrainPiece& piece) {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return copying != next || cancelled; });
@@ -72,12 +92,13 @@ struct ShardDrain::Job {
     writing = true;
     writing_in_place = next < copied_from;
     piece = pieces[next];
+    // Hashed first: the bytes are still in the cache when they are written.
+    if (hashed == next) hash(lock);
     return true;
   }
 
-  void give(std::string digest) {
+  void done() {
     const std::lock_guard lock(mutex);
-    digests.push_back(std::move(digest));
     ++next;
     writing = false;
     progress = Clock::now();
@@ -90,10 +111,8 @@ struct ShardDrain::Job {
     std::int64_t end = 0;
     DrainPiece piece;
     while (take(piece)) {
-      // Hashed first: the bytes are still in the cache when they are written.
-      auto digest = digest_of(piece.from, piece.bytes);
       write_at(file, piece.at, piece.from, piece.bytes, path);
-      give(std::move(digest));
+      done();
       if (flushed < 0) flushed = piece.at;
       end = piece.at + piece.bytes;
       if (end - flushed < flush_bytes) continue;
@@ -123,7 +142,7 @@ ShardDrain::ShardDrain(std::filesystem::path file, std::vector<DrainPiece> piece
     : job_(std::make_shared<Job>()) {
   job_->path = std::move(file);
   job_->copied_from = pieces.size();
-  job_->digests.reserve(pieces.size());
+  job_->digests.resize(pieces.size());
   job_->pieces = std::move(pieces);
   job_->copies = copies;
   job_->patience = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(patience_s));
@@ -179,7 +198,10 @@ void ShardDrain::secure() {
 
 void ShardDrain::wait() {
   std::unique_lock lock(job_->mutex);
-  job_->wait_for(lock, [&] { return job_->finished; });
+  while (!job_->finished) {
+    job_->wait_for(lock, [&] { return job_->finished || job_->can_help(); });
+    while (job_->can_help()) job_->hash(lock);
+  }
   if (job_->error) std::rethrow_exception(job_->error);
 }
 

@@ -42,7 +42,8 @@ class ShardDrain {
   /// On return the memory may change: every piece is written, copied, or will not be written any more.
   void secure();
 
-  /// Waits until the file is complete on the disk. @throws IoError (exit code 1) what went wrong
+  /// Waits until the file is complete on the disk, and computes digests meanwhile. @throws IoError (exit code 1) what
+  /// went wrong
   void wait();
 
   /// The digests of all pieces, in their order. After wait().

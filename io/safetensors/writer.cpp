@@ -59,7 +59,7 @@ void SafetensorsWriter::write(std::int32_t tensor, std::int64_t begin, std::int6
   written_[t] += count;
 }
 
-void SafetensorsWriter::commit() {
+void SafetensorsWriter::commit(Durability durability) {
   for (std::size_t t = 0; t < entries_.size(); ++t) {
     if (written_[t] != entries_[t].count()) {
       throw Error(
@@ -67,10 +67,10 @@ void SafetensorsWriter::commit() {
           path_.string());
     }
   }
-  sync_file(file_, temporary_);
+  if (durability == Durability::now) sync_file(file_, temporary_);
   rename_path(temporary_, path_);
   file_.reset();
-  sync_folder(path_.parent_path());
+  if (durability == Durability::now) sync_folder(path_.parent_path());
 }
 
 }  // namespace dstrain

@@ -17,6 +17,9 @@
 
 namespace dstrain {
 
+/// When what was written must survive a power failure: on return, or once somebody else has fsynced file and folder.
+enum class Durability : std::uint8_t { now, later };
+
 /// Writes one file as `path`.tmp; commit() gives it its name. Without commit() nothing is left behind.
 class SafetensorsWriter {
  public:
@@ -34,7 +37,7 @@ class SafetensorsWriter {
 
   /// Checks that every element was written, fsyncs and renames. Local. @throws Error naming the incomplete tensor;
   /// IoError
-  void commit();
+  void commit(Durability durability = Durability::now);
 
  private:
   std::filesystem::path path_;

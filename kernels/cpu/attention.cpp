@@ -8,6 +8,7 @@
 
 #include "core/parallel.hpp"
 #include "kernels/cpu/backend.hpp"
+#include "kernels/cpu/bf16_products.hpp"
 #include "kernels/cpu/check.hpp"
 #include "kernels/cpu/dropout.hpp"
 #include "kernels/cpu/simd/attention_functions.hpp"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr IsaTables<AttentionForwardFunctions> forward_tables = DSTRAIN_ISA_TABLES(attention_forward);
 constexpr IsaTables<AttentionBackwardFunctions> backward_tables = DSTRAIN_ISA_TABLES(attention_backward);
+constexpr IsaTables<AttentionBf16Functions> bf16_tables = DSTRAIN_ISA_TABLES(attention_bf16);
 
 /// Rows of queries, over all heads of the group, that make packing the keys for one task cheap.
 constexpr std::int64_t rows_per_task = 512;
@@ -54,6 +56,8 @@ void check(const Exec& exec, const AttentionShape& s, const char* operation) {
       throw ShapeError(fmt::format("{}: segment {} has {} queries and {} keys, the longest should be {}", operation, i,
                                    n_q, n_k, s.max_seqlen));
     }
+    if (s.key_lens != nullptr && (s.cu_q[i] != s.cu_k[i] || n_q != n_k || s.key_lens[i] < 0 || s.key_lens[i] > n_k))
+      throw ShapeError(fmt::format("{}: {} of {} keys of segment {} are to be seen", operation, s.key_lens[i], n_k, i));
   }
   if (s.segments > 0 && s.cu_q[s.segments] > s.T) {
     throw ShapeError(fmt::format("{}: the segments end at {} of {} rows", operation, s.cu_q[s.segments], s.T));
@@ -63,6 +67,9 @@ void check(const Exec& exec, const AttentionShape& s, const char* operation) {
     throw ShapeError(fmt::format("{} needs {} bytes of workspace and got {}", operation, needed, exec.workspace_bytes));
   }
 }
+
+/// Whether products take pairs of bf16. Not beside matrix units: there VDPBF16PS is no faster than products of floats.
+bool by_pairs(DType dtype) { return dtype == DType::bf16 && bf16_products() == Bf16Products::pairs; }
 
 /// The segments with queries, those with most work first, written to `order`; returns how many.
 std::int64_t order_segments(std::int32_t* order, const AttentionShape& s) {
@@ -121,7 +128,8 @@ AttentionTask task_of(const AttentionShape& s, ConstData out, float* lse_NT, Con
   t.kv_stride = s.kv_stride;
   t.out_stride = s.out_stride;
   t.n_q = s.cu_q[i + 1] - s.cu_q[i];
-  t.n_k = s.cu_k[i + 1] - s.cu_k[i];
+  t.n_k = s.key_lens == nullptr ? s.cu_k[i + 1] - s.cu_k[i] : s.key_lens[i];
+  t.shift = s.key_lens == nullptr ? t.n_k - t.n_q : 0;
   t.q_end = t.n_q;
   t.group = group;
   t.head_dim = s.head_dim;
@@ -142,11 +150,13 @@ void zero_rows(Data x, std::int64_t begin, std::int64_t end, std::int64_t stride
   for (std::int64_t t = begin; t < end; ++t) std::memset(x.at(t * stride).data, 0, bytes);
 }
 
-/// Calls zero(begin, end) for the rows that no task writes: behind the segments, and of segments without queries.
+/// Calls zero(begin, end) for the rows that no task writes: behind the segments, of segments without queries, and
+/// (cu is cu_k) behind the keys that are seen.
 template <typename Zero>
-void zero_outside(const AttentionShape& s, const std::int32_t* cu, const Zero& zero) {
+void zero_outside(const AttentionShape& s, const std::int32_t* cu, bool keys, const Zero& zero) {
   for (std::int64_t i = 0; i < s.segments; ++i) {
     if (s.cu_q[i + 1] == s.cu_q[i]) zero(cu[i], cu[i + 1]);
+    if (keys && s.key_lens != nullptr) zero(cu[i] + s.key_lens[i], cu[i + 1]);
   }
   zero(s.segments > 0 ? cu[s.segments] : 0, s.T);
 }
@@ -170,7 +180,7 @@ void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, C
   };
   std::int64_t tasks = 0;
   for (std::int64_t i = 0; i < segments; ++i) tasks += pieces_of(i) * s.kv_heads;
-  const auto run = forward_tables.get().run[storage];
+  const auto run = by_pairs(q.dtype) ? bf16_tables.get().forward : forward_tables.get().run[storage];
   run_tasks(tasks, space, words_per_thread(s), [&](std::int64_t index, float* workspace) {
     std::int64_t i = 0;
     for (; index >= pieces_of(i) * s.kv_heads; ++i) index -= pieces_of(i) * s.kv_heads;
@@ -192,7 +202,7 @@ void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData d
   auto* order = static_cast<std::int32_t*>(exec.workspace);
   auto* space = reinterpret_cast<float*>(static_cast<char*>(exec.workspace) + order_bytes(s));
   const std::int64_t segments = order_segments(order, s);
-  const auto run = backward_tables.get().run[storage];
+  const auto run = by_pairs(q.dtype) ? bf16_tables.get().backward : backward_tables.get().run[storage];
   run_tasks(segments * s.kv_heads, space, words_per_thread(s), [&](std::int64_t index, float* workspace) {
     const std::int64_t i = order[index / s.kv_heads];
     const std::int64_t head = index % s.kv_heads;
@@ -204,10 +214,10 @@ void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData d
             dv.at(kv_at).data});
   });
   for (std::int64_t head = 0; head < s.kv_heads; ++head) {
-    zero_outside(s, s.cu_q, [&](std::int64_t begin, std::int64_t end) {
+    zero_outside(s, s.cu_q, false, [&](std::int64_t begin, std::int64_t end) {
       zero_rows(dq.at(head * s.q_group()), begin, end, s.q_stride, s.group() * s.head_dim);
     });
-    zero_outside(s, s.cu_k, [&](std::int64_t begin, std::int64_t end) {
+    zero_outside(s, s.cu_k, true, [&](std::int64_t begin, std::int64_t end) {
       zero_rows(dk.at(head * s.kv_head()), begin, end, s.kv_stride, s.head_dim);
       zero_rows(dv.at(head * s.kv_head()), begin, end, s.kv_stride, s.head_dim);
     });

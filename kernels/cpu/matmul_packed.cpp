@@ -17,7 +17,6 @@ namespace {
 
 constexpr IsaTables<GemmFunctions> gemm_tables = DSTRAIN_ISA_TABLES(gemm);
 constexpr IsaTables<GemmBf16Functions> gemm_bf16_tables = DSTRAIN_ISA_TABLES(gemm_bf16);
-constexpr IsaTables<ElementwiseFunctions> elementwise_tables = DSTRAIN_ISA_TABLES(elementwise);
 
 /// Rows of A that are packed in one go; a multiple of every vector length.
 constexpr std::int64_t pack_rows = 16;
@@ -43,6 +42,9 @@ struct Product {
   decltype(GemmFunctions::tile_f32) tile;
   float* packed_a;
   float* thread_space;  ///< blocks.bytes_per_thread() for each thread
+
+  /// Rows of A are multiplied as they lie in memory.
+  [[nodiscard]] bool in_place() const { return blocks.packed_a_words == 0; }
 
   /// Words of block k, and where its elements begin and end in K.
   [[nodiscard]] std::int64_t words_of(std::int64_t k) const {
@@ -75,53 +77,119 @@ void pack_b_columns(const Product& p, float* packed_b, std::int64_t k, std::int6
       packed_b, {p.b.at(at).data, p.s.ldb, columns, p.k_count(k)});
 }
 
-/// Multiplies one block of k for a task: rows [row0, row0 + rows) of the packed A with the packed columns.
-void multiply_block(const Product& p, void* c, std::int64_t ldc, std::int64_t c_element_bytes, const float* packed_b,
-                    std::int64_t k, std::int64_t row0, std::int64_t rows, std::int64_t columns, TileStore how) {
+/// Part of B that will be packed next: its lines are asked for while tiles multiply, so that packing finds them near.
+class Ahead {
+ public:
+  Ahead() = default;
+  /// Columns [n0, n0 + columns) of block k, spread over the calls of step() that `tiles` tiles make.
+  Ahead(const Product& p, std::int64_t k, std::int64_t n0, std::int64_t columns, std::int64_t tiles) {
+    const auto element = static_cast<std::int64_t>(size_of(p.b.dtype));
+    const std::int64_t run = p.s.transpose_b ? p.k_count(k) : columns;
+    const std::int64_t at = p.s.transpose_b ? n0 * p.s.ldb + p.k_begin(k) : p.k_begin(k) * p.s.ldb + n0;
+    row_ = static_cast<const char*>(p.b.at(at).data);
+    rows_ = p.s.transpose_b ? columns : p.k_count(k);
+    stride_ = p.s.ldb * element;
+    lines_ = (run * element + line_bytes - 1) / line_bytes;
+    per_step_ = std::min<std::int64_t>(most_per_step, (rows_ * lines_ + tiles - 1) / tiles);
+  }
+  void step() {
+    for (std::int64_t i = 0; i < per_step_ && rows_ > 0; ++i) {
+      __builtin_prefetch(row_ + line_ * line_bytes, 0, 2);
+      if (++line_ < lines_) continue;
+      line_ = 0;
+      row_ += stride_;
+      --rows_;
+    }
+  }
+
+ private:
+  static constexpr std::int64_t line_bytes = 64;
+  static constexpr std::int64_t most_per_step = 24;  // more misses at once would hold up the tile's own
+  const char* row_ = nullptr;
+  std::int64_t rows_ = 0;
+  std::int64_t stride_ = 0;
+  std::int64_t lines_ = 0;
+  std::int64_t line_ = 0;
+  std::int64_t per_step_ = 0;
+};
+
+/// Where the tiles of one block of k of a task go: to `c`, with `sums` (null: none) added.
+struct Target {
+  void* c;
+  std::int64_t ldc;
+  std::int64_t element_bytes;
+  TileStore how;
+  const float* sums;
+  std::int64_t sums_stride;
+};
+
+/// Multiplies one block of k for a task: rows [row, row + rows) of A (packed: of the block of rows) with the packed
+/// columns.
+void multiply_block(const Product& p, const Target& to, const float* packed_b, std::int64_t k, std::int64_t row,
+                    std::int64_t rows, std::int64_t columns, Ahead ahead) {
   const std::int64_t words = p.words_of(k);
   const int tile_rows = p.functions.tile_rows;
   const int tile_columns = p.functions.tile_columns;
+  TileOperands tile{};
+  tile.words = words;
+  tile.sums_stride = to.sums_stride;
+  if (p.in_place()) tile.a_row_bytes = p.s.lda * 4 / p.elements_per_word();
   for (std::int64_t i = 0; i < rows; i += tile_rows) {
-    const float* a = p.packed_a_of(k) + (row0 + i) * words;
+    tile.a = p.in_place() ? static_cast<const float*>(p.a.at((row + i) * p.s.lda + p.k_begin(k)).data)
+                          : p.packed_a_of(k) + (row + i) * words;
+    tile.rows = static_cast<int>(std::min<std::int64_t>(tile_rows, rows - i));
     for (std::int64_t j = 0; j < columns; j += tile_columns) {
-      const TileOperands tile{a, packed_b + j * words, words,
-                              static_cast<int>(std::min<std::int64_t>(tile_rows, rows - i)),
-                              static_cast<int>(std::min<std::int64_t>(tile_columns, columns - j))};
-      p.tile(static_cast<char*>(c) + (i * ldc + j) * c_element_bytes, ldc, tile, how);
+      tile.b = packed_b + j * words;
+      tile.columns = static_cast<int>(std::min<std::int64_t>(tile_columns, columns - j));
+      tile.sums = to.sums == nullptr ? nullptr : to.sums + i * to.sums_stride + j;
+      ahead.step();
+      p.tile(static_cast<char*>(to.c) + (i * to.ldc + j) * to.element_bytes, to.ldc, tile, to.how);
     }
   }
 }
 
-/// One task: C[m0 + row0 .., n0 ..].
+/// One task: C[m0 + row0 .., n0 ..]. Where C is narrow and K takes several blocks, all but the last leave their sums in
+/// f32.
 void run_task(const Product& p, std::int64_t m0, std::int64_t row0, std::int64_t rows, std::int64_t n0,
-              std::int64_t columns, float* packed_b) {
-  const std::int64_t element_bytes = static_cast<std::int64_t>(size_of(p.c.dtype));
+              std::int64_t columns, std::int64_t next_n0, float* packed_b) {
   const Data c = p.c.at((m0 + row0) * p.s.ldc + n0);
-  const bool in_sums = p.blocks.sums_words != 0;
-  float* sums = packed_b + p.blocks.packed_b_words;
+  const auto c_bytes = static_cast<std::int64_t>(size_of(p.c.dtype));
+  float* sums = p.blocks.sums_words == 0 ? nullptr : packed_b + p.blocks.packed_b_words;
+  const std::int64_t row = p.in_place() ? m0 + row0 : row0;
+  const std::int64_t tiles = ((rows + p.functions.tile_rows - 1) / p.functions.tile_rows) *
+                             ((columns + p.functions.tile_columns - 1) / p.functions.tile_columns);
   for (std::int64_t k = 0; k < p.blocks.k_blocks; ++k) {
     pack_b_columns(p, packed_b, k, n0, columns);
-    if (in_sums) {
-      multiply_block(p, sums, columns, 4, packed_b, k, row0, rows, columns,
-                     k == 0 ? TileStore::write_f32 : TileStore::add_f32);
-    } else {
-      const TileStore how = k > 0 || p.accumulate ? TileStore::add_f32 : tile_store_of(p.c.dtype);
-      multiply_block(p, c.data, p.s.ldc, element_bytes, packed_b, k, row0, rows, columns, how);
+    const bool last = k + 1 == p.blocks.k_blocks;
+    Target to{c.data, p.s.ldc, c_bytes, tile_store_of(p.c.dtype), nullptr, columns};
+    if (sums != nullptr && !last) {
+      to = {sums, columns, 4, k == 0 ? TileStore::write_f32 : TileStore::add_f32, nullptr, columns};
+    } else if (sums != nullptr) {
+      to.sums = sums;
+    } else if (k > 0 || p.accumulate) {
+      to.how = TileStore::add_f32;
     }
+    Ahead ahead;
+    if (!last) {
+      ahead = Ahead(p, k + 1, n0, columns, tiles);
+    } else if (next_n0 < p.s.N) {
+      ahead = Ahead(p, 0, next_n0, std::min(columns, p.s.N - next_n0), tiles);
+    }
+    multiply_block(p, to, packed_b, k, row, rows, columns, ahead);
   }
-  if (!in_sums) return;
-  const auto narrow = elementwise_tables.get().from_f32[storage_index(p.c.dtype, "matmul")];
-  for (std::int64_t i = 0; i < rows; ++i) narrow(c.at(i * p.s.ldc).data, sums + i * columns, columns);
 }
 
 /// What each thread of the region does for the block of rows at m0.
 void work(const Product& p, std::int64_t m0, int thread, int threads, std::atomic<std::int64_t>& next_task) {
   const std::int64_t rows = std::min(p.blocks.m_block, p.s.M - m0);
-  const std::int64_t packs = (rows + pack_rows - 1) / pack_rows;
-  pack_a_rows(p, m0, packs * thread / threads * pack_rows, std::min(rows, packs * (thread + 1) / threads * pack_rows));
-  // Not on one thread: inside someone else's parallel region the barrier would be theirs.
-  if (threads > 1) {
+  if (!p.in_place()) {
+    const std::int64_t packs = (rows + pack_rows - 1) / pack_rows;
+    pack_a_rows(p, m0, packs * thread / threads * pack_rows,
+                std::min(rows, packs * (thread + 1) / threads * pack_rows));
+    // Not on one thread: inside someone else's parallel region the barrier would be theirs.
+    if (threads > 1) {
 #pragma omp barrier
+    }
   }
   float* packed_b = p.thread_space + thread * (p.blocks.bytes_per_thread() / 4);
   const std::int64_t row_cuts = (rows + p.blocks.m_task - 1) / p.blocks.m_task;
@@ -129,7 +197,9 @@ void work(const Product& p, std::int64_t m0, int thread, int threads, std::atomi
   for (std::int64_t t = next_task++; t < tasks; t = next_task++) {
     const std::int64_t row0 = t % row_cuts * p.blocks.m_task;
     const std::int64_t n0 = t / row_cuts * p.blocks.n_task;
-    run_task(p, m0, row0, std::min(p.blocks.m_task, rows - row0), n0, std::min(p.blocks.n_task, p.s.N - n0), packed_b);
+    const std::int64_t next_n0 = next_task.load(std::memory_order_relaxed) / row_cuts * p.blocks.n_task;
+    run_task(p, m0, row0, std::min(p.blocks.m_task, rows - row0), n0, std::min(p.blocks.n_task, p.s.N - n0), next_n0,
+             packed_b);
   }
 }
 

@@ -70,10 +70,11 @@ Workspace workspace_of(const Exec& exec, const AttentionShape& s) {
 /// @throws ShapeError  sizes that do not fit together, or a workspace that is too small
 void check(const Exec& exec, const AttentionShape& s, const char* operation) {
   if (s.T < 0 || s.segments < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.heads % s.kv_heads != 0 || s.head_dim <= 0 ||
-      s.head_dim > 256 || s.head_dim % 2 != 0 || s.window < 0 || s.q_group() < s.group() * s.head_dim ||
-      s.kv_head() < s.head_dim || s.q_stride < (s.kv_heads - 1) * s.q_group() + s.group() * s.head_dim ||
-      s.out_stride < s.heads * s.head_dim || s.kv_stride < (s.kv_heads - 1) * s.kv_head() + s.head_dim ||
-      !(s.softcap >= 0.0F) || !(s.dropout.probability >= 0.0F && s.dropout.probability < 1.0F)) {
+      s.head_dim > 256 || s.head_dim % 2 != 0 || s.window < 0 || s.key_lens != nullptr ||
+      s.q_group() < s.group() * s.head_dim || s.kv_head() < s.head_dim ||
+      s.q_stride < (s.kv_heads - 1) * s.q_group() + s.group() * s.head_dim || s.out_stride < s.heads * s.head_dim ||
+      s.kv_stride < (s.kv_heads - 1) * s.kv_head() + s.head_dim || !(s.softcap >= 0.0F) ||
+      !(s.dropout.probability >= 0.0F && s.dropout.probability < 1.0F)) {
     fail_shape(text_of("{}: T {}, {} segments, {} heads of {} on {}, window {}, strides {} {} {}", operation, s.T,
                        s.segments, s.heads, s.head_dim, s.kv_heads, s.window, s.q_stride, s.kv_stride, s.out_stride));
   }

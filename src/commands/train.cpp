@@ -17,6 +17,7 @@
 #include "train/device_setup.hpp"
 #include "train/run_options.hpp"
 #include "train/run_setup.hpp"
+#include "train/stop_signal.hpp"
 #include "train/trainer.hpp"
 
 namespace dstrain::commands {
@@ -38,6 +39,7 @@ ExitCode run(MpiSession& session, const Words& words) {
     return serialize(resolved.config);
   });
   const RunConfig config = deserialize(text);
+  if (!runs_training(config)) StopSignal::let_go();  // nothing to keep
   const DeviceChoice device = choose_run_device(*world, session.topology(), config);
   world = communicator_for(std::move(world), device, static_cast<double>(config.ddp_timeout),
                            session.topology().node_of_rank);
@@ -73,6 +75,7 @@ ExitCode train(const Words& words) {
 }
 
 ExitCode run_job(const Words& words) {
+  static const StopSignal signals;  // to the very end of the process
   return static_cast<ExitCode>(spmd_main(0, nullptr, [&](MpiSession& session) { return run(session, words); }));
 }
 

@@ -36,6 +36,11 @@ std::vector<KeySpec> own() {
           "training")
           .choices("rank|node|single|collective"),
       runs("async_checkpoint", &C::async_checkpoint, "Checkpoints are written while the next steps compute"),
+      runs(
+          "async_checkpoint_max_lag", &C::async_checkpoint_max_lag,
+          "A checkpoint that is written behind training is complete before so many steps beyond the next one are done; "
+          "training waits where it is not. A kill loses at most save_steps + this many steps. Empty: a tenth of "
+          "save_steps, rounded down"),
       runs("checkpoint_buffer_size", &C::checkpoint_buffer_size,
            "Bytes per rank for state that is not on the disk yet when the next update changes it (at most the state "
            "itself); with less, that update waits longer"),
@@ -56,6 +61,10 @@ std::vector<KeySpec> own() {
       runs("pipeline_parallel_size", &C::pipeline_parallel_size,
            "Ranks that share the layers one after the other; only 1 so far"),
       runs("context_parallel_size", &C::context_parallel_size, "Ranks that share a sequence; only 1 so far"),
+      runs(
+          "data_split", &C::data_split,
+          "DeepSpeed-Chat's shares of its three steps, as 2,4,4, or one such list for each dataset with | between: the "
+          "rows that its first step takes, in its order. Empty: every row"),
       runs("synthetic_rows", &C::synthetic_rows, "Rows of `dataset: synthetic`"),
       runs(
           "deepspeed_scheduler", &C::deepspeed_scheduler,

@@ -97,9 +97,14 @@ struct Decoder::Impl {
   }
 
   [[nodiscard]] BlockRows rows_of(const MicroBatch& batch) const {
-    return {batch.padded_tokens,     batch.tokens,     static_cast<std::int64_t>(batch.cu_seqlens.size()) - 1,
-            batch.cu_seqlens.data(), batch.max_seqlen, for_kernels(buffers->positions, batch.position_ids).data(),
-            dropout_of(batch)};
+    return {batch.padded_tokens,
+            batch.tokens,
+            static_cast<std::int64_t>(batch.cu_seqlens.size()) - 1,
+            batch.cu_seqlens.data(),
+            batch.max_seqlen,
+            for_kernels(buffers->positions, batch.position_ids).data(),
+            dropout_of(batch),
+            batch.key_lens.empty() ? nullptr : batch.key_lens.data()};
   }
 
   [[nodiscard]] EmbeddingRows embedding_rows(const MicroBatch& batch) const {
@@ -143,6 +148,8 @@ struct Decoder::Impl {
     adapters.training = for_backward;
     adapters.sample = batch.sample;
     if (batch.tokens == 0) return;
+    if (!batch.key_lens.empty() && exec.stream.on_device())
+      throw ConfigError("padding that counts has no GPU path yet", "ignore_pad_token_for_loss", "use device: cpu");
     check_batch(batch, {keeps ? options.max_tokens : forward_tokens(options), rope.positions(), sizes.V});
     upload(batch);
     rope.use(exec, batch.padded_len);
@@ -269,7 +276,8 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
   if (batch.tokens > 0) {
     const HeadBuffers b = head_buffers();
     normalise(weights, batch);
-    head.loss(exec, weights, for_backward ? scaled(head_rows(batch), loss_scale) : head_rows(batch), b, for_backward);
+    head.loss(exec, weights, for_backward ? scaled(head_rows(batch), loss_scale) : head_rows(batch), b, for_backward,
+              options.token_loss);
     if (for_backward) head.backward(exec, weights, batch.padded_tokens, data(buffers->dx), b);
     exec.stream.synchronize();  // the losses are read below
     for (std::int64_t t = 0; t < batch.tokens; ++t) {

@@ -86,8 +86,9 @@ std::vector<float> AdapterFolder::values(const std::string& name) const {
 
 std::string peft_name(const std::string& layout_name) { return std::string(prefix) + layout_name; }
 
-AdapterWriter::AdapterWriter(std::filesystem::path folder, AdapterConfig config, const std::vector<TensorInfo>& tensors)
-    : folder_(std::move(folder)), config_(std::move(config)) {
+AdapterWriter::AdapterWriter(std::filesystem::path folder, AdapterConfig config, const std::vector<TensorInfo>& tensors,
+                             Durability durability)
+    : folder_(std::move(folder)), config_(std::move(config)), durability_(durability) {
   create_folder(folder_);
   std::vector<TensorInfo> named;
   named.reserve(tensors.size());
@@ -100,8 +101,14 @@ void AdapterWriter::write(std::int32_t tensor, std::int64_t begin, std::int64_t 
 }
 
 void AdapterWriter::commit() {
-  file_->commit();
-  write_file_atomically(folder_ / config_name, adapter_config_json(config_));
+  file_->commit(durability_);
+  const std::string config = adapter_config_json(config_);
+  const auto path = folder_ / config_name;
+  if (durability_ == Durability::now) {
+    write_file_atomically(path, config);
+  } else {
+    write_at(create_to_write(path), 0, config.data(), static_cast<std::int64_t>(config.size()), path);
+  }
 }
 
 void write_difference(const AdapterFolder& trained, const AdapterFolder& initial, const std::filesystem::path& folder) {

@@ -43,14 +43,17 @@ std::string peft_name(const std::string& layout_name);
 /// Writes an adapter folder: the tensors as they come, the configuration last (a folder that has it is complete).
 class AdapterWriter final : public WeightSink {
  public:
-  /// @param tensors  under the layout's names; f32 in the file
-  AdapterWriter(std::filesystem::path folder, AdapterConfig config, const std::vector<TensorInfo>& tensors);
+  /// @param tensors     under the layout's names; f32 in the file
+  /// @param durability  of commit(); later: for a checkpoint, whose completion fsyncs every file in it
+  AdapterWriter(std::filesystem::path folder, AdapterConfig config, const std::vector<TensorInfo>& tensors,
+                Durability durability = Durability::now);
   void write(std::int32_t tensor, std::int64_t begin, std::int64_t count, const float* from) override;
   void commit() override;
 
  private:
   std::filesystem::path folder_;
   AdapterConfig config_;
+  Durability durability_;
   std::unique_ptr<SafetensorsWriter> file_;
 };
 

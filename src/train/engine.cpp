@@ -15,6 +15,7 @@
 #include "core/log.hpp"
 #include "io/checkpoint/trial.hpp"
 #include "io/checkpoint/writer.hpp"
+#include "kernels/ops/elementwise.hpp"
 #include "model/adapters/adapter_names.hpp"
 #include "train/adapter_files.hpp"
 #include "train/adapter_start.hpp"
@@ -79,7 +80,8 @@ class EngineImpl final : public Engine {
         if (comm_.rank() != 0) return;
         ModelSpec as_stored = spec_;
         as_stored.tie_word_embeddings = tied_;
-        source = open_merged(origin.folder, as_stored, spec_, origin.merged);
+        source = open_merged(origin.folder, as_stored, spec_, origin.merged,
+                             {.stored_rows = origin.stored_vocab_rows, .seed = options_.seed});
       });
       stream_in_weights(comm_, layout_, *store_, source.get(), false, staging());
     }
@@ -161,6 +163,7 @@ class EngineImpl final : public Engine {
     result.skipped = loss_scale_.active() && !std::isfinite(result.grad_norm);
     result.overflow = loss_scale_.update(result.skipped);
     if (result.skipped) {
+      settle_late_save();
       ++global_step_;
       return result;
     }
@@ -173,6 +176,7 @@ class EngineImpl final : public Engine {
     StepParameters parameters{
         .lr = learning_rate, .step = optimizer_steps_ + 1, .gradient_scale = clip / result.loss_scale};
     if (betas) parameters.beta1 = (*betas)[0], parameters.beta2 = (*betas)[1];
+    settle_late_save();
     writer_.secure();  // from here on the state changes
     store_->optimizer_step(parameters, rates_);
     ++optimizer_steps_;
@@ -230,9 +234,12 @@ class EngineImpl final : public Engine {
     options.writers = options_.checkpoint.writers;
     options.node_of_rank = options_.checkpoint.node_of_rank;
     options.patience_s = options_.checkpoint.patience_s;
+    saved_step_ = global_step_;
     writer_.begin(output_dir, global_step_, content, options, [&](const std::filesystem::path& part) {
-      if (options_.tuning.kind == TuningKind::lora) export_weights(part, DType::f32);  // an adapter for PEFT
+      // An adapter for PEFT; its way to the disk is the writer's, behind training.
+      if (options_.tuning.kind == TuningKind::lora) export_adapter(part, Durability::later);
     });
+    if (options_.optim.pure_bf16) finish_save();  // it is written out of the gradients' memory
   }
 
   [[nodiscard]] std::int32_t save_state() const override { return static_cast<std::int32_t>(writer_.state()); }
@@ -275,7 +282,7 @@ class EngineImpl final : public Engine {
 
   void export_weights(const std::filesystem::path& folder, DType dtype) override {
     if (options_.tuning.kind == TuningKind::lora) {
-      stream_out_adapter(comm_, layout_, *store_, folder, options_.tuning.adapter, staging());
+      export_adapter(folder, Durability::now);
     } else {
       stream_out_weights(comm_, layout_, *store_, folder, dtype, staging());
     }
@@ -284,11 +291,20 @@ class EngineImpl final : public Engine {
   void for_each_slice(const std::function<void(std::int32_t, std::int64_t, std::int64_t, const float*, const float*)>&
                           f) const override {
     for (const auto& slice : store_->owned()) {
-      if (slice.master == nullptr) continue;  // frozen
+      if (slice.gradient == nullptr && slice.master == nullptr) continue;  // frozen
       HostMirror mirror(store_->stream());
       const std::int64_t bytes = slice.count * static_cast<std::int64_t>(sizeof(float));
-      f(slice.tensor, slice.begin, slice.count, mirror.fetch<const float>(slice.master, bytes),
-        mirror.fetch<const float>(slice.gradient, bytes));
+      std::vector<float> widened;
+      const float* values = nullptr;
+      if (slice.master == nullptr) {  // pure_bf16
+        widened.resize(static_cast<std::size_t>(slice.count));
+        const Data stored{mirror.fetch(slice.weights.data, bytes / 2), slice.weights.dtype};
+        ops::convert(Exec{}, Data{widened.data(), DType::f32}, stored, slice.count);
+        values = widened.data();
+      } else {
+        values = mirror.fetch<const float>(slice.master, bytes);
+      }
+      f(slice.tensor, slice.begin, slice.count, values, mirror.fetch<const float>(slice.gradient, bytes));
     }
   }
 
@@ -331,6 +347,17 @@ class EngineImpl final : public Engine {
     }
   }
 
+  void export_adapter(const std::filesystem::path& folder, Durability durability) {
+    stream_out_adapter(comm_, layout_, *store_, folder, options_.tuning.adapter, durability, staging());
+  }
+
+  /// Before a step counts: waits for a save in flight that has to be complete by then. Collective: all ranks are here
+  /// at the same step, with the same save in flight.
+  void settle_late_save() {
+    const auto& lag = options_.checkpoint.max_lag_steps;
+    if (lag && writer_.in_flight() && global_step_ - saved_step_ >= *lag) finish_save();
+  }
+
   /// What the passes run on: the store, or the search before it.
   [[nodiscard]] ParameterStore& passing() noexcept {
     if (search_) return *search_;
@@ -349,6 +376,7 @@ class EngineImpl final : public Engine {
     }
     result.skipped = result.nonfinite = true;
     result.overflow = what;
+    settle_late_save();
     ++global_step_;
     return result;
   }
@@ -447,6 +475,7 @@ class EngineImpl final : public Engine {
   std::int64_t global_step_ = 0;
   std::int64_t optimizer_steps_ = 0;
   LossScale loss_scale_;
+  std::int64_t saved_step_ = 0;      ///< global_step_ of the save in flight
   std::optional<HostMirror> saved_;  ///< of the checkpoint in flight, from a device
   CheckpointWriter writer_;          ///< after what it reads: its threads end first
   double matrix_peak_ = 0.0;

@@ -11,6 +11,7 @@
 #include "comm/communicator.hpp"
 #include "core/host_mirror.hpp"
 #include "io/checkpoint/content.hpp"
+#include "io/safetensors/writer.hpp"
 #include "io/weights/weight_source.hpp"
 #include "model/adapters/adapter_config.hpp"
 #include "model/model_spec.hpp"
@@ -41,7 +42,8 @@ void stream_out_weights(Communicator& comm, const ModelLayout& layout, const Zer
 
 /// The trained tensors beside frozen ones as a PEFT adapter in `folder`, f32, written by rank 0. Collective.
 void stream_out_adapter(Communicator& comm, const ModelLayout& layout, const ZeroStore& store,
-                        const std::filesystem::path& folder, const AdapterConfig& config, std::span<float> staging);
+                        const std::filesystem::path& folder, const AdapterConfig& config, Durability durability,
+                        std::span<float> staging);
 
 /// What a checkpoint holds besides tensors.
 struct LoadedState {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <span>
 
+#include "comm/agreed_error.hpp"
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/memory_plan.hpp"
@@ -35,12 +36,16 @@ Trainer::Trainer(const TrainContext& context, const LoggedCommunicator* measured
       loss_watch_(context.config.loss_spike_threshold) {}
 
 ExitCode Trainer::run() {
-  prepare();
+  if (!prepare()) return ExitCode::stopped_on_signal;  // what there is to resume from was there before
   if (runs_training(config_)) {
     const ExitCode outcome = train();
     progress_.reset();
     if (outcome != ExitCode::good) return outcome;
     finish();
+    if (runs_evaluation(config_) || config_.do_predict) {
+      if (agree_to_stop("before the evaluation; the model is written")) return ExitCode::stopped_on_signal;
+      StopSignal::let_go();
+    }
   }
   if (runs_evaluation(config_)) evaluate_at_the_end();
   if (config_.do_predict) predict();
@@ -49,8 +54,20 @@ ExitCode Trainer::run() {
 }
 
 ExitCode Trainer::train() {
-  const StopSignal signals;
-  if (config_.eval_on_start && !evaluations_.empty()) evaluate(true);
+  try {
+    return make_steps();
+  } catch (const AgreedError&) {
+    // All ranks are here: what was begun before the run went wrong is worth keeping.
+    settle_save();
+    throw;
+  }
+}
+
+ExitCode Trainer::make_steps() {
+  if (config_.eval_on_start && !evaluations_.empty()) {
+    evaluate(true);
+    if (agree_to_stop("before the first step")) return ExitCode::stopped_on_signal;
+  }
   while (step_ < total_steps_ && !best_.should_stop()) {
     run_step();
     if (config_.replica_check_steps > 0 && step_ % config_.replica_check_steps == 0) compare_replicas();
@@ -154,6 +171,23 @@ bool Trainer::should_save(bool new_best) const {
   if (config_.save_strategy == "best") return new_best;
   if (config_.save_strategy == "epoch") return epoch_ended_;
   return step_ % save_steps_ == 0 || step_ == total_steps_;
+}
+
+/// Completes what is in flight on the way out of a run that has failed already.
+void Trainer::settle_save() {
+  try {
+    engine_->finish_save();
+  } catch (const AgreedError& error) {
+    log::warning("{} ({})", error.what(), error.where());
+  }
+}
+
+/// @return whether a signal came to any rank; said once, as "signal 15: stopping `where`"
+bool Trainer::agree_to_stop(std::string_view where) {
+  std::int32_t signal = StopSignal::received();
+  comm_.all_reduce(View(&signal, 1, DType::i32), ReduceOp::max, Stream{}, "signals");
+  if (signal != 0) log::warning("signal {}: stopping {}", signal, where);
+  return signal != 0;
 }
 
 /// One small reduction for all that ranks must agree on between two steps.

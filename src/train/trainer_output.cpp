@@ -99,9 +99,13 @@ void Trainer::advise_save_steps() {
   const double write_s = static_cast<double>(trial_.bytes) / trial_.bytes_per_second;
   const auto best = best_save_steps(write_s, step_s, writes_behind(config_), context_.topology.node_count);
   log::info("save_steps: {} loses least with one failure a day and node (a step takes {:.3g} s)", best, step_s);
-  if (config_.save_strategy == "steps" && write_s > static_cast<double>(save_steps_) * step_s) {
-    log::warning("save_steps: {}: a checkpoint takes longer to write ({:.2f} s) than {} steps take; training will wait",
-                 save_steps_, write_s, save_steps_);
+  // Behind training a checkpoint has the steps that its lag allows and most of the next one; else none.
+  const std::int64_t beside = std::min(options_.checkpoint.max_lag_steps.value_or(save_steps_) + 1, save_steps_);
+  if (config_.save_strategy == "steps" && writes_behind(config_) && write_s > static_cast<double>(beside) * step_s) {
+    log::warning(
+        "save_steps: {}: a checkpoint takes longer to write ({:.2f} s) than the {} steps that may be made "
+        "beside it (async_checkpoint_max_lag); training will wait",
+        save_steps_, write_s, beside);
   }
   const auto checkpoints =
       config_.save_total_limit ? *config_.save_total_limit + 1 : (total_steps_ - step_) / save_steps_;
@@ -155,6 +159,10 @@ void Trainer::finish() {
     summary.train_runtime_s = runtime;
     summary.train_samples_per_second = samples / runtime;
     summary.train_steps_per_second = static_cast<double>(total_steps_) / runtime;
+    if (config_.include_effective_tokens_per_second && config_.stage == "sft") {
+      summary.effective_tokens_per_s =
+          static_cast<double>(setup_.feeder->info().tokens) * epoch_ / runtime / virtual_ranks(config_, comm_.size());
+    }
     summary.tokens_per_second = static_cast<double>(run_tokens_) / runtime;
     log_->set_totals(totals_);
     log_->set_best(best_.state());

@@ -14,6 +14,7 @@
 #include "train/output_folder.hpp"
 #include "train/report.hpp"
 #include "train/run_options.hpp"
+#include "train/save_interval.hpp"
 #include "train/start_checks.hpp"
 #include "train/trainer_state.hpp"
 #include "train/training_run.hpp"
@@ -21,6 +22,13 @@
 namespace dstrain {
 
 namespace {
+
+/// transformers' words for what is said.
+log::Level level_of(const std::string& word) {
+  if (word == "debug" || word == "detail") return log::Level::debug;
+  if (word == "warning") return log::Level::warning;
+  return word == "error" || word == "critical" ? log::Level::error : log::Level::info;
+}
 
 /// `logging_steps`, `eval_steps`, `save_steps`: below 1 a share of all steps, else a number.
 std::int64_t resolve_interval(double value, std::int64_t total) {
@@ -43,9 +51,21 @@ std::int64_t non_embedding_parameters(const ModelLayout& layout) {
 
 }  // namespace
 
-void Trainer::prepare() {
+/// Steps between two checkpoints.
+std::int64_t Trainer::save_interval() const {
+  const std::int64_t epoch = setup_.feeder->plan().steps_per_epoch();
+  if (config_.save_strategy == "epoch") return epoch;
+  if (config_.save_strategy == "best") return config_.eval_strategy == "epoch" ? epoch : eval_steps_;
+  return save_steps_;
+}
+
+/// @return false where a signal came: the run ends before its first step
+bool Trainer::prepare() {
   const auto begin = Clock::now();
+  log::set_level(level_of(config_.log_level));
+  if (agree_to_stop("before anything was read")) return false;
   setup_ = setup_run(comm_, config_);
+  if (agree_to_stop("before the first step; the data are prepared")) return false;
   const int ranks = comm_.size();
   options_ = engine_options(config_, setup_, ranks, context_.topology.default_threads);
   options_.device = context_.device;
@@ -55,6 +75,7 @@ void Trainer::prepare() {
     logging_steps_ = resolve_interval(config_.logging_steps, total_steps_);
     eval_steps_ = resolve_interval(config_.eval_steps.value_or(config_.logging_steps), total_steps_);
     save_steps_ = resolve_interval(config_.save_steps, total_steps_);
+    options_.checkpoint.max_lag_steps = checkpoint_lag(config_.async_checkpoint_max_lag, save_interval());
   }
   const std::filesystem::path checkpoint = on_rank0(comm_, "prepare the output folder", [&] {
     if (!setup_.feeder) {
@@ -82,6 +103,7 @@ void Trainer::prepare() {
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
   if (is_root()) {
     origin.merged = setup_.tuning.merged;
+    origin.stored_vocab_rows = setup_.stored_vocab_rows;
     origin.adapter = setup_.tuning.adapter;
   }
   options_.checkpoint.node_of_rank = context_.topology.node_of_rank;
@@ -95,10 +117,14 @@ void Trainer::prepare() {
   if (is_root() && setup_.feeder) open_log(!checkpoint.empty());
   if (!checkpoint.empty()) resume(checkpoint);
   if (is_root()) report_start();
-  if (setup_.feeder && step_ < total_steps_) try_checkpoint();
+  if (setup_.feeder && step_ < total_steps_) {
+    if (agree_to_stop("before the first step")) return false;
+    try_checkpoint();
+  }
   start_measuring();
   start_ = logged_at_ = Clock::now();
   preparation_s_ = std::chrono::duration<double>(start_ - begin).count();
+  return true;
 }
 
 /// Deals the engine's client memory out: the training feeder first, then each evaluation.

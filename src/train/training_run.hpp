@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dstrain/engine.hpp"
@@ -45,7 +46,8 @@ class Trainer {
   };
 
   // trainer_start.cpp
-  void prepare();
+  bool prepare();
+  [[nodiscard]] std::int64_t save_interval() const;  ///< Local
   void bind_batches();
   void open_log(bool append);
   void resume(std::filesystem::path checkpoint);
@@ -54,6 +56,9 @@ class Trainer {
 
   // trainer.cpp
   ExitCode train();
+  ExitCode make_steps();
+  void settle_save();
+  bool agree_to_stop(std::string_view where);
   void run_step();
   [[nodiscard]] bool should_log() const;       ///< Local
   [[nodiscard]] bool should_evaluate() const;  ///< Local

@@ -119,8 +119,10 @@ std::unique_ptr<SliceOptimizer> make_host_optimizer(const SliceOptimizerContext&
 void plan_host_optimizer(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& /*layout*/) {
   for (const TensorUpdate& update : z.updates) {
     if (update.kind == TensorUpdate::Kind::elementwise || update.kind == TensorUpdate::Kind::quantised) continue;
-    throw ConfigError("offload_optimizer: this optimizer needs all of a matrix at once, which does not lie on the host",
-                      "offload_optimizer", "use optim: adamw_torch, or leave the states on the GPU");
+    throw ConfigError(
+        "offload_optimizer: the CPU updates f32 masters element by element, and this optimizer has none or "
+        "needs all of a matrix at once",
+        "offload_optimizer", "use optim: adamw_torch without pure_bf16, or leave the states on the GPU");
   }
   std::int64_t largest = 0;
   for (const UnitPlace& unit : z.units) {

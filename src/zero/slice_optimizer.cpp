@@ -81,6 +81,12 @@ void update_piece(const Exec& exec, const ZeroBuffers& buffers, const UpdatePiec
 void update_slice(const SliceOptimizerContext& context, std::size_t index, const StepParameters& p,
                   const TensorRates& rates) {
   const OwnedSlice& slice = context.owned[index];
+  if (context.buffers().updates[static_cast<std::size_t>(slice.tensor)].kind == TensorUpdate::Kind::pure_bf16) {
+    ops::adamw_bf16(context.exec, slice.weights, {slice.states[0].data, DType::bf16},
+                    {slice.states[1].data, DType::bf16}, slice.gradient, slice.count,
+                    update_parameters(context.buffers().options.optim, p, rates));
+    return;
+  }
   const UpdatePiece all{slice, 0, slice.count, slice.gradient, context.compute_copy(index)};
   update_piece(context.exec, context.buffers(), all, p, rates);
 }

@@ -22,7 +22,7 @@ ZeroScheme scheme_of(const ZeroOptions& options, int ranks, DeviceKind target) {
   scheme.host_weights = options.offload_param && options.stage >= 3 && target == DeviceKind::cuda;
   scheme.sharded_weights = options.stage >= 3 && (ranks > 1 || scheme.host_weights);
   scheme.sharded_state = options.stage >= 1;
-  scheme.master_copy = options.compute != DType::f32 || scheme.host_states;
+  scheme.master_copy = (options.compute != DType::f32 && !options.optim.pure_bf16) || scheme.host_states;
   scheme.reduce_each = options.reproducible || (options.stage >= 2 && ranks > 1);
   scheme.two_level = !options.reproducible;
   // On a CPU a collective is complete when its call returns: a second bucket would only cost memory there.
@@ -37,6 +37,10 @@ void check(const ZeroOptions& options, int ranks) {
   if (options.compute != DType::f32 && options.compute != DType::bf16 && options.compute != DType::f16) {
     throw ConfigError(fmt::format("weights cannot be computed in {}", name_of(options.compute)), {},
                       "use f32, bf16 or f16");
+  }
+  if (options.optim.pure_bf16 && (options.compute != DType::bf16 || options.optim.kind != OptimizerKind::adamw)) {
+    throw ConfigError("pure_bf16 has AdamW and bf16 weights alone", "pure_bf16",
+                      "use optim: adamw_torch, without fp16");
   }
   if (options.reduce_bucket_size < 1) {
     throw ConfigError(fmt::format("reduce_bucket_size is {}", options.reduce_bucket_size), "reduce_bucket_size",

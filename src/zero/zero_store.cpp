@@ -130,6 +130,9 @@ class ShardedStore final : public ZeroStore {
 
   [[nodiscard]] Stream stream() const noexcept override { return exec_.stream; }
   [[nodiscard]] DType weight_dtype() const noexcept override { return buffers_->options.compute; }
+  [[nodiscard]] DType trained_dtype() const noexcept override {
+    return buffers_->scheme.master_copy ? DType::f32 : buffers_->options.compute;
+  }
   [[nodiscard]] const std::vector<OwnedSlice>& owned() const noexcept override { return owned_; }
   [[nodiscard]] std::vector<OwnedSlice> owned_by(int rank) const override {
     return kept_slices(layout_, *buffers_, rank);

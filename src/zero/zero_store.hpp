@@ -51,7 +51,7 @@ struct OwnedSlice {
   std::int32_t tensor = 0;  ///< index into ModelLayout::tensors
   std::int64_t begin = 0;
   std::int64_t count = 0;
-  float* master = nullptr;    ///< null: frozen and kept in the compute dtype alone
+  float* master = nullptr;    ///< null: kept in the compute dtype alone (frozen, or pure_bf16)
   float* gradient = nullptr;  ///< where the reduced gradient stands after reduce_gradients()
   std::array<StateSlice, most_states> states{};
   Data weights = {};  ///< in the compute dtype
@@ -98,6 +98,8 @@ class ZeroStore : public ParameterStore {
   [[nodiscard]] virtual Stream stream() const noexcept = 0;
   /// Of weights in the compute dtype. Local.
   [[nodiscard]] virtual DType weight_dtype() const noexcept = 0;
+  /// Of OwnedSlice::values() of what is trained: f32, or bf16 with pure_bf16. Local.
+  [[nodiscard]] virtual DType trained_dtype() const noexcept = 0;
   /// The ranges whose state this rank keeps, by unit and offset: together over ranks every element once (stage 0: every
   /// rank keeps everything). Local.
   [[nodiscard]] virtual const std::vector<OwnedSlice>& owned() const noexcept = 0;

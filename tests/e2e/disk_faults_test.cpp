@@ -6,11 +6,14 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <future>
+#include <iterator>
 #include <thread>
 
 #include "io/checkpoint/folders.hpp"
@@ -152,8 +155,8 @@ TEST(DiskFaults, AWriteErrorBehindTrainingComesUpAtTheNextBoundary) {
 TEST(DiskFaults, ASlowDiskDoesNotStopTrainingAndLosesNothing) {
   const auto output_dir = fresh_folder();
 
-  const auto result =
-      run(train_command(output_dir, "--max_steps 8 --save_steps 4"), faulty({"FAULTY_DISK_DELAY_MS=10"}));
+  const auto result = run(train_command(output_dir, "--max_steps 8 --save_steps 4 --async_checkpoint_max_lag 3"),
+                          faulty({"FAULTY_DISK_DELAY_MS=10"}));
 
   EXPECT_EQ(result.exit_code, 0) << result.err;
   const auto saved = result.err.find("saved ");
@@ -161,6 +164,29 @@ TEST(DiskFaults, ASlowDiskDoesNotStopTrainingAndLosesNothing) {
   EXPECT_NE(result.err.find("checkpoint-4: "), std::string::npos) << result.err;
   EXPECT_EQ(list_checkpoints(output_dir).size(), 2U);
   EXPECT_TRUE(verify_checkpoint(output_dir / "checkpoint-4").empty());
+}
+
+// The bound on lost work: while checkpoint-4 is on its way to a slow disk, only the steps of its lag are made.
+TEST(DiskFaults, NoStepIsDoneBeyondTheLagOfACheckpoint) {
+  for (const auto& [lag, last] : {std::pair{"", 4}, {"--async_checkpoint_max_lag 2", 6}}) {
+    const auto output_dir = fresh_folder();
+    auto result = std::async(std::launch::async, [&, keys = fmt::format("--max_steps 12 --save_steps 4 {}", lag)] {
+      return run(train_command(output_dir, keys), faulty({"FAULTY_DISK_DELAY_MS=100"}));
+    });
+
+    std::ptrdiff_t done = 0;  // while it is not complete
+    while (result.wait_for(std::chrono::milliseconds(5)) != std::future_status::ready) {
+      std::ifstream log(output_dir / "trainer_log.jsonl");
+      const auto lines = std::count(std::istreambuf_iterator<char>(log), {}, '\n');
+      if (fs::exists(output_dir / "checkpoint-4")) break;
+      done = lines;
+    }
+
+    EXPECT_EQ(done, last);
+    const auto said = result.get();
+    EXPECT_EQ(said.exit_code, 0) << said.err;
+    EXPECT_EQ(list_checkpoints(output_dir).size(), 3U) << said.err;
+  }
 }
 
 TEST(DiskFaults, AHungDiskEndsTheRunAfterDdpTimeout) {

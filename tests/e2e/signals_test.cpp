@@ -12,8 +12,10 @@
 #include <future>
 #include <iterator>
 #include <thread>
+#include <vector>
 
 #include "io/checkpoint/folders.hpp"
+#include "io/checkpoint/inspect.hpp"
 #include "run_support.hpp"
 
 namespace dstrain::test {
@@ -24,14 +26,16 @@ using std::chrono::milliseconds;
 /// A job of three ranks that would run for a long time, and its processes.
 class Job {
  public:
-  explicit Job(const std::string& extra = {}) : folder_(fresh_folder()) {
+  /// @param environment  of the ranks, on top of this process's
+  explicit Job(const std::string& extra = {}, const std::vector<std::string>& environment = {})
+      : folder_(fresh_folder()) {
     const auto command = fmt::format(
         "{}{} train --model_name_or_path preset:nano --dataset synthetic --synthetic_rows 4096 --cutoff_len 48 --stage "
         "pt "
         "--finetuning_type full --do_train --max_steps 100000 --logging_steps 1 --save_steps 100000 --zero_stage 3 "
         "--per_device_train_batch_size 1 --output_dir {} {}",
         mpirun(3), binary(), folder_.string(), extra);
-    result_ = std::async(std::launch::async, [command] { return run(command); });
+    result_ = std::async(std::launch::async, [command, environment] { return run(command, environment); });
   }
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
@@ -43,12 +47,20 @@ class Job {
     }
   }
 
-  /// Waits until some steps are done.
-  [[nodiscard]] bool trains() const {
+  /// Waits until so many steps are done.
+  [[nodiscard]] bool trains(int steps = 3) const {
     for (int i = 0; i < 1200; ++i) {
       std::ifstream log(folder_ / "trainer_log.jsonl");
-      if (std::count(std::istreambuf_iterator<char>(log), {}, '\n') >= 3) return true;
+      if (std::count(std::istreambuf_iterator<char>(log), {}, '\n') >= steps) return true;
       std::this_thread::sleep_for(milliseconds(50));
+    }
+    return false;
+  }
+  /// Waits until the program has taken the signal over from the system, which is the first thing it does.
+  [[nodiscard]] bool listens(int rank, int number) const {
+    for (int i = 0; i < 60000; ++i) {
+      if (const pid_t pid = find(rank); pid > 0 && catches(pid, number)) return true;
+      std::this_thread::sleep_for(milliseconds(1));
     }
     return false;
   }
@@ -61,6 +73,14 @@ class Job {
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
 
  private:
+  [[nodiscard]] static bool catches(pid_t pid, int number) {
+    std::ifstream status(fmt::format("/proc/{}/status", pid));
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("SigCgt:")) return (std::stoull(line.substr(7), nullptr, 16) >> (number - 1) & 1) != 0;
+    }
+    return false;
+  }
+
   /// The process of that rank: the binary with this job's folder among its words.
   [[nodiscard]] pid_t find(int rank) const {
     const auto text_of = [](const std::filesystem::path& path) {
@@ -98,6 +118,44 @@ TEST_P(Signal, OnOneRankIsAgreedByAll) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Signals, Signal, testing::Values(SIGTERM, SIGUSR1, SIGINT));
+
+// It arrives before the rank has so much as connected to the others.
+TEST_P(Signal, DuringTheStartIsAgreedBeforeTheFirstStep) {
+  Job job;
+  ASSERT_TRUE(job.listens(2, GetParam()));
+
+  job.signal(2, GetParam());
+  const auto result = job.wait();
+
+  EXPECT_EQ(result.exit_code, 75) << result.err;
+  const auto said = fmt::format("signal {}: stopping before", GetParam());
+  const auto at = result.err.find(said);
+  ASSERT_NE(at, std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find(said, at + 1), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("error:"), std::string::npos) << result.err;
+  EXPECT_FALSE(std::filesystem::exists(job.folder() / "trainer_log.jsonl"));
+  EXPECT_FALSE(find_latest_checkpoint(job.folder()));
+}
+
+// A checkpoint is on its way to a slow disk: it is completed, and the one of the stop after it.
+TEST(SignalBesideACheckpoint, CompletesWhatIsInFlight) {
+  Job job("--save_steps 4 --async_checkpoint_max_lag 100000",
+          {std::string("LD_PRELOAD=") + DSTRAIN_FAULTY_DISK, "FAULTY_DISK_MATCH=/checkpoint-4.part/shard-00002",
+           "FAULTY_DISK_DELAY_MS=100"});
+  ASSERT_TRUE(job.trains(5));
+  ASSERT_FALSE(std::filesystem::exists(job.folder() / "checkpoint-4"));
+
+  job.signal(1, SIGUSR1);
+  const auto result = job.wait();
+
+  EXPECT_EQ(result.exit_code, 75) << result.err;
+  EXPECT_EQ(list_checkpoints(job.folder()).size(), 2U) << result.err;
+  EXPECT_TRUE(verify_checkpoint(job.folder() / "checkpoint-4").empty());
+  const auto latest = find_latest_checkpoint(job.folder());
+  ASSERT_TRUE(latest);
+  EXPECT_GT(latest->step, 4);
+  EXPECT_TRUE(verify_checkpoint(latest->path).empty());
+}
 
 // The second one comes while the first is not agreed yet: another rank is stopped, so that no step can end.
 TEST(SecondInterrupt, StopsAtOnce) {

@@ -13,6 +13,13 @@
 
 namespace dstrain::test {
 
+std::string python_with(const std::string& module) {
+  const char* named = std::getenv("DSTRAIN_PYTHON");
+  for (const std::string& python : {std::string(named != nullptr ? named : "python3"), std::string("/usr/bin/python3")})
+    if (run(quoted(python) + " -c " + quoted("import " + module)).exit_code == 0) return python;
+  return {};
+}
+
 std::string quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);

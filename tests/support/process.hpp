@@ -20,6 +20,10 @@ ProcessResult run(const std::string& command, const std::vector<std::string>& en
 /// "mpirun -np N " with what many ranks on a small machine need; N == 0: nothing (started directly).
 std::string mpirun(int ranks);
 
+/// A Python that can import `module`: $DSTRAIN_PYTHON, else python3 of the PATH or of the distribution; "" where none
+/// can.
+std::string python_with(const std::string& module);
+
 /// `text` in single quotes for the shell.
 std::string quoted(const std::string& text);
 

@@ -25,6 +25,7 @@ struct AttentionTask {
   std::int64_t out_stride;
   std::int64_t n_q;
   std::int64_t n_k;
+  std::int64_t shift;    ///< the key at which query 0 stands: n_k - n_q, or 0 where queries go on behind the keys
   std::int64_t q_begin;  ///< forward: the queries [q_begin, q_end) of the segment
   std::int64_t q_end;
   std::int64_t group;  ///< query heads
@@ -64,7 +65,15 @@ struct AttentionBackwardFunctions {
   std::int64_t (*workspace_words)(std::int64_t longest_segment, std::int64_t head_dim);
 };
 
+/// The same for bf16 with products of pairs, in the same workspaces; null where the instruction set has no such
+/// product. Only on CPUs with avx512_bf16.
+struct AttentionBf16Functions {
+  void (*forward)(const AttentionTask& task);
+  void (*backward)(const AttentionTask& task, const AttentionGradients& gradients);
+};
+
 DSTRAIN_DECLARE_ISA_TABLE(AttentionForwardFunctions, attention_forward)
 DSTRAIN_DECLARE_ISA_TABLE(AttentionBackwardFunctions, attention_backward)
+DSTRAIN_DECLARE_ISA_TABLE(AttentionBf16Functions, attention_bf16)
 
 }  // namespace dstrain::cpu

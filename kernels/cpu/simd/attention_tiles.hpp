@@ -24,15 +24,28 @@ DSTRAIN_INLINE std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
+/// Row length of strips of the output and of the gradients.
+DSTRAIN_INLINE std::int64_t padded_dim(std::int64_t head_dim) { return round_up(head_dim, tile_columns); }
+
+/// How elements in storage type S become the words that products take, one element in each.
 template <typename S>
-constexpr Packing packing_of = Packing::f32;
-template <>
-constexpr Packing packing_of<std::uint16_t> = Packing::bf16_as_f32;
-template <>
-constexpr Packing packing_of<Half> = Packing::f16_as_f32;
+struct FloatWords {
+  using Storage = S;
+  using Multiply = MultiplyF32;
+  static constexpr bool pairs = false;
+  static constexpr Packing packing = sizeof(S) == 4                ? Packing::f32
+                                     : __is_same(S, std::uint16_t) ? Packing::bf16_as_f32
+                                                                   : Packing::f16_as_f32;
+};
+
+/// Words that hold `count` elements of a summed dimension.
+template <typename W>
+DSTRAIN_INLINE constexpr std::int64_t words_for(std::int64_t count) {
+  return W::pairs ? (count + 1) / 2 : count;
+}
 
 /// C[tile_rows, vectors * lanes] = or += A B; strides of A as in multiply_panels.
-template <int a_row, int a_step, bool add, int vectors>
+template <typename Multiply, int a_row, int a_step, bool add, int vectors>
 DSTRAIN_INLINE void block_tile(float* c, std::int64_t ldc, const float* a, const float* b, std::int64_t words) {
   VecF sum[tile_rows][vectors] = {};
   if constexpr (add) {
@@ -42,7 +55,7 @@ DSTRAIN_INLINE void block_tile(float* c, std::int64_t ldc, const float* a, const
       for (int v = 0; v < vectors; ++v) sum[r][v] = load(c + r * ldc + v * lanes, Full{});
     }
   }
-  multiply_panels<MultiplyF32, a_row, a_step>(sum, a, b, words);
+  multiply_panels<Multiply, a_row, a_step>(sum, a, b, words);
 #pragma GCC unroll 8
   for (int r = 0; r < tile_rows; ++r) {
 #pragma GCC unroll 4
@@ -52,25 +65,26 @@ DSTRAIN_INLINE void block_tile(float* c, std::int64_t ldc, const float* a, const
 
 /// All columns [0, columns) of a strip of tile_rows rows. Panel p of B stands at b + p * panel_words; C is wide enough
 /// for `columns` rounded up to whole vectors.
-template <int a_row, int a_step, bool add>
+template <typename Multiply, int a_row, int a_step, bool add>
 __attribute__((noinline)) void strip_product(float* c, std::int64_t ldc, const float* a, const float* b,
                                              std::int64_t panel_words, std::int64_t columns, std::int64_t words) {
   for (; columns > 2 * lanes; columns -= tile_columns, c += tile_columns, b += panel_words) {
-    block_tile<a_row, a_step, add, 3>(c, ldc, a, b, words);
+    block_tile<Multiply, a_row, a_step, add, 3>(c, ldc, a, b, words);
   }
   if (columns > lanes) {
-    block_tile<a_row, a_step, add, 2>(c, ldc, a, b, words);
+    block_tile<Multiply, a_row, a_step, add, 2>(c, ldc, a, b, words);
   } else if (columns > 0) {
-    block_tile<a_row, a_step, add, 1>(c, ldc, a, b, words);
+    block_tile<Multiply, a_row, a_step, add, 1>(c, ldc, a, b, words);
   }
 }
 
 /// Keys that the queries of a segment see: query a sees [first(a), end(a)).
 struct Visible {
-  std::int64_t shift;   ///< n_k - n_q: the last query sees the last key
+  std::int64_t shift;  ///< AttentionTask's
+  std::int64_t keys;
   std::int64_t window;  ///< 0: none
 
-  [[nodiscard]] DSTRAIN_INLINE std::int64_t end(std::int64_t a) const { return shift + a + 1; }
+  [[nodiscard]] DSTRAIN_INLINE std::int64_t end(std::int64_t a) const { return least(keys, shift + a + 1); }
   [[nodiscard]] DSTRAIN_INLINE std::int64_t first(std::int64_t a) const {
     return window > 0 ? most(0, shift + a + 1 - window) : 0;
   }
@@ -91,7 +105,7 @@ struct Score {
 
   [[nodiscard]] DSTRAIN_INLINE static Score of(const AttentionTask& t, std::int64_t g, std::int64_t a,
                                                std::int64_t j0) {
-    const std::int64_t distance = j0 - (t.n_k - t.n_q + a);
+    const std::int64_t distance = j0 - (t.shift + a);
     return {t.slopes != nullptr ? t.slopes[g] : 0.0F, static_cast<float>(distance), t.softcap};
   }
   /// tanh of the scaled scores over the cap.

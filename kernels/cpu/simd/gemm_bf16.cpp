@@ -6,21 +6,13 @@
 #endif
 
 #include "kernels/cpu/simd/gemm_tile.hpp"
+#if defined(__AVX512F__)
+#include "kernels/cpu/simd/tile_bf16.hpp"
+#endif
 
 namespace dstrain::cpu::DSTRAIN_ISA {
 
 #if defined(__AVX512F__)
-namespace {
-
-/// VDPBF16PS adds both products of a lane, in f32, denormals as zero.
-struct MultiplyBf16 {
-  static DSTRAIN_INLINE VecF add(VecF sum, VecF a, VecF b) {
-    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
-  }
-};
-
-}  // namespace
-
 const GemmBf16Functions gemm_bf16 = {multiply_tile<MultiplyBf16>};
 #else
 const GemmBf16Functions gemm_bf16 = {nullptr};

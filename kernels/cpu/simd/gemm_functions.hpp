@@ -38,11 +38,14 @@ struct PackSource {
 
 /// Tile of packed operands: `words` of k, rows <= tile_rows, columns <= tile_columns.
 struct TileOperands {
-  const float* a;
+  const float* a;  ///< a packed panel, or the first of the rows in memory
   const float* b;
   std::int64_t words;
   int rows;
   int columns;
+  std::int64_t a_row_bytes = 0;  ///< 0: packed; else rows of words that run along k, so many bytes apart
+  const float* sums = nullptr;   ///< f32 added to the product before it is stored; null: none
+  std::int64_t sums_stride = 0;  ///< elements
 };
 
 struct GemmFunctions {
@@ -52,7 +55,7 @@ struct GemmFunctions {
   /// row, column or odd k is zero. Indices: Packing, Contiguous.
   void (*pack_a[4][2])(float* dst, const PackSource& source);
   void (*pack_b[4][2])(float* dst, const PackSource& source);
-  /// C[rows, columns] = or += A B for words of floats.
+  /// C[rows, columns] = or += A B for words of floats (`sums` only where C is written).
   void (*tile_f32)(void* c, std::int64_t ldc, const TileOperands& tile, TileStore store);
   /// dst[w * dst_stride + k] = source[k][w] for bf16 rows that run along the width; k is even, or the odd rest is
   /// written as zero.

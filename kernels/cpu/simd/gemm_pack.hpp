@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cpu/simd/gemm_functions.hpp"
+#include "kernels/cpu/simd/gemm_pack_pairs.hpp"
 #include "kernels/cpu/simd/transpose.hpp"
 
 namespace dstrain::cpu::DSTRAIN_ISA {
@@ -38,6 +39,10 @@ DSTRAIN_INLINE VecF load_words(const void* row, std::int64_t word, std::int64_t 
 template <Packing packing>
 constexpr std::int64_t element_bytes = packing == Packing::f32 ? 4 : 2;
 
+/// Bytes in memory of what becomes one word.
+template <Packing packing>
+constexpr std::int64_t word_bytes = packing == Packing::bf16_as_f32 || packing == Packing::f16_as_f32 ? 2 : 4;
+
 template <Packing packing>
 DSTRAIN_INLINE std::int64_t words_of(std::int64_t k) {
   return packing == Packing::bf16_pairs ? (k + 1) / 2 : k;
@@ -69,6 +74,11 @@ DSTRAIN_FLATTEN void pack_along_k(float* dst, const PackSource& s) {
     const char* base = static_cast<const char*>(s.data) + w * row_bytes;
     for (std::int64_t k = 0; k < words; k += lanes) {
       VecF row[lanes];
+      if (k % 16 == 0) {
+        for (int i = 0; i < lanes; ++i) {
+          if (w + i < s.width) __builtin_prefetch(base + i * row_bytes + (k + 32) * word_bytes<packing>);
+        }
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < lanes; ++i) {
         row[i] = w + i < s.width ? load_words<packing>(base + i * row_bytes, k, s.k) : VecF{};
@@ -113,9 +123,13 @@ DSTRAIN_FLATTEN void pack_along_width(float* dst, const PackSource& s) {
   constexpr std::int64_t block = 16;
   const std::int64_t words = words_of<packing>(s.k);
   const std::int64_t padded = (s.width + panel - 1) / panel * panel;
+  std::int64_t w0 = 0;
+#if defined(__AVX512F__)
+  if constexpr (packing == Packing::bf16_pairs) w0 = pack_pair_strips<panel>(dst, s);
+#endif
   for (std::int64_t k0 = 0; k0 < words; k0 += block) {
     const std::int64_t k1 = k0 + block < words ? k0 + block : words;
-    for (std::int64_t w = 0; w < padded; w += lanes) {
+    for (std::int64_t w = w0; w < padded; w += lanes) {
       for (std::int64_t k = k0; k < k1; ++k)
         store_across<panel>(dst, load_across<packing>(s, w, k), w, k, words, padded);
     }

@@ -26,6 +26,7 @@ constexpr int tile_columns = tile_vectors * lanes;
 /// Words are floats.
 struct MultiplyF32 {
   static DSTRAIN_INLINE VecF add(VecF sum, VecF a, VecF b) { return fma(a, b, sum); }
+  static DSTRAIN_INLINE VecH narrow(VecF v) { return DSTRAIN_ISA::narrow(v); }
 };
 
 /// sum[r][v] += sum_k a[k * a_step + r * a_row] * b[k * tile_columns + v * lanes ..]
@@ -45,6 +46,30 @@ DSTRAIN_INLINE void multiply_panels(VecF (&sum)[rows][vectors], const float* a, 
       for (int v = 0; v < vectors; ++v) sum[r][v] = Multiply::add(sum[r][v], a_k, b_k[v]);
     }
     a += a_step;
+    b += tile_columns;
+  }
+}
+
+/// The same with rows of A as they lie in memory, `row_bytes` apart: words that run along k need no packing, because a
+/// word is broadcast from wherever it is. The rows of the next tile are asked for on the way.
+template <typename Multiply, int rows, int vectors>
+DSTRAIN_INLINE void multiply_rows(VecF (&sum)[rows][vectors], const float* a, std::int64_t row_bytes, const float* b,
+                                  std::int64_t words) {
+  const char* row[rows];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) row[r] = reinterpret_cast<const char*>(a) + r * row_bytes;
+  for (std::int64_t k = 0; k < words; ++k) {
+    VecF b_k[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) b_k[v] = load(b + v * lanes, Full{});
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      float word;
+      __builtin_memcpy(&word, row[r] + 4 * k, sizeof word);
+      const VecF a_k = broadcast(word);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) sum[r][v] = Multiply::add(sum[r][v], a_k, b_k[v]);
+    }
     b += tile_columns;
   }
 }

@@ -8,6 +8,7 @@
 #include "io/checkpoint/inspect.hpp"
 #include "io/checkpoint/read.hpp"
 #include "io/checkpoint/write.hpp"
+#include "support/process.hpp"
 #include "unit/io/checkpoint_test_support.hpp"
 #include "unit/io/io_test_support.hpp"
 
@@ -166,10 +167,8 @@ TEST_F(DistributedCheckpoint, OlderOnesGoAfterTheNewOneIsComplete) {
 TEST_F(DistributedCheckpoint, IsReadByH5py) {
   const auto folder = save(7, make_test_content(comm_->rank(), comm_->size()).content);
   if (comm_->rank() != 0) return;
-  const auto* python = std::getenv("DSTRAIN_PYTHON") != nullptr ? std::getenv("DSTRAIN_PYTHON") : "python3";
-  if (std::system((std::string(python) + " -c 'import h5py' 2>/dev/null").c_str()) != 0) {
-    GTEST_SKIP() << "skipped: " << python << " has no h5py (DSTRAIN_PYTHON names another)";
-  }
+  const auto python = test::python_with("h5py");
+  if (python.empty()) GTEST_SKIP() << "skipped: no python3 with h5py (DSTRAIN_PYTHON may name one)";
 
   const auto command =
       fmt::format("{} '{}/tests/unit/io/check_view.py' '{}'", python, DSTRAIN_SOURCE_DIR, folder.string());

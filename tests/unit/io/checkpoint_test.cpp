@@ -12,6 +12,7 @@
 #include "io/hdf5/handles.hpp"
 #include "io/safetensors/model.hpp"
 #include "io/safetensors/writer.hpp"
+#include "support/process.hpp"
 #include "unit/io/checkpoint_test_support.hpp"
 #include "unit/io/io_test_support.hpp"
 
@@ -188,10 +189,8 @@ TEST(Hdf5, ErrorsCarryTheLibrarysOwnWords) {
 
 // Over the whole checkpoint by another HDF5 library.
 TEST(Checkpoint, IsReadByH5py) {
-  const auto* python = std::getenv("DSTRAIN_PYTHON") != nullptr ? std::getenv("DSTRAIN_PYTHON") : "python3";
-  if (std::system((std::string(python) + " -c 'import h5py' 2>/dev/null").c_str()) != 0) {
-    GTEST_SKIP() << "skipped: " << python << " has no h5py (DSTRAIN_PYTHON names another)";
-  }
+  const auto python = test::python_with("h5py");
+  if (python.empty()) GTEST_SKIP() << "skipped: no python3 with h5py (DSTRAIN_PYTHON may name one)";
   const auto folder = save(fresh_folder(), 7);
 
   const auto command =

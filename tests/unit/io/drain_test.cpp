@@ -61,6 +61,19 @@ TEST_P(Drain, WritesWhatTheStateWasAlthoughItsOwnerGoesOn) {
   }
 }
 
+// An owner that waits takes part in the hashing: every digest once, by whoever comes to it.
+TEST_F(Drain, AWaitingOwnerMakesTheSameDigests) {
+  for (int turn = 0; turn < 8; ++turn) {
+    ShardDrain drain(path_, pieces(), View(), 60.0);
+    drain.wait();
+
+    for (std::int64_t i = 0; i < pieces_count; ++i)
+      ASSERT_EQ(drain.digests()[static_cast<std::size_t>(i)],
+                digest_of(expected_.data() + i * piece_bytes, piece_bytes))
+          << i;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Copies, Drain, testing::Values(0, 1, 7, 96));
 
 TEST_F(Drain, AFullDiskIsAnErrorThatSecureDoesNotWaitFor) {

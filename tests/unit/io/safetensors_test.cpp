@@ -9,6 +9,7 @@
 #include "io/safetensors/model.hpp"
 #include "io/safetensors/reader.hpp"
 #include "io/safetensors/writer.hpp"
+#include "support/process.hpp"
 #include "support/shared_data.hpp"
 #include "unit/io/io_test_support.hpp"
 
@@ -179,10 +180,8 @@ TEST(SafetensorsWriter, WritesTheBytesOfTheLibrary) {
 
 // Read by another program's eyes: values and metadata as the safetensors package sees them.
 TEST(SafetensorsWriter, IsReadByThePythonPackage) {
-  const auto* python = std::getenv("DSTRAIN_PYTHON") != nullptr ? std::getenv("DSTRAIN_PYTHON") : "python3";
-  if (std::system((std::string(python) + " -c 'import safetensors.numpy' 2>/dev/null").c_str()) != 0) {
-    GTEST_SKIP() << "skipped: " << python << " has no safetensors (DSTRAIN_PYTHON names another)";
-  }
+  const auto python = test::python_with("safetensors.numpy");
+  if (python.empty()) GTEST_SKIP() << "skipped: no python3 with safetensors (DSTRAIN_PYTHON may name one)";
   const auto path = fresh_folder() / "w.safetensors";
   SafetensorsWriter writer(path, three_tensors, DType::f16);
   write_all(writer, three_tensors, 7'777);
