@@ -52,7 +52,12 @@ struct WaitAtEnd {
 #define DSTRAIN_ON_DEVICE(...) no_device()
 #endif
 #ifdef DSTRAIN_EMULATED_DEVICE
-#define DSTRAIN_NOTE(operation, ...) note_kernel(#operation, exec.stream, __VA_ARGS__)
+#define DSTRAIN_NOTE(operation, ...)                      \
+  note_kernel(#operation, exec.stream, __VA_ARGS__);      \
+  if (!EmulatedDevice::runs_kernels()) {                  \
+    return decltype(cpu::operation(exec, __VA_ARGS__))(); \
+  }                                                       \
+  static_cast<void>(0)
 #else
 #define DSTRAIN_NOTE(operation, ...) static_cast<void>(0)
 #endif
@@ -231,6 +236,10 @@ void bias_backward(const Exec& exec, float* db_N, ConstData dy_TN, std::int64_t 
 
 void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate) {
   DSTRAIN_SEND(matmul, c, a, b, shape, accumulate);
+}
+
+void matmul_bias(const Exec& exec, Data c, ConstData a, ConstData b, ConstData bias_N, const MatmulShape& shape) {
+  DSTRAIN_SEND(matmul_bias, c, a, b, bias_N, shape);
 }
 
 std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c, DeviceKind device) {

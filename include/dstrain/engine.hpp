@@ -49,7 +49,9 @@ struct EngineOptions {
   std::int64_t max_position = 0;  ///< longest row (padded)
   std::int64_t reduce_bucket_size = 500'000'000;
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;
-  int max_micro_steps = 1;  ///< most forward() calls between begin_step() and step()
+  bool offload_optimizer = false;  ///< on a GPU: masters and optimizer states in host memory, updated by the CPU
+  bool offload_param = false;      ///< on a GPU at stage 3: slices of the weights in host memory
+  int max_micro_steps = 1;         ///< most forward() calls between begin_step() and step()
   std::vector<std::int64_t>
       token_classes;  ///< micro-batch sizes (padded tokens) that will occur: their kernels are made at start
   std::int64_t max_eval_tokens = 0;              ///< largest batch of evaluate_batch(); 0: max_tokens

@@ -12,6 +12,15 @@ std::vector<KeySpec> own() {
            "Elements of a gradient bucket (DeepSpeed's zero_optimization key)"),
       runs("stage3_prefetch_bucket_size", &C::stage3_prefetch_bucket_size,
            "Elements gathered ahead at ZeRO stage 3 (DeepSpeed's key)"),
+      runs(
+          "offload_optimizer", &C::offload_optimizer,
+          "With GPUs: cpu keeps master weights and optimizer states in host memory and updates them there (DeepSpeed's "
+          "offload_optimizer.device). On CPUs everything lies there already")
+          .choices("none|cpu"),
+      runs("offload_param", &C::offload_param,
+           "With GPUs at ZeRO stage 3: cpu keeps each rank's slice of the weights in host memory (DeepSpeed's "
+           "offload_param.device). On CPUs everything lies there already")
+          .choices("none|cpu"),
       runs("virtual_ranks", &C::virtual_ranks,
            "World size that order, batch and step count follow; any number of real ranks then gives the same run. "
            "Empty: the real one"),

@@ -177,6 +177,8 @@ struct RunConfig {
   int zero_stage = 0;
   std::int64_t reduce_bucket_size = 500'000'000;  ///< elements (DeepSpeed's key and default)
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;
+  std::string offload_optimizer = "none";         ///< "none" or "cpu": masters and states beside a GPU
+  std::string offload_param = "none";             ///< "none" or "cpu": slices of the weights beside a GPU, at stage 3
   std::optional<std::int64_t> ddp_bucket_cap_mb;  ///< reduce_bucket_size in MiB of fp32, where nothing else says it
   std::optional<int> virtual_ranks;               ///< default: world size
   bool reproducible = false;

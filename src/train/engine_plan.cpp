@@ -34,7 +34,9 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                        .optim = options.optim,
                        .reproducible = options.reproducible,
                        .reduce_bucket_size = options.reduce_bucket_size,
-                       .stage3_prefetch_bucket_size = options.stage3_prefetch_bucket_size};
+                       .stage3_prefetch_bucket_size = options.stage3_prefetch_bucket_size,
+                       .offload_optimizer = options.offload_optimizer,
+                       .offload_param = options.offload_param};
   plan.decoder_options = {.dtype = options.dtype,
                           .train = options.train,
                           .gradient_checkpointing = options.gradient_checkpointing,

@@ -138,6 +138,8 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   options.max_micro_steps = micro_steps_per_rank(config, ranks);
   options.reduce_bucket_size = config.reduce_bucket_size;
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;
+  options.offload_optimizer = config.offload_optimizer == "cpu";
+  options.offload_param = config.offload_param == "cpu";
   options.threads = config.threads.value_or(threads);
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.optim = optimizer_settings(config);

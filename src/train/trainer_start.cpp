@@ -93,8 +93,7 @@ bool Trainer::prepare() {
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
     const std::int64_t available = available_host_bytes();
     free_bytes_ = static_cast<double>(available);
-    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size,
-                        planned_bytes(plan) - plan.arena_bytes(MemoryKind::device), available);
+    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, host_bytes(plan), available);
   });
   comm_.all_reduce(View(&free_bytes_, 1, DType::f64), ReduceOp::min, Stream{}, "free memory");
   if (setup_.feeder)

@@ -28,6 +28,8 @@ struct ZeroOptions {
       false;  ///< reduce every micro step, add in slot order: the same bits for any number of ranks and stage
   std::int64_t reduce_bucket_size = 500'000'000;  ///< elements: gradients of consecutive units reduced in one call
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;  ///< elements that may be gathered ahead
+  bool offload_optimizer = false;  ///< on a GPU: masters and states in host memory, updated by the CPU
+  bool offload_param = false;      ///< on a GPU at stage 3: the slices of the weights in host memory
 };
 
 struct ZeroBuffers;
