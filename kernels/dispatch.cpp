@@ -52,7 +52,12 @@ struct WaitAtEnd {
 #define DSTRAIN_ON_DEVICE(...) no_device()
 #endif
 #ifdef DSTRAIN_EMULATED_DEVICE
-#define DSTRAIN_NOTE(operation, ...) note_kernel(#operation, exec.stream, __VA_ARGS__)
+#define DSTRAIN_NOTE(operation, ...)                      \
+  note_kernel(#operation, exec.stream, __VA_ARGS__);      \
+  if (!EmulatedDevice::runs_kernels()) {                  \
+    return decltype(cpu::operation(exec, __VA_ARGS__))(); \
+  }                                                       \
+  static_cast<void>(0)
 #else
 #define DSTRAIN_NOTE(operation, ...) static_cast<void>(0)
 #endif
@@ -161,8 +166,9 @@ void fill_zero(const Exec& exec, Data dst, std::int64_t count) { DSTRAIN_SEND(fi
 void scale(const Exec& exec, Data x, float factor, std::int64_t count) { DSTRAIN_SEND(scale, x, factor, count); }
 
 void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
-                   const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap) {
-  DSTRAIN_SEND(cross_entropy, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld, softcap);
+                   const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap,
+                   const TokenLoss& loss) {
+  DSTRAIN_SEND(cross_entropy, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld, softcap, loss);
 }
 
 void argmax(const Exec& exec, std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,
@@ -178,6 +184,11 @@ void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, c
 void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
             const UpdateParameters& p) {
   DSTRAIN_SEND(update, rule, arrays, count, p);
+}
+
+void adamw_bf16(const Exec& exec, Data weights, Data exp_avg, Data exp_avg_sq, const float* gradient,
+                std::int64_t count, const UpdateParameters& p) {
+  DSTRAIN_SEND(adamw_bf16, weights, exp_avg, exp_avg_sq, gradient, count, p);
 }
 
 void adamw_8bit(const Exec& exec, float* master, QuantisedState first, QuantisedState second, const float* gradient,
@@ -225,6 +236,10 @@ void bias_backward(const Exec& exec, float* db_N, ConstData dy_TN, std::int64_t 
 
 void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate) {
   DSTRAIN_SEND(matmul, c, a, b, shape, accumulate);
+}
+
+void matmul_bias(const Exec& exec, Data c, ConstData a, ConstData b, ConstData bias_N, const MatmulShape& shape) {
+  DSTRAIN_SEND(matmul_bias, c, a, b, bias_N, shape);
 }
 
 std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c, DeviceKind device) {

@@ -18,6 +18,7 @@
 #include "core/dtype.hpp"
 #include "dstrain/checkpoint_settings.hpp"
 #include "dstrain/loss_scale_options.hpp"
+#include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/optimizer_settings.hpp"
 #include "model/adapters/tuning.hpp"
 #include "model/micro_batch.hpp"
@@ -48,7 +49,9 @@ struct EngineOptions {
   std::int64_t max_position = 0;  ///< longest row (padded)
   std::int64_t reduce_bucket_size = 500'000'000;
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;
-  int max_micro_steps = 1;  ///< most forward() calls between begin_step() and step()
+  bool offload_optimizer = false;  ///< on a GPU: masters and optimizer states in host memory, updated by the CPU
+  bool offload_param = false;      ///< on a GPU at stage 3: slices of the weights in host memory
+  int max_micro_steps = 1;         ///< most forward() calls between begin_step() and step()
   std::vector<std::int64_t>
       token_classes;  ///< micro-batch sizes (padded tokens) that will occur: their kernels are made at start
   std::int64_t max_eval_tokens = 0;              ///< largest batch of evaluate_batch(); 0: max_tokens
@@ -61,6 +64,7 @@ struct EngineOptions {
   std::uint64_t seed = 42;
   Tuning tuning;                     ///< what is trained: everything, some layers, or adapters
   double neftune_noise_alpha = 0.0;  ///< 0: no noise
+  TokenLoss token_loss = {};         ///< plain: the negative log likelihood
 
   OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;
@@ -120,6 +124,7 @@ struct WeightOrigin {
   std::filesystem::path folder;                    ///< empty: random initial weights from `seed`
   std::vector<std::filesystem::path> merged = {};  ///< adapters that become part of the base weights
   std::filesystem::path adapter = {};              ///< the adapter that is trained on; empty: a new one
+  std::int64_t stored_vocab_rows = 0;              ///< of the folder's embedding, where the model has more; 0: as many
 };
 
 /// One model being trained by a group of ranks. Functions are collective unless they say Local; not thread-safe.

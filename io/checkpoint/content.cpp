@@ -10,8 +10,9 @@ namespace dstrain {
 namespace {
 
 constexpr std::array<std::string_view, checkpoint_kinds> kind_names = {
-    "parameter",      "exp_avg",        "exp_avg_sq", "momentum_buffer", "sum",    "square_avg", "grad_avg",
-    "exp_avg_sq_row", "exp_avg_sq_col", "state1",     "absmax1",         "state2", "absmax2"};
+    "parameter",  "exp_avg",  "exp_avg_sq",     "momentum_buffer", "sum",
+    "square_avg", "grad_avg", "exp_avg_sq_row", "exp_avg_sq_col",  "state1",
+    "absmax1",    "state2",   "absmax2",        "exp_avg_bf16",    "exp_avg_sq_bf16"};
 
 constexpr std::int64_t elements_per_absmax = 256;
 
@@ -61,6 +62,7 @@ CheckpointKind checkpoint_kind(std::string_view name) {
 }
 
 DType storage_of(CheckpointKind kind) noexcept {
+  if (kind == CheckpointKind::exp_avg_bf16 || kind == CheckpointKind::exp_avg_sq_bf16) return DType::bf16;
   return kind == CheckpointKind::state1 || kind == CheckpointKind::state2 ? DType::u8 : DType::f32;
 }
 

@@ -30,9 +30,11 @@ enum class CheckpointKind : std::uint8_t {
   state1,
   absmax1,
   state2,
-  absmax2
+  absmax2,
+  exp_avg_bf16,
+  exp_avg_sq_bf16
 };
-inline constexpr int checkpoint_kinds = 13;
+inline constexpr int checkpoint_kinds = 15;
 
 /// All of them, in the order of their numbers.
 [[nodiscard]] constexpr std::array<CheckpointKind, checkpoint_kinds> all_checkpoint_kinds() noexcept {
@@ -45,7 +47,7 @@ inline constexpr int checkpoint_kinds = 13;
 [[nodiscard]] std::string_view name_of(CheckpointKind kind) noexcept;
 /// The kind of that name. @throws Error  there is none: always a bug in the caller
 [[nodiscard]] CheckpointKind checkpoint_kind(std::string_view name);
-/// f32, or u8 for codes of 8 bits.
+/// f32, u8 for codes of 8 bits, or bf16.
 [[nodiscard]] DType storage_of(CheckpointKind kind) noexcept;
 /// The shape of a kind for a parameter of `shape`: the same; without its last dim (exp_avg_sq_row) or the one before
 /// (exp_avg_sq_col); one number for each 256 elements (absmax1, absmax2). Local, pure.

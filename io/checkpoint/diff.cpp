@@ -11,6 +11,10 @@
 namespace dstrain {
 namespace {
 
+double number(float x) { return static_cast<double>(x); }
+double number(std::uint8_t x) { return static_cast<double>(x); }
+double number(bfloat16 x) { return static_cast<double>(static_cast<float>(x)); }
+
 /// Adds elements that differ to `d`; the same bits differ in nothing, also where they are NaN.
 template <typename T>
 void compare_piece(const T* a, const T* b, std::int64_t n, TensorDifference& d) {
@@ -18,7 +22,7 @@ void compare_piece(const T* a, const T* b, std::int64_t n, TensorDifference& d) 
   for (std::int64_t i = 0; i < n; ++i) {
     if (std::memcmp(a + i, b + i, sizeof(T)) == 0) continue;
     ++d.differing;
-    const auto x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    const double x = number(a[i]), y = number(b[i]);
     if (!std::isfinite(x) || !std::isfinite(y)) {
       ++d.not_finite;
       continue;
@@ -80,6 +84,9 @@ class Comparison {
       b_.read(kind, other, begin, n, values_b_.data(), scratch_);
       if (storage_of(kind) == DType::f32) {
         compare_piece(values_a_.data(), values_b_.data(), n, d);
+      } else if (storage_of(kind) == DType::bf16) {
+        compare_piece(reinterpret_cast<const bfloat16*>(values_a_.data()),
+                      reinterpret_cast<const bfloat16*>(values_b_.data()), n, d);
       } else {
         compare_piece(reinterpret_cast<const std::uint8_t*>(values_a_.data()),
                       reinterpret_cast<const std::uint8_t*>(values_b_.data()), n, d);

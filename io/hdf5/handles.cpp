@@ -63,11 +63,13 @@ Id checked(Id result, std::string_view what, const std::filesystem::path& path, 
 }
 
 Id file_type(DType dtype) {
+  if (dtype == DType::bf16) return H5T_STD_U16LE;
   DSTRAIN_CHECK(dtype == DType::f32 || dtype == DType::u8, "no dataset of {}", name_of(dtype));
   return dtype == DType::f32 ? H5T_IEEE_F32LE : H5T_STD_U8LE;
 }
 
 Id memory_type(DType dtype) {
+  if (dtype == DType::bf16) return H5T_NATIVE_UINT16;
   DSTRAIN_CHECK(dtype == DType::f32 || dtype == DType::u8, "no dataset of {}", name_of(dtype));
   return dtype == DType::f32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_UINT8;
 }

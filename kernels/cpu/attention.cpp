@@ -56,6 +56,8 @@ void check(const Exec& exec, const AttentionShape& s, const char* operation) {
       throw ShapeError(fmt::format("{}: segment {} has {} queries and {} keys, the longest should be {}", operation, i,
                                    n_q, n_k, s.max_seqlen));
     }
+    if (s.key_lens != nullptr && (s.cu_q[i] != s.cu_k[i] || n_q != n_k || s.key_lens[i] < 0 || s.key_lens[i] > n_k))
+      throw ShapeError(fmt::format("{}: {} of {} keys of segment {} are to be seen", operation, s.key_lens[i], n_k, i));
   }
   if (s.segments > 0 && s.cu_q[s.segments] > s.T) {
     throw ShapeError(fmt::format("{}: the segments end at {} of {} rows", operation, s.cu_q[s.segments], s.T));
@@ -126,7 +128,8 @@ AttentionTask task_of(const AttentionShape& s, ConstData out, float* lse_NT, Con
   t.kv_stride = s.kv_stride;
   t.out_stride = s.out_stride;
   t.n_q = s.cu_q[i + 1] - s.cu_q[i];
-  t.n_k = s.cu_k[i + 1] - s.cu_k[i];
+  t.n_k = s.key_lens == nullptr ? s.cu_k[i + 1] - s.cu_k[i] : s.key_lens[i];
+  t.shift = s.key_lens == nullptr ? t.n_k - t.n_q : 0;
   t.q_end = t.n_q;
   t.group = group;
   t.head_dim = s.head_dim;
@@ -147,11 +150,13 @@ void zero_rows(Data x, std::int64_t begin, std::int64_t end, std::int64_t stride
   for (std::int64_t t = begin; t < end; ++t) std::memset(x.at(t * stride).data, 0, bytes);
 }
 
-/// Calls zero(begin, end) for the rows that no task writes: behind the segments, and of segments without queries.
+/// Calls zero(begin, end) for the rows that no task writes: behind the segments, of segments without queries, and
+/// (cu is cu_k) behind the keys that are seen.
 template <typename Zero>
-void zero_outside(const AttentionShape& s, const std::int32_t* cu, const Zero& zero) {
+void zero_outside(const AttentionShape& s, const std::int32_t* cu, bool keys, const Zero& zero) {
   for (std::int64_t i = 0; i < s.segments; ++i) {
     if (s.cu_q[i + 1] == s.cu_q[i]) zero(cu[i], cu[i + 1]);
+    if (keys && s.key_lens != nullptr) zero(cu[i] + s.key_lens[i], cu[i + 1]);
   }
   zero(s.segments > 0 ? cu[s.segments] : 0, s.T);
 }
@@ -209,10 +214,10 @@ void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData d
             dv.at(kv_at).data});
   });
   for (std::int64_t head = 0; head < s.kv_heads; ++head) {
-    zero_outside(s, s.cu_q, [&](std::int64_t begin, std::int64_t end) {
+    zero_outside(s, s.cu_q, false, [&](std::int64_t begin, std::int64_t end) {
       zero_rows(dq.at(head * s.q_group()), begin, end, s.q_stride, s.group() * s.head_dim);
     });
-    zero_outside(s, s.cu_k, [&](std::int64_t begin, std::int64_t end) {
+    zero_outside(s, s.cu_k, true, [&](std::int64_t begin, std::int64_t end) {
       zero_rows(dk.at(head * s.kv_head()), begin, end, s.kv_stride, s.head_dim);
       zero_rows(dv.at(head * s.kv_head()), begin, end, s.kv_stride, s.head_dim);
     });

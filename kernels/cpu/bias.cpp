@@ -19,6 +19,11 @@ void add_bias(const Exec& /*exec*/, Data y_TN, ConstData bias_N, std::int64_t T,
   });
 }
 
+void matmul_bias(const Exec& exec, Data c, ConstData a, ConstData b, ConstData bias_N, const MatmulShape& shape) {
+  matmul(exec, c, a, b, shape, false);
+  add_bias(exec, c, bias_N, shape.M, shape.N, shape.ldc == 0 ? shape.N : shape.ldc);
+}
+
 void bias_backward(const Exec& /*exec*/, float* db_N, ConstData dy_TN, std::int64_t T, std::int64_t N, std::int64_t ldy,
                    bool accumulate) {
   const auto sum_columns = tables.get().backward_columns[storage_index(dy_TN.dtype, "bias_backward")];

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Softmax cross entropy on the CPU: rows over threads.
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstring>
 
 #include "core/parallel.hpp"
@@ -21,11 +24,32 @@ void check_targets(const std::int32_t* target_T, std::int64_t T, std::int64_t V)
   }
 }
 
+/// (H / 3)^power of the softmax over the largest logits of a row.
+float entropy_factor(const float* logits, std::int64_t V, float power) {
+  std::array<float, TokenLoss::entropy_logits> top{};  // descending
+  const auto kept = static_cast<std::size_t>(std::min<std::int64_t>(V, TokenLoss::entropy_logits));
+  std::size_t count = 0;
+  for (std::int64_t v = 0; v < V; ++v) {
+    if (count == kept && logits[v] <= top[kept - 1]) continue;
+    std::size_t at = count < kept ? count++ : kept - 1;
+    for (; at > 0 && top[at - 1] < logits[v]; --at) top[at] = top[at - 1];
+    top[at] = logits[v];
+  }
+  double sum = 0.0;
+  for (std::size_t i = 0; i < count; ++i) sum += std::exp(static_cast<double>(top[i]) - static_cast<double>(top[0]));
+  double entropy = 0.0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double log_p = static_cast<double>(top[i]) - static_cast<double>(top[0]) - std::log(sum);
+    if (std::exp(log_p) > 0.0) entropy -= std::exp(log_p) * log_p;
+  }
+  return static_cast<float>(std::pow(entropy / 3.0, static_cast<double>(power)));
+}
+
 }  // namespace
 
 void cross_entropy(const Exec& /*exec*/, Data dlogits, float* nll_T, const float* logits_TV,
                    const std::int32_t* target_T, const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld,
-                   float softcap) {
+                   float softcap, const TokenLoss& loss) {
   const bool with_gradient = dlogits.data != nullptr;
   const int storage = with_gradient ? storage_index(dlogits.dtype, "cross_entropy") : 0;
   check_targets(target_T, T, V);
@@ -38,7 +62,10 @@ void cross_entropy(const Exec& /*exec*/, Data dlogits, float* nll_T, const float
         if (with_gradient) std::memset(gradient, 0, static_cast<std::size_t>(V) * size_of(dlogits.dtype));
         continue;
       }
-      nll_T[t] = row(gradient, logits_TV + t * ld, target_T[t], with_gradient ? weight_T[t] : 0.0F, V, softcap);
+      const float* logits = logits_TV + t * ld;
+      const float factor = loss.times_entropy ? entropy_factor(logits, V, loss.entropy_power) : 1.0F;
+      nll_T[t] = factor * row(gradient, logits, target_T[t], with_gradient ? factor * weight_T[t] : 0.0F, V, softcap,
+                              loss.label_smoothing, loss.times_probability);
     }
   });
 }

@@ -100,6 +100,29 @@ void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, c
   update(exec, UpdateRule::adamw, {master, gradient, {exp_avg, exp_avg_sq, nullptr}, compute_copy}, count, parameters);
 }
 
+void adamw_bf16(const Exec& /*exec*/, Data weights, Data exp_avg, Data exp_avg_sq, const float* gradient,
+                std::int64_t count, const UpdateParameters& p) {
+  for (const Data& array : {weights, exp_avg, exp_avg_sq}) {
+    if (array.dtype != DType::bf16) throw ShapeError(fmt::format("adamw_bf16 on {}", name_of(array.dtype)));
+  }
+  const UpdateScalars s = scalars_of(UpdateRule::adamw, p);
+  const auto rounded = [](float x) { return static_cast<float>(bfloat16(x)); };
+  auto* w = weights.as<bfloat16>();
+  auto* m = exp_avg.as<bfloat16>();
+  auto* v = exp_avg_sq.as<bfloat16>();
+  parallel_for(count, elements_per_thread, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float g = rounded(rounded(gradient[i]) * s.gradient_scale);
+      const float decayed = rounded(static_cast<float>(w[i]) * s.decay);
+      const auto before = static_cast<float>(m[i]);
+      m[i] = bfloat16(before + s.one_less_beta1 * (g - before));
+      v[i] = bfloat16(rounded(static_cast<float>(v[i]) * s.beta2) + s.one_less_beta2 * g * g);
+      const float root = rounded(rounded(std::sqrt(static_cast<float>(v[i]))) / s.root_correction2);
+      w[i] = bfloat16(decayed + s.minus_step_size * static_cast<float>(m[i]) / rounded(root + s.eps));
+    }
+  });
+}
+
 void sum_of_squares(const Exec& /*exec*/, double* out, const float* x, std::int64_t count, std::int64_t chunk) {
   if (chunk <= 0) throw ShapeError(fmt::format("sum_of_squares: chunks of {} elements", chunk));
   const auto sum = tables.get().sum_of_squares;

@@ -105,6 +105,30 @@ DSTRAIN_DEVICE float dropout_factor(const AttentionSizes& s, std::int64_t head, 
   return static_cast<double>(rng.bits(index)) < s.drop_limit ? 0.0F : s.kept;
 }
 
+inline constexpr int attention_threads = 128;
+inline constexpr float minus_infinity = -INFINITY;
+
+/// The block's place: its segment, the first row of its tile, false where the segment has no such tile.
+struct Place {
+  Segment segment;
+  int begin;
+};
+DSTRAIN_DEVICE Place place_of(const AttentionSizes& s, int rows) {
+  const int index = static_cast<int>(blockIdx.x);
+  // The last tiles see the most keys: they come first.
+  return {s.segments[index / s.tiles], (s.tiles - 1 - index % s.tiles) * rows};
+}
+
+/// Keys [begin, end) that any of the queries [a0, a1) sees.
+struct Range {
+  int begin;
+  int end;
+};
+DSTRAIN_DEVICE Range keys_of(const AttentionSizes& s, const Segment& g, int a0, int a1) {
+  const int last = visible_of(s, g, a1 - 1).last;
+  return {visible_of(s, g, a0).first / s.rows_k * s.rows_k, last + 1};
+}
+
 /// Hands out shared memory, each piece from a multiple of 128 bytes on.
 struct SharedPieces {
   char* at;

@@ -21,11 +21,64 @@ DSTRAIN_DEVICE float slope(float x, float cap) {
   return 1.0F - tanh * tanh;
 }
 
+/// A candidate: NaN beats every number, then the greater, then the lower index.
+struct Candidate {
+  float value;
+  std::int32_t index;
+};
+DSTRAIN_DEVICE bool beats(Candidate a, Candidate b) {
+  const bool a_nan = a.value != a.value;
+  const bool b_nan = b.value != b.value;
+  if (a_nan != b_nan) return a_nan;
+  if (!a_nan && a.value != b.value) return a.value > b.value;
+  return a.index < b.index;
+}
+struct Better {
+  DSTRAIN_DEVICE Candidate operator()(Candidate a, Candidate b) const { return beats(a, b) ? a : b; }
+};
+
+/// (H / 3)^power of the softmax over the largest logits of a row: the block looks for them one by one.
+DSTRAIN_DEVICE double entropy_factor(const float* logits, std::int64_t V, float power) {
+  DSTRAIN_SHARED(float, values, row_threads);
+  DSTRAIN_SHARED(std::int32_t, indices, row_threads);
+  const int me = static_cast<int>(threadIdx.x);
+  Candidate last{nanf(""), -1};  // beats everything
+  float top = 0.0F;
+  double sum = 0.0, weighted = 0.0;  // of e^(x - top), and of it times x - top
+  for (int k = 0; k < TokenLoss::entropy_logits && k < V; ++k) {
+    Candidate best{-INFINITY, 0x7fffffff};
+    for (std::int64_t v = me; v < V; v += blockDim.x) {
+      const Candidate next{logits[v], static_cast<std::int32_t>(v)};
+      if (beats(last, next) && beats(next, best)) best = next;
+    }
+    values[me] = best.value;
+    indices[me] = best.index;
+    __syncthreads();
+    for (int half = row_threads / 2; half > 0; half /= 2) {
+      if (me < half) {
+        best = Better{}(Candidate{values[me], indices[me]}, Candidate{values[me + half], indices[me + half]});
+        values[me] = best.value;
+        indices[me] = best.index;
+      }
+      __syncthreads();
+    }
+    last = Candidate{values[0], indices[0]};
+    __syncthreads();  // before they are written again
+    if (k == 0) top = last.value;
+    const double difference = static_cast<double>(last.value) - static_cast<double>(top);
+    const double e = exp(difference);
+    sum += e;
+    if (e > 0.0) weighted += e * difference;
+  }
+  return pow((log(sum) - weighted / sum) / 3.0, static_cast<double>(power));
+}
+
 /// Where the target is behind the vocabulary the loss is NaN: the step that reads it names it. (The CPU throws; here
 /// the targets cannot be read before the call returns.)
 template <typename S>
 __global__ void cross_entropy_kernel(S* dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
-                                     const float* weight_T, std::int64_t V, std::int64_t ld, float softcap) {
+                                     const float* weight_T, std::int64_t V, std::int64_t ld, float softcap,
+                                     TokenLoss loss) {
   const std::int64_t t = blockIdx.x;
   const std::int32_t target = target_T[t];
   const float* logits = logits_TV + t * ld;
@@ -49,19 +102,30 @@ __global__ void cross_entropy_kernel(S* dlogits, float* nll_T, const float* logi
   const float total = block_sum(run.sum * expf(run.greatest - top));
   const bool known = target < V;
   const float at_target = known ? logits[target] : nanf("");
-  __syncthreads();  // the gradient may be written over the logits
-  if (threadIdx.x == 0) {
-    nll_T[t] = static_cast<float>(log(static_cast<double>(total)) +
-                                  (static_cast<double>(top) - static_cast<double>(at_target)));
+  float logit_sum = 0.0F;
+  if (loss.label_smoothing > 0.0F) {
+    for (std::int64_t v = threadIdx.x; v < V; v += blockDim.x) logit_sum += logits[v];
+    logit_sum = block_sum(logit_sum);
   }
+  const double of_entropy = loss.times_entropy ? entropy_factor(logits, V, loss.entropy_power) : 1.0;
+  __syncthreads();  // the gradient may be written over the logits
+  const double log_total = log(static_cast<double>(total)) + static_cast<double>(top);
+  double value = log_total - static_cast<double>(at_target);
+  if (loss.label_smoothing > 0.0F) {
+    const double e = static_cast<double>(loss.label_smoothing);
+    value = (1.0 - e) * value + e * (log_total - static_cast<double>(logit_sum) / static_cast<double>(V));
+  }
+  const double constant = loss.times_probability ? exp(-value) : of_entropy;
+  if (threadIdx.x == 0) nll_T[t] = static_cast<float>(constant * value);
   if (gradient == nullptr) return;
-  const float weight = weight_T[t];
+  const float weight = weight_T[t] * static_cast<float>(constant);
   const float factor = weight / total;
+  const float spread = loss.label_smoothing / static_cast<float>(V);
   for (std::int64_t v = threadIdx.x; v < V; v += blockDim.x) {
     const float x = logits[v];
-    float g = expf(x - top) * factor;
+    float g = expf(x - top) * factor - weight * spread;
     // From unrounded numbers: p - 1 would lose most digits of a bf16 p near 1.
-    if (v == target) g = (expf(x - top) * (1.0F / total) - 1.0F) * weight;
+    if (v == target) g = (expf(x - top) * (1.0F / total) - (1.0F - loss.label_smoothing + spread)) * weight;
     if (softcap > 0.0F) g *= slope(x, softcap);
     narrow(gradient[v], g);
   }
@@ -69,26 +133,11 @@ __global__ void cross_entropy_kernel(S* dlogits, float* nll_T, const float* logi
 
 template <typename S>
 void cross_entropy_as(const Exec& exec, Data dlogits, float* nll, const float* logits, const std::int32_t* target,
-                      const float* weight, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap) {
+                      const float* weight, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap,
+                      const TokenLoss& loss) {
   launch(cross_entropy_kernel<S>, exec, {T}, row_threads, 0, dlogits.as<S>(), nll, logits, target, weight, V, ld,
-         softcap);
+         softcap, loss);
 }
-
-/// A candidate: NaN beats every number, then the greater, then the lower index.
-struct Candidate {
-  float value;
-  std::int32_t index;
-};
-DSTRAIN_DEVICE bool beats(Candidate a, Candidate b) {
-  const bool a_nan = a.value != a.value;
-  const bool b_nan = b.value != b.value;
-  if (a_nan != b_nan) return a_nan;
-  if (!a_nan && a.value != b.value) return a.value > b.value;
-  return a.index < b.index;
-}
-struct Better {
-  DSTRAIN_DEVICE Candidate operator()(Candidate a, Candidate b) const { return beats(a, b) ? a : b; }
-};
 
 __global__ void argmax_kernel(std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,
                               std::int64_t V, std::int64_t ld) {
@@ -123,10 +172,11 @@ __global__ void argmax_kernel(std::int32_t* likeliest_T, const float* logits_TV,
 }  // namespace
 
 void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
-                   const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap) {
+                   const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap,
+                   const TokenLoss& loss) {
   const int storage = dlogits.data != nullptr ? storage_index(dlogits.dtype, "cross_entropy") : 0;
   DSTRAIN_BY_STORAGE(storage, S,
-                     cross_entropy_as<S>(exec, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld, softcap));
+                     cross_entropy_as<S>(exec, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld, softcap, loss));
 }
 
 void argmax(const Exec& exec, std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,

@@ -44,8 +44,10 @@ using Layout = std::unique_ptr<std::remove_pointer_t<cublasLtMatrixLayout_t>,
 using Preference = std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>,
                                    Destroy<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>>;
 
-/// What an algorithm is chosen by: sizes, strides, forms, dtypes and alignments, as plain numbers.
-using Key = std::array<std::int64_t, 14>;
+/// What an algorithm is chosen by: sizes, strides, forms, dtypes, alignments and what is done to the sums, as plain
+/// numbers.
+using Key = std::array<std::int64_t, 15>;
+enum class Epilogue : std::int64_t { none, accumulate, bias };
 
 struct Chosen {
   Operation operation;
@@ -83,8 +85,8 @@ std::int64_t alignment_of(const void* p) {
   return alignment;
 }
 
-Key key_of(const MatmulShape& s, DType a_b, DType c, bool accumulate, std::int64_t align_a, std::int64_t align_b,
-           std::int64_t align_c) {
+Key key_of(const MatmulShape& s, DType a_b, DType c, Epilogue epilogue, std::int64_t align_a, std::int64_t align_b,
+           std::int64_t align_c, std::int64_t align_bias) {
   return {s.M,
           s.N,
           s.K,
@@ -95,10 +97,11 @@ Key key_of(const MatmulShape& s, DType a_b, DType c, bool accumulate, std::int64
           s.transpose_b ? 1 : 0,
           static_cast<std::int64_t>(a_b),
           static_cast<std::int64_t>(c),
-          accumulate ? 1 : 0,
+          static_cast<std::int64_t>(epilogue),
           align_a,
           align_b,
-          align_c};
+          align_c,
+          align_bias};
 }
 
 Layout layout(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride) {
@@ -113,6 +116,11 @@ template <typename T>
 void set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
   check(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value),
         "cublasLtMatmulPreferenceSetAttribute");
+}
+
+template <typename T>
+void set_operation(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, T value) {
+  check(cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
 }
 
 Preference preference_of(const Key& key) {
@@ -138,12 +146,15 @@ std::unique_ptr<Chosen> choose(const MatmulShape& s, DType a_b, DType c, const K
   check(cublasLtMatmulDescCreate(&raw, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
         "cublasLtMatmulDescCreate");
   chosen->operation.reset(raw);
-  const cublasOperation_t first = s.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-  const cublasOperation_t second = s.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-  check(cublasLtMatmulDescSetAttribute(raw, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first),
-        "cublasLtMatmulDescSetAttribute");
-  check(cublasLtMatmulDescSetAttribute(raw, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second),
-        "cublasLtMatmulDescSetAttribute");
+  set_operation(raw, CUBLASLT_MATMUL_DESC_TRANSA, s.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set_operation(raw, CUBLASLT_MATMUL_DESC_TRANSB, s.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+  if (key[10] == static_cast<std::int64_t>(Epilogue::bias)) {
+    // Our columns are cuBLASLt's rows, of which each has one bias, of the result's dtype.
+    const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    const cudaDataType_t type = type_of(c);
+    set_operation(raw, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+    set_operation(raw, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type);
+  }
   chosen->first = layout(a_b, s.transpose_b ? s.K : s.N, s.transpose_b ? s.N : s.K, s.ldb);
   chosen->second = layout(a_b, s.transpose_a ? s.M : s.K, s.transpose_a ? s.K : s.M, s.lda);
   chosen->result = layout(c, s.N, s.M, s.ldc);
@@ -191,7 +202,10 @@ std::string matmul_record() {
   for (const auto& [key, chosen] : lib.chosen) {
     text += fmt::format("M {} N {} K {} {}{} {} to {}{}: {}, workspace {} bytes\n", key[0], key[1], key[2],
                         key[6] != 0 ? 'T' : 'N', key[7] != 0 ? 'T' : 'N', name_of(static_cast<DType>(key[8])),
-                        name_of(static_cast<DType>(key[9])), key[10] != 0 ? " added" : "",
+                        name_of(static_cast<DType>(key[9])),
+                        key[10] == 0   ? ""
+                        : key[10] == 1 ? " added"
+                                       : " with bias",
                         chosen->found ? fmt::format("cuBLASLt algorithm {}", algorithm_number(chosen->algorithm))
                                       : std::string("own kernel"),
                         chosen->workspace);
@@ -208,35 +222,53 @@ void matmul_prepare(const MatmulShape& shape, DType a_b, DType c, bool accumulat
   check_product_dtypes(a_b, a_b, c, accumulate);
   const MatmulShape s = with_strides(shape);
   if (is_empty(s) || s.K == 0) return;
-  static_cast<void>(chosen_for(s, a_b, c, key_of(s, a_b, c, accumulate, 16, 16, 16)));
+  const Epilogue epilogue = accumulate ? Epilogue::accumulate : Epilogue::none;
+  static_cast<void>(chosen_for(s, a_b, c, key_of(s, a_b, c, epilogue, 16, 16, 16, 16)));
+  // Who multiplies with a bias prepares the product alone.
+  if (!accumulate) static_cast<void>(chosen_for(s, a_b, c, key_of(s, a_b, c, Epilogue::bias, 16, 16, 16, 16)));
 }
 
-void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate) {
-  check_product_dtypes(a.dtype, b.dtype, c.dtype, accumulate);
-  const MatmulShape s = with_strides(shape);
-  if (is_empty(s)) return;
-  if (s.K == 0) {
-    matmul_plain(exec, c, a, b, s, accumulate);
-    return;
-  }
-  const Key key =
-      key_of(s, a.dtype, c.dtype, accumulate, alignment_of(a.data), alignment_of(b.data), alignment_of(c.data));
+namespace {
+
+/// False where cuBLASLt has no kernel for it: nothing was queued. @param bias  null: none
+bool multiply(const Exec& exec, Data c, ConstData a, ConstData b, const void* bias, const MatmulShape& s,
+              Epilogue epilogue) {
+  const Key key = key_of(s, a.dtype, c.dtype, epilogue, alignment_of(a.data), alignment_of(b.data),
+                         alignment_of(c.data), bias == nullptr ? 16 : alignment_of(bias));
   const Chosen& chosen = chosen_for(s, a.dtype, c.dtype, key);
-  if (!chosen.found) {
-    matmul_plain(exec, c, a, b, s, accumulate);
-    return;
-  }
+  if (!chosen.found) return false;
   if (exec.workspace_bytes < static_cast<std::int64_t>(chosen.workspace)) {
     throw ShapeError(
         fmt::format("matmul needs {} bytes of workspace and got {}", chosen.workspace, exec.workspace_bytes));
   }
+  if (bias != nullptr) set_operation(chosen.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   const float alpha = 1.0F;
-  const float beta = accumulate ? 1.0F : 0.0F;
+  const float beta = epilogue == Epilogue::accumulate ? 1.0F : 0.0F;
   check(
       cublasLtMatmul(handle(), chosen.operation.get(), &alpha, b.data, chosen.first.get(), a.data, chosen.second.get(),
                      &beta, c.data, chosen.result.get(), c.data, chosen.result.get(), &chosen.algorithm, exec.workspace,
                      chosen.workspace, static_cast<cudaStream_t>(exec.stream.native())),
       "cublasLtMatmul");
+  return true;
+}
+
+}  // namespace
+
+void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate) {
+  check_product_dtypes(a.dtype, b.dtype, c.dtype, accumulate);
+  const MatmulShape s = with_strides(shape);
+  if (is_empty(s)) return;
+  const Epilogue epilogue = accumulate ? Epilogue::accumulate : Epilogue::none;
+  if (s.K == 0 || !multiply(exec, c, a, b, nullptr, s, epilogue)) matmul_plain(exec, c, a, b, s, accumulate);
+}
+
+void matmul_bias(const Exec& exec, Data c, ConstData a, ConstData b, ConstData bias_N, const MatmulShape& shape) {
+  check_product_dtypes(a.dtype, b.dtype, c.dtype, false);
+  const MatmulShape s = with_strides(shape);
+  if (is_empty(s)) return;
+  if (bias_N.dtype == c.dtype && s.K > 0 && multiply(exec, c, a, b, bias_N.data, s, Epilogue::bias)) return;
+  matmul(exec, c, a, b, s, false);
+  add_bias(exec, c, bias_N, s.M, s.N, s.ldc);
 }
 
 }  // namespace dstrain::cuda

@@ -129,6 +129,20 @@ __global__ void sum_of_squares_kernel(double* out, const float* x, std::int64_t 
   if (threadIdx.x == 0) out[blockIdx.x] = sum;
 }
 
+/// One element of cpu::adamw_bf16: the same order of operations, each rounded to bf16.
+__global__ void adamw_bf16_kernel(Bf16* w, Bf16* m, Bf16* v, const float* gradient, std::int64_t count,
+                                  cpu::UpdateScalars s) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  const float g = rounded<Bf16>(rounded<Bf16>(gradient[i]) * s.gradient_scale);
+  const float decayed = rounded<Bf16>(widen(w[i]) * s.decay);
+  const float before = widen(m[i]);
+  narrow(m[i], before + s.one_less_beta1 * (g - before));
+  narrow(v[i], rounded<Bf16>(widen(v[i]) * s.beta2) + s.one_less_beta2 * g * g);
+  const float root = rounded<Bf16>(rounded<Bf16>(sqrtf(widen(v[i]))) / s.root_correction2);
+  narrow(w[i], decayed + s.minus_step_size * widen(m[i]) / rounded<Bf16>(root + s.eps));
+}
+
 }  // namespace
 
 void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
@@ -170,6 +184,16 @@ void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, c
   parameters.step = p.step;
   parameters.gradient_scale = p.gradient_scale;
   update(exec, UpdateRule::adamw, {master, gradient, {exp_avg, exp_avg_sq, nullptr}, compute_copy}, count, parameters);
+}
+
+void adamw_bf16(const Exec& exec, Data weights, Data exp_avg, Data exp_avg_sq, const float* gradient,
+                std::int64_t count, const UpdateParameters& p) {
+  for (const Data& array : {weights, exp_avg, exp_avg_sq}) {
+    if (array.dtype != DType::bf16) fail_shape(text_of("adamw_bf16 on {}", name_of(array.dtype)));
+  }
+  if (count == 0) return;
+  launch(adamw_bf16_kernel, exec, {div_up(count, 256)}, 256, 0, weights.as<Bf16>(), exp_avg.as<Bf16>(),
+         exp_avg_sq.as<Bf16>(), gradient, count, cpu::scalars_of(UpdateRule::adamw, p));
 }
 
 void sum_of_squares(const Exec& exec, double* out, const float* x, std::int64_t count, std::int64_t chunk) {

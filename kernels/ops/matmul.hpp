@@ -25,6 +25,9 @@ namespace ops {
 /// is added to: c = c + sum. The bits depend on shape, dtype and kind of CPU, not on the number of threads: split over
 /// M and N into tiles that one thread each works through, never over K.
 void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShape& shape, bool accumulate);
+/// C[M,N] = op(A) op(B) + bias[N], one bias for every row, of C's dtype: matmul and add_bias, where the library can in
+/// one pass (then rounded once). Workspace as matmul's.
+void matmul_bias(const Exec& exec, Data c, ConstData a, ConstData b, ConstData bias_N, const MatmulShape& shape);
 /// Workspace that matmul needs for this shape and these dtypes.
 std::int64_t matmul_workspace_bytes(const MatmulShape& shape, DType a_b, DType c, DeviceKind device = DeviceKind::cpu);
 /// Makes what the first call of this shape would make (JIT kernels, the choice of an algorithm), so that no step pays

@@ -72,6 +72,13 @@ void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, c
 void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
             const UpdateParameters& p);
 
+/// torch.optim.AdamW on bf16 parameters: weights, gradient and both moments are bf16, and so is what each of its
+/// operations leaves behind (single-tensor form). There is no f32 copy of anything. `gradient` is f32 where it was
+/// summed and rounded first, then scaled and rounded again. Local.
+/// @param weights, exp_avg, exp_avg_sq  bf16 [count]
+void adamw_bf16(const Exec& exec, Data weights, Data exp_avg, Data exp_avg_sq, const float* gradient,
+                std::int64_t count, const UpdateParameters& p);
+
 /// out[c] = sum of squares, in f64, of elements [c * chunk, (c+1) * chunk) of x; the last chunk may be short.
 /// The order of a sum depends on `chunk` alone.
 void sum_of_squares(const Exec& exec, double* out, const float* x, std::int64_t count, std::int64_t chunk);

@@ -29,6 +29,7 @@ struct OptimizerSettings {
   double beta2 = 0.999;
   double eps = 1e-8;
   bool bias_correction = true;
+  bool pure_bf16 = false;  ///< adamw: weights and states in bf16, and no f32 masters (ops::adamw_bf16)
 
   double momentum = 0.0;  ///< sgd, rmsprop; muon: 0.95
   double dampening = 0.0;

@@ -20,6 +20,7 @@ struct AttentionRow {
   std::int64_t k_end;    ///< behind the last visible key
   std::int64_t head;
   std::int64_t kv_head;
+  std::int64_t own;  ///< the key at the query's own position, a row of k and v
 };
 
 /// Calls body(row) for every query of every segment and head.
@@ -29,10 +30,13 @@ void for_attention_rows(const AttentionShape& s, const Body& body) {
     const std::int64_t n_q = s.cu_q[i + 1] - s.cu_q[i];
     const std::int64_t n_k = s.cu_k[i + 1] - s.cu_k[i];
     for (std::int64_t a = 0; a < n_q; ++a) {
-      const std::int64_t last = n_k - n_q + a;  // the last visible key of the segment
-      const std::int64_t first = s.window > 0 && last - s.window + 1 > 0 ? last - s.window + 1 : 0;
+      const std::int64_t at = n_k - n_q + a;  // the key at the query's own position
+      const std::int64_t seen = s.key_lens == nullptr ? n_k : s.key_lens[i];
+      const std::int64_t last = at < seen ? at : seen - 1;  // the last visible key of the segment
+      const std::int64_t first = s.window > 0 && at - s.window + 1 > 0 ? at - s.window + 1 : 0;
       for (std::int64_t h = 0; h < s.heads; ++h) {
-        body(AttentionRow{s.cu_q[i] + a, s.cu_k[i], s.cu_k[i] + first, s.cu_k[i] + last + 1, h, h / s.group()});
+        body(AttentionRow{s.cu_q[i] + a, s.cu_k[i], s.cu_k[i] + first, s.cu_k[i] + last + 1, h, h / s.group(),
+                          s.cu_k[i] + at});
       }
     }
   }
@@ -64,9 +68,8 @@ Score<Real> score_of(Real scaled, const AttentionShape& s, const AttentionRow& r
     const Real tanh = std::tanh(scaled / static_cast<Real>(s.softcap));
     score = {static_cast<Real>(s.softcap) * tanh, 1 - tanh * tanh};
   }
-  // The last visible key stands at the query's own position.
   if (s.alibi_slopes != nullptr)
-    score.value += static_cast<Real>(s.alibi_slopes[r.head]) * static_cast<Real>(j - (r.k_end - 1));
+    score.value += static_cast<Real>(s.alibi_slopes[r.head]) * static_cast<Real>(j - r.own);
   return score;
 }
 

@@ -23,8 +23,8 @@ class StagedTransport final : public DeviceTransport {
     require_device_runtime().release_pinned(all_);
   }
 
-  void exchange(std::span<const Message> sends, std::span<const Message> receives, const Stream& stream,
-                const char* label) override {
+  void exchange(std::span<const Message> sends, std::span<const Message> receives, ExchangeScope /*scope*/,
+                const Stream& stream, const char* label) override {
     const std::int64_t bytes = !sends.empty() ? sends[0].bytes : !receives.empty() ? receives[0].bytes : 0;
     for (const auto& messages : {sends, receives}) {
       for (const Message& m : messages)

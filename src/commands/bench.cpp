@@ -109,7 +109,7 @@ ExitCode run(MpiSession& session, const Words& words) {
   });
   const DeviceChoice choice = choose_run_device(*world, session.topology(), device);
   options.device = choice.device;
-  world = communicator_for(std::move(world), choice, 600.0);
+  world = communicator_for(std::move(world), choice, 600.0, session.topology().node_of_rank);
   const BenchLines lines = run_kind(parsed->position(0), *world, options);
   if (session.rank() == 0) {
     if (!parsed->has("json")) {

@@ -13,6 +13,7 @@
 #include "io/hf_folder/hf_folder.hpp"
 #include "io/safetensors/model.hpp"
 #include "io/safetensors/writer.hpp"
+#include "train/grown_vocab.hpp"
 #include "train/merged_weights.hpp"
 #include "train/model_source.hpp"
 #include "train/tuning_setup.hpp"
@@ -55,11 +56,13 @@ ExitCode export_merged(const Words& words) {
   const ResolvedConfig resolved = resolve_config(words, FileAccess::local(), {.inputs_must_exist = true});
   const RunConfig& config = resolved.config;
   if (!config.export_dir) throw ConfigError("Please specify `export_dir` to save model.", "command line");
-  const ModelSource source = open_model(config.model_name_or_path);
+  ModelSource source = open_model(config.model_name_or_path);
   if (!source.has_weights) {
     throw ConfigError(fmt::format("{} has no weights to export", config.model_name_or_path), {},
                       "give a model folder with model.safetensors");
   }
+  HfFolder files = read_hf_folder(source.folder);
+  const VocabGrowth growth = resize_vocab(config, source.folder, source.spec, files);
   const auto adapters = adapter_folders(config);
   ModelSpec tuned = source.spec;
   for (const auto& folder : adapters) {
@@ -68,7 +71,7 @@ ExitCode export_merged(const Words& words) {
     tuning.adapter = AdapterFolder::open(folder).config();
     tuned = merged_spec(std::move(tuned), tuning);
   }
-  const auto weights = open_merged(source.folder, source.spec, tuned, adapters);
+  const auto weights = open_merged(source.folder, source.spec, tuned, adapters, growth);
   const ModelLayout layout = make_layout(tuned);
   std::vector<TensorInfo> tensors;
   for (const TensorLayout& tensor : layout.tensors) tensors.push_back({tensor.name, tensor.shape});
@@ -78,7 +81,6 @@ ExitCode export_merged(const Words& words) {
   std::vector<float> scratch(static_cast<std::size_t>(piece_elements));
   copy_weights(*weights, tensors, writer, scratch);
 
-  HfFolder files = read_hf_folder(source.folder);
   if (source.spec.tie_word_embeddings && !tuned.tie_word_embeddings) {
     log::warning("an adapter changes only one of the tied embedding and head: the exported model has both");
     files.config_json = config_of_untied(files.config_json);

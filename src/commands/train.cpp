@@ -41,7 +41,8 @@ ExitCode run(MpiSession& session, const Words& words) {
   const RunConfig config = deserialize(text);
   if (!runs_training(config)) StopSignal::let_go();  // nothing to keep
   const DeviceChoice device = choose_run_device(*world, session.topology(), config);
-  world = communicator_for(std::move(world), device, static_cast<double>(config.ddp_timeout));
+  world = communicator_for(std::move(world), device, static_cast<double>(config.ddp_timeout),
+                           session.topology().node_of_rank);
   const Mesh mesh(
       *world,
       {.pp = config.pipeline_parallel_size, .cp = config.context_parallel_size, .tp = config.tensor_parallel_size});

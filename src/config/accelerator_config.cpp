@@ -18,7 +18,7 @@ struct LoaderSwitch {
   bool usual;
   bool any;
 };
-constexpr LoaderSwitch switches[] = {{"split_batches", false, false},       {"dispatch_batches", false, false},
+constexpr LoaderSwitch switches[] = {{"split_batches", false, true},        {"dispatch_batches", false, false},
                                      {"even_batches", true, false},         {"non_blocking", false, true},
                                      {"use_seedable_sampler", true, false}, {"use_configured_state", false, false}};
 
@@ -35,16 +35,26 @@ std::string problem_of(const std::string& name, const ConfigValue& value) {
   return fmt::format("{}: {} changes the order of rows and is not supported; leave it out", name, *on);
 }
 
+/// The mapping itself, or the one that a text on the command line stands for. @throws ConfigError
+ConfigValue tree_of(const ConfigValue& value) {
+  const bool is_text = value.kind == ConfigValue::Kind::scalar && value.text.starts_with('{');
+  return is_text ? read_yaml(value.text, "accelerator_config") : value;
+}
+
 }  // namespace
 
+bool splits_batches(const ConfigValue& accelerator_config) {
+  const ConfigValue tree = tree_of(accelerator_config);
+  const ConfigValue* split = tree.find("split_batches");
+  return split != nullptr && to_bool(*split).value_or(false);
+}
+
 std::string accelerator_config_problem(const ConfigValue& value) {
-  ConfigValue tree = value;
-  if (value.kind == ConfigValue::Kind::scalar && value.text.starts_with('{')) {
-    try {
-      tree = read_yaml(value.text, "accelerator_config");
-    } catch (const ConfigError& wrong) {
-      return wrong.what();
-    }
+  ConfigValue tree;
+  try {
+    tree = tree_of(value);
+  } catch (const ConfigError& wrong) {
+    return wrong.what();
   }
   if (tree.is_null()) return {};
   if (!tree.is_map()) return fmt::format("{} is no mapping", value.shown());

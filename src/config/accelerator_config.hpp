@@ -12,4 +12,8 @@ namespace dstrain {
 /// does: accelerate's defaults, and keys that only concern speed. Local.
 std::string accelerator_config_problem(const ConfigValue& value);
 
+/// Whether it says split_batches: the batch sizes are those of all ranks together. Local.
+/// @param accelerator_config  without a problem
+bool splits_batches(const ConfigValue& accelerator_config);
+
 }  // namespace dstrain

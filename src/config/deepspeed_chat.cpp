@@ -38,12 +38,6 @@ class ChatReader {
   void take(const std::string& name, const ConfigValue& value) {
     if (name == "max_seq_len") add("cutoff_len", value);
     if (name == "num_warmup_steps") add("warmup_steps", value);
-    if (name == "data_split") {
-      trainer_.note(
-          fmt::format("data_split: {}: every row is used; DeepSpeed-Chat's step 1 takes the first share only "
-                      "(max_samples cuts)",
-                      value.shown()));
-    }
     if (name == "lora_dim" && to_integer(value).value_or(0) > 0) {
       add("finetuning_type", value_at(value, "lora"));
       add("lora_rank", value);
@@ -84,11 +78,26 @@ class ChatReader {
     }
     if (names.items.empty()) return;
     add("dataset", names);
+    split(names.items.size());
     if (!local || is_given("eval_dataset") || is_given("val_size")) return;
     add("eval_dataset", value_at(names, "data/eval.json"));
     if (!is_given("eval_strategy")) add("eval_strategy", value_at(names, "epoch"));
     if (!is_given("eval_on_start")) add("eval_on_start", value_at(names, "true"));
     trainer_.note("data_path: local/jsonfile is data/train.json, with data/eval.json for evaluation");
+  }
+
+  /// Of data_path the first step takes a share, of sft_only_data_path everything.
+  void split(std::size_t datasets) {
+    const auto* given = flag("data_split");
+    const auto* whole = flag("sft_only_data_path");
+    const auto wholes = whole != nullptr ? to_text_list(*whole).value_or(std::vector<std::string>{}).size() : 0;
+    const std::string shares = given != nullptr ? to_text(*given).value_or("2,4,4") : "2,4,4";
+    std::string text;
+    for (std::size_t i = 0; i < datasets; ++i)
+      text += fmt::format("{}{}", text.empty() ? "" : "|", i + wholes < datasets ? shares : "10,0,0");
+    add("data_split", given != nullptr ? value_at(*given, text) : recipe(text));
+    if (given == nullptr)
+      trainer_.note("data_split: 2,4,4 unless said: step 1 learns a fifth of data_path; --data_split 10,0,0 takes all");
   }
 
   /// What main.py would do without being told. Loss on prompts too; plain text ended by eos, no template's marks.

@@ -61,10 +61,17 @@ class DeepSpeedReader {
         {"zero_optimization.stage", {"zero_stage", {}}},
         {"zero_optimization.reduce_bucket_size", {"reduce_bucket_size", {}}},
         {"zero_optimization.stage3_prefetch_bucket_size", {"stage3_prefetch_bucket_size", {}}},
-        {"zero_optimization.prefetch_bucket_size", {"stage3_prefetch_bucket_size", {}}}};
+        {"zero_optimization.prefetch_bucket_size", {"stage3_prefetch_bucket_size", {}}},
+        {"zero_optimization.offload_optimizer.device", {"offload_optimizer", {}}},
+        {"zero_optimization.offload_param.device", {"offload_param", {}}}};
     if (const auto pair = pairs.find(path); pair != pairs.end()) {
       if (auto wrong = range_problem(path, value); !wrong.empty()) return problem(value, std::move(wrong));
       return offers_.offer(pair->second.key, path, value, pair->second.hf_name);
+    }
+    if (path.starts_with("zero_optimization.cpu_offload") && !path.ends_with("memory")) {
+      const bool params = path.find("_param") != std::string::npos;
+      return offers_.offer(params ? "offload_param" : "offload_optimizer", path,
+                           ConfigValue::scalar(to_bool(value) == true ? "cpu" : "none", value.origin), {});
     }
     if (path == "train_batch_size") batch_.all = value;
     if (path == "train_micro_batch_size_per_gpu") batch_.micro = value;

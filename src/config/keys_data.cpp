@@ -3,7 +3,6 @@
 #include "config/key_schema.hpp"
 
 namespace dstrain::keys {
-namespace {}  // namespace
 
 std::vector<KeySpec> data() {
   using C = RunConfig;
@@ -26,7 +25,7 @@ std::vector<KeySpec> data() {
       runs("default_system", &C::default_system, "System message instead of the template's"),
       runs("val_size", &C::val_size, "Part of the rows kept for validation: above 1 a number, below 1 a share"),
       runs("eval_dataset", &C::eval_dataset, "Datasets for validation: names in dataset_info.json"),
-      refused("media_dir", text, "null", "Images, videos, audio", "text only; leave it out").off("."),
+      noted("media_dir", text, "null", "Images, videos, audio", "text only"),
       runs("streaming", &C::streaming, "Read and tokenise data while training; needs max_steps"),
       runs("buffer_size", &C::buffer_size, "Rows of the shuffle buffer of streaming"),
       runs("mix_strategy", &C::mix_strategy,
@@ -37,8 +36,9 @@ std::vector<KeySpec> data() {
       noted("overwrite_cache", boolean, "false", "Process data again",
             "the token cache is named by what it was made from; delete it to make it again"),
       noted("eval_num_beams", integer, "null", "Beam search in evaluation", "there is no beam search"),
-      refused("ignore_pad_token_for_loss", boolean, "true", "Padding does not count in the loss",
-              "rows are packed without padding, so none could count"),
+      runs(
+          "ignore_pad_token_for_loss", &C::ignore_pad_token_for_loss,
+          "false: rows of a batch are padded to a multiple of 8, and the pads count in the loss (sft without packing)"),
       runs("eval_on_each_dataset", &C::eval_on_each_dataset, "One result for each of eval_dataset"),
       runs("tool_format", &C::tool_format, "Format of tools and function calls instead of the template's"),
       runs("enable_thinking", &C::enable_thinking,

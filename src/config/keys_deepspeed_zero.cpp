@@ -37,7 +37,7 @@ std::vector<KeySpec> deepspeed_zero() {
             "masters are read as they were written"),
       noted("zero_optimization.elastic_checkpoint", boolean, "false", "Resume on another number of ranks",
             "every checkpoint does"),
-      noted("zero_optimization.offload_param.device", text, "none", "none, cpu", kHost)
+      becomes("zero_optimization.offload_param.device", text, "none", "none, cpu", "offload_param")
           .choices("none|cpu")
           .not_yet("nvme", kNoNvme),
       noted("zero_optimization.offload_param.nvme_path", text, "null", "Folder on a fast disk", kNvmeOnly),
@@ -45,7 +45,7 @@ std::vector<KeySpec> deepspeed_zero() {
       noted("zero_optimization.offload_param.buffer_size", integer, "1e8", "Buffers for a disk", kNvmeOnly),
       noted("zero_optimization.offload_param.max_in_cpu", integer, "1e9", "Elements kept off the disk", kNvmeOnly),
       noted("zero_optimization.offload_param.pin_memory", boolean, "false", "Page-locked memory", kHost),
-      noted("zero_optimization.offload_optimizer.device", text, "none", "none, cpu", kHost)
+      becomes("zero_optimization.offload_optimizer.device", text, "none", "none, cpu", "offload_optimizer")
           .choices("none|cpu")
           .not_yet("nvme", kNoNvme),
       noted("zero_optimization.offload_optimizer.nvme_path", text, "null", "Folder on a fast disk", kNvmeOnly),
@@ -59,12 +59,12 @@ std::vector<KeySpec> deepspeed_zero() {
       noted("zero_optimization.offload_optimizer.super_offload", boolean, "false", "Kind of offload", kHost),
       noted("zero_optimization.offload_optimizer.cpuadam_cores_perc", number, "0.8", "Cores of the update",
             "threads is the key for it"),
-      noted("zero_optimization.cpu_offload", boolean, "null", "Old form of offload_optimizer: {device: cpu}", kHost)
-          .off("false"),
-      noted("zero_optimization.cpu_offload_param", boolean, "null", "Old form of offload_param: {device: cpu}", kHost)
-          .off("false"),
-      noted("zero_optimization.cpu_offload_params", boolean, "null", "Old form of offload_param: {device: cpu}", kHost)
-          .off("false"),
+      becomes("zero_optimization.cpu_offload", boolean, "null", "Old form of offload_optimizer: {device: cpu}",
+              "offload_optimizer"),
+      becomes("zero_optimization.cpu_offload_param", boolean, "null", "Old form of offload_param: {device: cpu}",
+              "offload_param"),
+      becomes("zero_optimization.cpu_offload_params", boolean, "null", "Old form of offload_param: {device: cpu}",
+              "offload_param"),
       noted("zero_optimization.cpu_offload_use_pin_memory", boolean, "null", "Page-locked memory", kHost).off("false"),
       noted("zero_optimization.sub_group_size", integer, "1e9", "Elements updated at once", kSameNumbers),
       noted("zero_optimization.stage3_param_persistence_threshold", integer, "1e5",

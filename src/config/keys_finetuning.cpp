@@ -67,8 +67,8 @@ std::vector<KeySpec> finetuning() {
       runs("compute_accuracy", &C::compute_accuracy, "Evaluations also give the token accuracy"),
       runs("early_stopping_steps", &C::early_stopping_steps,
            "Stop after so many evaluations in a row without a better metric_for_best_model"),
-      noted("include_effective_tokens_per_second", boolean, "false", "Tokens per second without padding",
-            "tokens_per_second in trainer_log.jsonl and train_results.json counts no padding"),
+      runs("include_effective_tokens_per_second", &C::include_effective_tokens_per_second,
+           "Add effective_tokens_per_sec, tokens without padding of one rank, to train_results.json (sft)"),
   };
 }
 

@@ -16,8 +16,9 @@ constexpr std::string_view kTextOnly = "text only";
 std::vector<KeySpec> finetuning_methods() {
   using enum ValueType;
   return {
-      refused("pure_bf16", boolean, "false", "Weights, gradients and optimizer in bf16",
-              "not supported yet; use bf16: true"),
+      runs("pure_bf16", &RunConfig::pure_bf16,
+           "Weights, gradients and AdamW's moments in bf16, without fp32 masters; checkpoints are written between "
+           "steps"),
       refused("use_galore", boolean, "false", "GaLore", kNotPlanned),
       noted("galore_target", list, "all", "GaLore", kGalore),
       noted("galore_rank", integer, "16", "GaLore", kGalore),

@@ -23,12 +23,12 @@ std::vector<KeySpec> model() {
            "PEFT adapter folders: all but the last are merged, the last is trained on")
           .path(),
       runs("adapter_folder", &C::adapter_folder, "Folder inside each of adapter_name_or_path"),
-      refused("resize_vocab", boolean, "false", "Grow the embedding to the tokenizer's size",
-              "not supported yet; resize the model beforehand"),
-      refused("add_tokens", text, "null", "Tokens to add",
-              "not supported yet; add them to the tokenizer and the model beforehand"),
-      refused("add_special_tokens", text, "null", "Special tokens to add",
-              "not supported yet; add them to the tokenizer and the model beforehand"),
+      runs("resize_vocab", &C::resize_vocab,
+           "Grow embedding and head to the tokenizer's size, rounded up to 64 rows; new rows are the mean of the old "
+           "ones and noise. With LoRA and no additional_target both are trained whole"),
+      runs("add_tokens", &C::add_tokens, "Tokens that the tokenizer gets; implies resize_vocab"),
+      runs("add_special_tokens", &C::add_special_tokens,
+           "Special tokens that the tokenizer gets; implies resize_vocab"),
       noted("upcast_layernorm", boolean, "false", "Keep norm weights in fp32",
             "norms compute in fp32, and trained ones have fp32 masters"),
       noted("upcast_lmhead_output", boolean, "false", "Logits in fp32", "logits and loss are fp32 in any case"),

@@ -8,7 +8,6 @@ constexpr std::string_view kNoRay = "there is no Ray; mpirun or srun place the r
 constexpr std::string_view kOft = "only read with finetuning_type: oft, which is refused";
 constexpr std::string_view kNoKt = "leave it out";
 constexpr std::string_view kKtOnly = "only read with use_kt, which is refused";
-constexpr std::string_view kOtherLoss = "not supported yet; the loss is plain cross entropy";
 }  // namespace
 
 std::vector<KeySpec> other() {
@@ -23,10 +22,11 @@ std::vector<KeySpec> other() {
       refused("ray_init_kwargs", any, "null", "Ray", kNoRay).off("{}"),
       noted("use_kv_cache", boolean, "true", "Key-value cache (0.9.5's use_cache)", "training runs without one"),
       noted("use_v1_kernels", boolean, "false", "Other kernels", "dstrain uses its own; the loss is the same"),
-      refused("new_special_tokens_config", any, "null", "Special tokens to add, with descriptions",
-              "not supported yet; add them to the tokenizer and the model beforehand"),
-      noted("init_special_tokens", text, "noise_init", "How added tokens start",
-            "only read with added tokens, which are refused"),
+      runs("new_special_tokens_config", &RunConfig::new_special_tokens_config,
+           "YAML file of token: description; its tokens take the place of add_special_tokens")
+          .path(),
+      refused("init_special_tokens", text, "noise_init", "How added tokens start",
+              "leave it out: they start as the mean of the old ones and noise; descriptions are not read"),
       runs("preserve_thinking", &RunConfig::preserve_thinking,
            "Keep the thoughts of earlier answers where a prompt is made of them"),
       refused("use_kt", boolean, "false", "KTransformers", kNoKt),
@@ -42,12 +42,15 @@ std::vector<KeySpec> other() {
       refused("use_mca", boolean, "false", "Megatron core adapter", "use zero_stage"),
       refused("use_hyper_parallel", boolean, "false", "Another trainer", "use zero_stage"),
       refused("hyper_parallel_args", any, "null", "Another trainer", "use zero_stage"),
-      refused("use_dft_loss", boolean, "false", "Loss weighted by the token's probability", kOtherLoss),
-      refused("use_asft_loss", boolean, "false", "Anchored supervised fine-tuning", kOtherLoss),
+      runs("use_dft_loss", &RunConfig::use_dft_loss,
+           "Each token's loss times its probability, which counts as a constant (sft)"),
+      refused("use_asft_loss", boolean, "false", "Anchored supervised fine-tuning",
+              "it needs a second, frozen model; use use_dft_loss, its other half"),
       noted("asft_alpha", number, "0.1", "Anchored supervised fine-tuning",
             "only read with use_asft_loss, which is refused"),
-      refused("use_eaft_loss", boolean, "false", "Loss weighted by entropy", kOtherLoss),
-      noted("eaft_alpha", number, "1.0", "Loss weighted by entropy", "only read with use_eaft_loss, which is refused"),
+      runs("use_eaft_loss", &RunConfig::use_eaft_loss,
+           "Each token's loss times the entropy of its 20 likeliest tokens over 3, to the power eaft_alpha (sft)"),
+      runs("eaft_alpha", &RunConfig::eaft_alpha, "Power in use_eaft_loss"),
       refused("split", text, "train", "Split of the dataset (2023)", "say it as \"split\" in dataset_info.json"),
       refused("config_file", text, "null", "accelerate's YAML", "give it as a flag: --config_file FILE"),
   };

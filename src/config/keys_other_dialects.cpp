@@ -36,8 +36,7 @@ std::vector<KeySpec> deepspeed_chat() {
   return {
       becomes("data_path", list, "Dahoas/rm-static",
               "Datasets; rows have prompt and chosen. local/jsonfile: data/train.json and data/eval.json", "dataset"),
-      becomes("data_split", text, "\"2,4,4\"", "Shares of the three steps; step 1 takes the first",
-              "nothing: every row is used; max_samples cuts"),
+      becomes("data_split", text, "\"2,4,4\"", "Shares of the three steps; step 1 takes the first", "data_split"),
       becomes("sft_only_data_path", list, "[]", "Further datasets of step 1", "dataset"),
       noted("data_output_path", text, "/tmp/data_files/", "Cache", "the token cache lies in output_dir"),
       becomes("max_seq_len", integer, "512", "Token limit of one example", "cutoff_len"),

@@ -42,8 +42,9 @@ std::vector<KeySpec> other_versions() {
       refused("parallelism_config", any, "null", "Meshes of ranks (transformers 4.57)", "use zero_stage").off("{}"),
       noted("dataloader_multiprocessing_context", text, "null", "Loader processes (transformers 5)", kNoLoader),
       noted("dataloader_in_order", boolean, "true", "Loader processes (transformers 5)", kNoLoader),
-      refused("train_sampling_strategy", text, "random", "Order of rows (transformers 5)",
-              "use disable_shuffling for sequential"),
+      runs("train_sampling_strategy", &RunConfig::train_sampling_strategy,
+           "Order of rows (transformers 5): sequential is disable_shuffling, group_by_length the key of that name")
+          .choices("random|sequential|group_by_length"),
       noted("ddp_static_graph", boolean, "null", "torch's DistributedDataParallel (transformers 5)",
             "dstrain is not torch"),
   };

@@ -12,6 +12,15 @@ std::vector<KeySpec> own() {
            "Elements of a gradient bucket (DeepSpeed's zero_optimization key)"),
       runs("stage3_prefetch_bucket_size", &C::stage3_prefetch_bucket_size,
            "Elements gathered ahead at ZeRO stage 3 (DeepSpeed's key)"),
+      runs(
+          "offload_optimizer", &C::offload_optimizer,
+          "With GPUs: cpu keeps master weights and optimizer states in host memory and updates them there (DeepSpeed's "
+          "offload_optimizer.device). On CPUs everything lies there already")
+          .choices("none|cpu"),
+      runs("offload_param", &C::offload_param,
+           "With GPUs at ZeRO stage 3: cpu keeps each rank's slice of the weights in host memory (DeepSpeed's "
+           "offload_param.device). On CPUs everything lies there already")
+          .choices("none|cpu"),
       runs("virtual_ranks", &C::virtual_ranks,
            "World size that order, batch and step count follow; any number of real ranks then gives the same run. "
            "Empty: the real one"),
@@ -52,6 +61,10 @@ std::vector<KeySpec> own() {
       runs("pipeline_parallel_size", &C::pipeline_parallel_size,
            "Ranks that share the layers one after the other; only 1 so far"),
       runs("context_parallel_size", &C::context_parallel_size, "Ranks that share a sequence; only 1 so far"),
+      runs(
+          "data_split", &C::data_split,
+          "DeepSpeed-Chat's shares of its three steps, as 2,4,4, or one such list for each dataset with | between: the "
+          "rows that its first step takes, in its order. Empty: every row"),
       runs("synthetic_rows", &C::synthetic_rows, "Rows of `dataset: synthetic`"),
       runs(
           "deepspeed_scheduler", &C::deepspeed_scheduler,

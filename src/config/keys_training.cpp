@@ -69,14 +69,16 @@ std::vector<KeySpec> training() {
       runs("average_tokens_across_devices", &C::average_tokens_across_devices,
            "The loss is divided by the labels of the whole global batch; false: each rank by its own"),
       runs("ddp_timeout", &C::ddp_timeout, "Seconds after which a collective that does not end stops the run"),
-      noted("group_by_length", boolean, "false", "Batches of like lengths",
-            "rows stand behind each other without padding: there is none to save, and the order stays the usual one"),
+      runs("group_by_length", &C::group_by_length,
+           "Batches of like lengths: the epoch's order is sorted by length within 50 updates' rows, longest first. "
+           "Nothing is saved by it here: rows are not padded"),
       noted("length_column_name", text, "length", "Column for group_by_length", "lengths are known"),
-      refused("label_smoothing_factor", number, "0.0", "Smoothed labels", "not supported yet"),
+      runs("label_smoothing_factor", &C::label_smoothing_factor,
+           "Share of the loss that is the mean over the vocabulary of -log p, in training and evaluation"),
       runs("neftune_noise_alpha", &C::neftune_noise_alpha,
            "Noise on embeddings in training (NEFTune); 0 or null: none"),
       refused("accelerator_config", any, "null", "accelerate's data loader",
-              "the order of rows is that of accelerate's defaults; leave out what differs")
+              "split_batches runs; else the order of rows is that of accelerate's defaults: leave out what differs")
           .off("{}"),
       refused("fsdp", any, "\"\"", "Fully sharded data parallel", "use zero_stage: 3, which shards the same")
           .off("null|false"),

@@ -10,6 +10,7 @@
 #include "config/config_paths.hpp"
 #include "config/deepspeed_config.hpp"
 #include "config/entries.hpp"
+#include "config/implied_keys.hpp"
 #include "config/key_schema.hpp"
 #include "config/translate.hpp"
 #include "config/validate.hpp"
@@ -136,6 +137,8 @@ class Resolver : public TrainerKeys {
     if (key.name == "accelerator_config") {
       if (auto wrong = accelerator_config_problem(value); !wrong.empty()) {
         problem(value.origin, fmt::format("key '{}': {}", key.name, wrong));
+      } else if (splits_batches(value)) {
+        split_batches_ = value.origin;
       }
       return;
     }
@@ -157,6 +160,19 @@ class Resolver : public TrainerKeys {
       }
     }
     if (out_.config.deepspeed && deepspeed_.is_null()) read_deepspeed(*out_.config.deepspeed);
+    if (out_.config.new_special_tokens_config) take_special_tokens(*out_.config.new_special_tokens_config);
+  }
+
+  /// LLaMA-Factory's order: the file's tokens replace those of the key.
+  void take_special_tokens(const std::string& file) {
+    auto& list = out_.config.add_special_tokens;
+    if (!list.empty()) note("new_special_tokens_config: its tokens take the place of add_special_tokens");
+    try {
+      list = read_special_tokens(file, files_);
+    } catch (const ConfigError& wrong) {
+      problem(out_.origin("new_special_tokens_config"),
+              fmt::format("key 'new_special_tokens_config': {}: {}", file, wrong.what()));
+    }
   }
 
   /// The working directory first, then beside the configuration file; absolute paths and words that are no path stay.
@@ -221,7 +237,12 @@ class Resolver : public TrainerKeys {
   /// What LLaMA-Factory derives after reading, and notes that depend on values.
   void settle() {
     auto& c = out_.config;
+    if (split_batches_) {
+      const auto wrong = divide_batches(c, ranks());
+      if (!wrong.empty()) problem(*split_batches_, fmt::format("key 'accelerator_config': split_batches: {}", wrong));
+    }
     if (c.neat_packing && !c.packing) c.packing = true;
+    follow_second_keys(c, out_.origins.contains("reduce_bucket_size"), out_.notes);
     if (c.use_cpu && c.device == "auto") c.device = "cpu";
     if (c.optim.starts_with("adamw_") && alias_of_adamw(c.optim)) {
       note(fmt::format("optim: {} is taken as adamw_torch", c.optim));
@@ -272,7 +293,8 @@ class Resolver : public TrainerKeys {
   ResolvedConfig out_;
   std::map<std::string, ConfigValue, std::less<>> given_;  // what the user wrote, under today's names
   ConfigValue deepspeed_;
-  bool partial_ = false;  // the file is not a run's own: DeepSpeed's or accelerate's alone
+  std::optional<Origin> split_batches_;  // accelerator_config's
+  bool partial_ = false;                 // the file is not a run's own: DeepSpeed's or accelerate's alone
   std::vector<ConfigProblem> problems_;
 };
 

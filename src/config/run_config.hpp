@@ -21,6 +21,10 @@ struct RunConfig {
   bool split_special_tokens = false;
   bool disable_gradient_checkpointing = false;
   std::optional<std::string> rope_scaling;
+  bool resize_vocab = false;
+  std::vector<std::string> add_tokens;
+  std::vector<std::string> add_special_tokens;
+  std::optional<std::string> new_special_tokens_config;  ///< a file; its tokens stand in add_special_tokens
   std::vector<std::string> adapter_name_or_path;  ///< PEFT folders; the last is trained on, the others are merged
   std::optional<std::string> adapter_folder;      ///< inside each of them
 
@@ -43,6 +47,10 @@ struct RunConfig {
   std::vector<std::string> freeze_extra_modules;
   bool use_llama_pro = false;
   std::optional<double> neftune_noise_alpha;
+  double label_smoothing_factor = 0.0;
+  bool use_dft_loss = false;
+  bool use_eaft_loss = false;
+  double eaft_alpha = 1.0;
 
   // export (commands/export)
   std::optional<std::string> export_dir;
@@ -58,6 +66,7 @@ struct RunConfig {
   int cutoff_len = 2048;
   bool train_on_prompt = false;
   bool mask_history = false;
+  bool ignore_pad_token_for_loss = true;
   std::optional<bool> packing;
   bool neat_packing = false;
   std::optional<int> max_samples;
@@ -68,11 +77,14 @@ struct RunConfig {
   std::optional<bool> enable_thinking = true;
   bool preserve_thinking = false;
   bool disable_shuffling = false;
-  double val_size = 0.0;  ///< above 1: rows; below 1: share of the rows
+  bool group_by_length = false;
+  std::string train_sampling_strategy = "random";  ///< random, sequential, group_by_length: the two keys above
+  double val_size = 0.0;                           ///< above 1: rows; below 1: share of the rows
   std::vector<std::string> eval_dataset;
   bool eval_on_each_dataset = false;
   std::string mix_strategy = "concat";
   std::vector<std::string> interleave_probs;
+  std::optional<std::string> data_split;  ///< DeepSpeed-Chat's
   bool streaming = false;
   int buffer_size = 16384;  ///< rows of the shuffle buffer of streaming
   std::optional<std::string> tokenized_path;
@@ -108,6 +120,7 @@ struct RunConfig {
   double eval_delay = 0.0;           ///< updates (eval_strategy: steps) or epochs before the first evaluation
   bool eval_on_start = false;
   bool compute_accuracy = false;
+  bool prediction_loss_only = false;
   bool load_best_model_at_end = false;
   std::optional<std::string> metric_for_best_model;
   std::optional<bool> greater_is_better;
@@ -130,8 +143,10 @@ struct RunConfig {
   bool average_tokens_across_devices = true;
   std::int64_t ddp_timeout = 1800;  ///< seconds
   bool include_num_input_tokens_seen = false;
+  bool include_effective_tokens_per_second = false;
   bool plot_loss = false;
   std::optional<bool> disable_tqdm;
+  std::string log_level = "passive";
   std::vector<std::string> report_to;
   std::optional<std::string> logging_dir;
   std::string optim = "adamw_torch";
@@ -162,7 +177,10 @@ struct RunConfig {
   int zero_stage = 0;
   std::int64_t reduce_bucket_size = 500'000'000;  ///< elements (DeepSpeed's key and default)
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;
-  std::optional<int> virtual_ranks;  ///< default: world size
+  std::string offload_optimizer = "none";         ///< "none" or "cpu": masters and states beside a GPU
+  std::string offload_param = "none";             ///< "none" or "cpu": slices of the weights beside a GPU, at stage 3
+  std::optional<std::int64_t> ddp_bucket_cap_mb;  ///< reduce_bucket_size in MiB of fp32, where nothing else says it
+  std::optional<int> virtual_ranks;               ///< default: world size
   bool reproducible = false;
   std::string device = "auto";                        ///< auto, cpu, cuda
   bool device_oversubscribe = false;                  ///< ranks of a node may share a GPU

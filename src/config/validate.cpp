@@ -76,6 +76,12 @@ void check_optimizer(const RunConfig& c, Rules& rules) {
   rules.range("adam_beta1", c.adam_beta1, c.adam_beta1 >= 0 && c.adam_beta1 < 1, "use 0 or more and less than 1");
   rules.range("adam_beta2", c.adam_beta2, c.adam_beta2 >= 0 && c.adam_beta2 < 1, "use 0 or more and less than 1");
   rules.range("adam_epsilon", c.adam_epsilon, finite(c.adam_epsilon) && c.adam_epsilon >= 0, "use 0 or more");
+  rules.range("label_smoothing_factor", c.label_smoothing_factor,
+              c.label_smoothing_factor >= 0 && c.label_smoothing_factor <= 1, "use 0 (none) to 1");
+  rules.range("eaft_alpha", c.eaft_alpha, std::isfinite(c.eaft_alpha) && c.eaft_alpha >= 0, "use 0 or more");
+  rules.together("pure_bf16", !(c.pure_bf16 && c.fp16), "pure_bf16 contradicts fp16; leave one out");
+  rules.together("use_eaft_loss", !(c.use_dft_loss && c.use_eaft_loss),
+                 "use_dft_loss and use_eaft_loss are two losses; leave one out");
   rules.range("max_grad_norm", c.max_grad_norm, !(c.max_grad_norm < 0), "use 0 (not clipped) or more");
   rules.range("num_train_epochs", c.num_train_epochs,
               finite(c.num_train_epochs) && (c.num_train_epochs > 0 || c.max_steps > 0), "use more than 0");

@@ -38,6 +38,9 @@ void check_data_keys(const ResolvedConfig& resolved, std::vector<ConfigProblem>&
             "key 'interleave_probs': use numbers from 0 to 1 that add up to 1");
   }
   require(c.buffer_size >= 1, "buffer_size", fmt::format("key 'buffer_size': is {}; use 1 or more", c.buffer_size));
+  require(!(c.data_split && c.streaming), "data_split", "data_split needs all rows at hand: leave streaming out");
+  require(!c.data_split || c.mix_strategy == "concat", "data_split",
+          "data_split blends datasets; leave mix_strategy out");
   if (!c.streaming) return;
   require(!(c.val_size > 1e-6 && c.val_size < 1), "val_size", "Streaming mode should have an integer val size.");
   require(!c.max_samples, "max_samples", "`max_samples` is incompatible with `streaming`.");

@@ -66,6 +66,9 @@ void touch(void* base, std::int64_t bytes) {
 Arena::Arena(MemoryPlan plan, const std::function<void*(std::int64_t)>& registered) : plan_(std::move(plan)) {
   DSTRAIN_CHECK(plan_.finalized(), "an arena needs a final plan");
   constexpr auto host = static_cast<int>(MemoryKind::host), shared = static_cast<int>(MemoryKind::registered);
+  const bool on_host = plan_.target() == DeviceKind::cpu;
+  DSTRAIN_CHECK(on_host || registered || plan_.arena_bytes(MemoryKind::registered) == 0,
+                "a plan for several GPUs needs the memory of their communicator");
   mapped_[host] = plan_.arena_bytes(MemoryKind::host);
   if (!registered) mapped_[shared] = plan_.arena_bytes(MemoryKind::registered);
   const std::int64_t wanted = mapped_[host] + mapped_[shared];
@@ -85,7 +88,7 @@ Arena::Arena(MemoryPlan plan, const std::function<void*(std::int64_t)>& register
     if (registered && plan_.arena_bytes(MemoryKind::registered) > 0) {
       base_[shared] = registered(plan_.arena_bytes(MemoryKind::registered));
       DSTRAIN_CHECK(base_[shared] != nullptr, "the registered memory of the plan was not given");
-      touch(base_[shared], plan_.arena_bytes(MemoryKind::registered));
+      if (on_host) touch(base_[shared], plan_.arena_bytes(MemoryKind::registered));
     }
     take_device_memory();
   } catch (...) {  // no destructor will run for a constructor that throws
@@ -98,7 +101,9 @@ void Arena::take_device_memory() {
   constexpr auto pinned = static_cast<int>(MemoryKind::pinned), device = static_cast<int>(MemoryKind::device);
   const std::int64_t pinned_bytes = plan_.arena_bytes(MemoryKind::pinned);
   const std::int64_t device_bytes = plan_.arena_bytes(MemoryKind::device);
-  if (pinned_bytes == 0 && device_bytes == 0) return;
+  const std::int64_t registered_bytes =
+      plan_.target() == DeviceKind::cuda ? plan_.arena_bytes(MemoryKind::registered) : 0;
+  if (pinned_bytes == 0 && device_bytes == 0 && registered_bytes == 0) return;
   DeviceRuntime& runtime = require_device_runtime();
   const Stream stream(Device{DeviceKind::cuda, 0}, nullptr);
   if (device_bytes > 0) {
@@ -113,6 +118,7 @@ void Arena::take_device_memory() {
     base_[device] = runtime.allocate(device_bytes);
     zero_bytes(stream, base_[device], device_bytes);
   }
+  if (registered_bytes > 0) zero_bytes(stream, base_[static_cast<int>(MemoryKind::registered)], registered_bytes);
   if (pinned_bytes > 0) {
     base_[pinned] = runtime.allocate_pinned(pinned_bytes);
     std::memset(base_[pinned], 0, static_cast<std::size_t>(pinned_bytes));

@@ -93,6 +93,9 @@ class CudaRuntime final : public DeviceRuntime {
   void wait(void* stream, void* event) override {
     check(cudaStreamWaitEvent(native(stream), static_cast<cudaEvent_t>(event), 0), "cudaStreamWaitEvent");
   }
+  void synchronize_event(void* event) override {
+    check(cudaEventSynchronize(static_cast<cudaEvent_t>(event)), "cudaEventSynchronize");
+  }
 
  private:
   static cudaStream_t native(void* stream) noexcept { return static_cast<cudaStream_t>(stream); }

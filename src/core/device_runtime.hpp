@@ -59,6 +59,8 @@ class DeviceRuntime {
   virtual void destroy_event(void* event) noexcept = 0;
   virtual void record(void* event, void* stream) = 0;
   virtual void wait(void* stream, void* event) = 0;
+  /// The host waits.
+  virtual void synchronize_event(void* event) = 0;
 };
 
 /// The runtime of this build, null where there is none (a build without CUDA). Local.

@@ -55,8 +55,8 @@ BufferId MemoryPlan::add(std::string name, std::int64_t count, DType dtype, std:
   DSTRAIN_CHECK(count >= 0 && count <= largest / static_cast<std::int64_t>(size_of(dtype)),
                 "buffer \"{}\" has an impossible size of {} elements", name, count);
   DSTRAIN_CHECK(phases != 0, "buffer \"{}\" lives in no phase", name);
-  const bool to_device = target_ == DeviceKind::cuda && (kind == MemoryKind::host || kind == MemoryKind::registered);
-  if (to_device) kind = MemoryKind::device;
+  // `registered` is the communicator's to give: of the GPU too, where it computes there.
+  if (target_ == DeviceKind::cuda && kind == MemoryKind::host) kind = MemoryKind::device;
   buffers_.push_back({std::move(name), count, dtype, kind, phases, 0});
   return {static_cast<std::int32_t>(buffers_.size() - 1)};
 }

@@ -14,7 +14,8 @@ enum class RngSite : std::uint32_t {
   neftune = 3,
   synthetic_data = 4,
   sampling = 5,
-  model_dropout = 8
+  model_dropout = 8,
+  new_tokens = 9
 };
 
 /// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).

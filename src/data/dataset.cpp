@@ -64,6 +64,8 @@ std::string base_digest(const DatasetOptions& options, const Template& chat, con
   add_part(
       digest, "tokenizer",
       fmt::format("fast {} split {}", tokenizer_options.use_fast_tokenizer, tokenizer_options.split_special_tokens));
+  for (const auto& token : tokenizer_options.add_tokens) add_part(digest, "added token", token);
+  for (const auto& token : tokenizer_options.add_special_tokens) add_part(digest, "added special token", token);
   for (const auto& [name, bytes] : files) add_part(digest, name, bytes);
   return digest.hex();
 }
@@ -153,6 +155,7 @@ DatasetOptions dataset_options(const RunConfig& config) {
   options.stream.buffer_size = static_cast<std::size_t>(config.buffer_size);
   options.mix_strategy = mix_strategy(config.mix_strategy);
   options.interleave_probs = probabilities_of(config.interleave_probs);
+  if (config.data_split) options.data_split = parse_data_split(*config.data_split);
   EncodeOptions& encode = options.encode;
   encode.stage = stage_of(config.stage);
   encode.cutoff_len = config.cutoff_len;
@@ -163,6 +166,20 @@ DatasetOptions dataset_options(const RunConfig& config) {
   encode.neat_packing = config.neat_packing;
   encode.preprocessing_batch_size = config.preprocessing_batch_size;
   return options;
+}
+
+TokenizerOptions tokenizer_options(const RunConfig& config) {
+  return {.use_fast_tokenizer = config.use_fast_tokenizer,
+          .split_special_tokens = config.split_special_tokens,
+          .add_tokens = config.add_tokens,
+          .add_special_tokens = config.add_special_tokens};
+}
+
+Tokenizer prepared_tokenizer(const DatasetOptions& options, const TokenizerFiles& files,
+                             const TokenizerOptions& tokenizer_options) {
+  Tokenizer tokenizer = load_tokenizer(files, tokenizer_options);
+  choose_template(options, files, tokenizer).fix_tokenizer(tokenizer);
+  return tokenizer;
 }
 
 std::vector<std::string> eval_source_names(const DatasetOptions& options) {

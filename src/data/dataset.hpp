@@ -43,6 +43,7 @@ struct DatasetOptions {
   std::optional<std::int64_t> max_samples;
   MixStrategy mix_strategy = MixStrategy::concat;
   std::vector<double> interleave_probs;  ///< of each dataset; empty: in turns
+  DataSplit data_split = {};             ///< DeepSpeed-Chat's; empty: every row is used
   EncodeOptions encode;
   int threads = 0;                                 ///< preprocessing_num_workers; 0: OpenMP's number
   std::optional<std::filesystem::path> cache_dir;  ///< none: tokenised anew, nothing is written
@@ -55,6 +56,13 @@ struct DatasetOptions {
 /// @throws ConfigError  a stage that has no rows of this kind, or no template
 DatasetOptions dataset_options(const RunConfig& config);
 
+/// The tokenizer keys of `config`. Local.
+TokenizerOptions tokenizer_options(const RunConfig& config);
+
+/// The tokenizer that open_dataset() will work with: added tokens and those of the template in it. Local.
+Tokenizer prepared_tokenizer(const DatasetOptions& options, const TokenizerFiles& files,
+                             const TokenizerOptions& tokenizer_options);
+
 /// Rows to evaluate on. The name is empty where there is one source for all.
 struct NamedRows {
   std::string name;
@@ -63,8 +71,8 @@ struct NamedRows {
 
 /// Rows with the tokenizer as the template left it (stop words added, eos and pad set).
 struct Dataset {
-  std::unique_ptr<RowSource> rows;     ///< to train on; none where `dataset` names nothing
-  std::vector<NamedRows> eval_rows;    ///< from val_size or eval_dataset; may be empty
+  std::unique_ptr<RowSource> rows;   ///< to train on; none where `dataset` names nothing
+  std::vector<NamedRows> eval_rows;  ///< from val_size or eval_dataset; may be empty
   Tokenizer tokenizer;
   int added_tokens = 0;  ///< tokens the template added to the vocabulary: the embedding may be too small for them
   bool from_cache = false;

@@ -85,7 +85,8 @@ DatasetReader::DatasetReader(const std::vector<DatasetSource>& sources, const Mi
     : sources_(sources), options_(options) {
   const bool resampled =
       std::any_of(sources.begin(), sources.end(), [](const auto& s) { return s.description.num_samples.has_value(); });
-  indexed_ = resampled || (options.strategy != MixStrategy::concat && sources.size() > 1);
+  indexed_ =
+      resampled || !options.data_split.empty() || (options.strategy != MixStrategy::concat && sources.size() > 1);
   if (indexed_) index(sources, random);
 }
 
@@ -112,6 +113,10 @@ void DatasetReader::index(const std::vector<DatasetSource>& sources, NumpyLegacy
       places.resize(static_cast<std::size_t>(*options_.max_samples));
     }
     lengths.push_back(static_cast<std::uint32_t>(places.size()));
+  }
+  if (!options_.data_split.empty()) {
+    order_ = blend_first_shares(options_.data_split, lengths, static_cast<std::uint32_t>(options_.seed));
+    return;
   }
   order_ = mix_rows(lengths, options_.strategy, options_.probabilities, options_.seed);
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "data/data_split.hpp"
 #include "data/dataset_info.hpp"
 #include "data/dataset_mix.hpp"
 #include "data/row_file.hpp"
@@ -33,6 +34,7 @@ struct MixOptions {
   std::vector<double> probabilities;
   std::uint64_t seed = 42;
   std::optional<std::int64_t> max_samples;  ///< first rows of each dataset, after num_samples
+  DataSplit data_split = {};                ///< instead of a strategy, where it is not empty
 };
 
 /// A row as bytes of its file.

@@ -25,7 +25,7 @@ Feeder::Feeder(Communicator& comm, const RowSource* rows, const FeederOptions& o
       rows_(comm.rank() == 0 ? rows : nullptr),
       average_tokens_(options.average_tokens_across_devices),
       evaluation_(options.evaluation),
-      pad_to_multiple_of_(options.pad_to_multiple_of) {
+      padding_(options.padding) {
   on_all_ranks(comm_, "plan the batches", [&] {
     if (comm_.rank() != 0) return;
     DSTRAIN_CHECK(rows_ != nullptr, "rank 0 feeds from no rows");
@@ -33,7 +33,7 @@ Feeder::Feeder(Communicator& comm, const RowSource* rows, const FeederOptions& o
     info_ = rows_->info();
     plan.rows = info_.rows;
     plan_.emplace(plan);
-    limits_ = micro_batch_limits(*rows_, *plan_);
+    limits_ = micro_batch_limits(*rows_, *plan_, padding_);
     scratch_.reserve(static_cast<std::size_t>(info_.max_row_tokens));
   });
   share_plan(options);
@@ -126,6 +126,8 @@ std::span<const std::uint32_t> Feeder::rows_of_slot(const PlannedStep& step, std
 void Feeder::plan_step(const PlannedStep& step) {
   if (!order_.empty() && step.epoch != epoch_of_order_) {
     epoch_order(plan_->options(), step.epoch, order_);
+    if (plan_->options().group_by_length)
+      group_by_length(plan_->options(), order_, [&](std::uint32_t row) { return rows_->row_tokens(row); });
     epoch_of_order_ = step.epoch;
   }
   std::int64_t all_labels = 0;
@@ -133,7 +135,7 @@ void Feeder::plan_step(const PlannedStep& step) {
     return scalars_[static_cast<std::size_t>(slot * scalars_per_slot) + which];
   };
   for (std::int64_t k = 0; k < step.slots; ++k) {
-    const MicroBatchShape shape = micro_batch_shape(*rows_, rows_of_slot(step, k), scratch_, pad_to_multiple_of_);
+    const MicroBatchShape shape = micro_batch_shape(*rows_, rows_of_slot(step, k), scratch_, padding_);
     scalar(k, s_tokens) = shape.tokens;
     scalar(k, s_segments) = shape.segments;
     scalar(k, s_max_seqlen) = shape.max_seqlen;
@@ -177,7 +179,7 @@ void Feeder::deal(const PlannedStep& step) {
     const auto message = memory.first(static_cast<std::size_t>(elements));
     if (comm_.rank() == 0) {
       const MicroBatchArrays arrays(memory, scalars[s_tokens], scalars[s_segments]);
-      fill_micro_batch(*rows_, rows_of_slot(step, k), arrays, scratch_);
+      fill_micro_batch(*rows_, rows_of_slot(step, k), arrays, scratch_, padding_, scalars[s_padded_len]);
       if (owner != 0) comm_.send(ConstView(View(message)), owner, "micro-batch");
     } else {
       comm_.recv(View(message), 0, "micro-batch");
@@ -236,6 +238,7 @@ MicroBatch Feeder::micro_batch(std::int64_t round) const {
   out.input_ids = arrays.input_ids;
   out.position_ids = arrays.position_ids;
   out.cu_seqlens = arrays.cu_seqlens;
+  if (padding_.counts(info_)) out.key_lens = arrays.key_lens;
   out.targets = arrays.targets;
   out.weights = weights_of(round, arrays);
   out.max_seqlen = static_cast<std::int32_t>(scalars[s_max_seqlen]);

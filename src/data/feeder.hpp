@@ -34,7 +34,7 @@ struct FeederOptions {
   bool average_tokens_across_devices = true;  ///< the loss denominator is that of all virtual ranks
   /// Evaluation: every micro-batch has the mean over its own targets as its loss, as a model without num_items gives.
   bool evaluation = false;
-  int pad_to_multiple_of = 8;  ///< of padded_len; 1: rows are padded to the longest of their batch
+  RowPadding padding = {};
 };
 
 /// Slot k of a step runs on rank k mod P, in round k / P. Nothing is allocated after bind().
@@ -90,7 +90,7 @@ class Feeder {
   const RowSource* rows_;
   bool average_tokens_;
   bool evaluation_;
-  int pad_to_multiple_of_;
+  RowPadding padding_;
   std::optional<BatchPlan> plan_;
   MicroBatchLimits limits_;
   RowSourceInfo info_;

@@ -23,7 +23,8 @@ std::int64_t round_up(std::int64_t n, std::int64_t multiple) { return (n + multi
 
 class LimitScan {
  public:
-  LimitScan(const RowSource& rows, const BatchPlan& plan) : rows_(rows), plan_(plan) {}
+  LimitScan(const RowSource& rows, const BatchPlan& plan, const RowPadding& padding)
+      : rows_(rows), plan_(plan), step_(padding.counts(rows.info()) ? padding.multiple_of : 0) {}
 
   MicroBatchLimits all_steps() {
     std::vector<std::uint32_t> order(static_cast<std::size_t>(rows_.info().rows));
@@ -34,6 +35,8 @@ class LimitScan {
         epoch = step.epoch;
         if (epoch > 0 && uniform()) break;  // equal rows: every epoch has the same shapes
         epoch_order(plan_.options(), epoch, order);
+        if (plan_.options().group_by_length)
+          group_by_length(plan_.options(), order, [&](std::uint32_t row) { return rows_.row_tokens(row); });
       }
       for (std::int64_t k = 0; k < step.slots; ++k) add_batch(step.first_batch + k, order);
     }
@@ -43,7 +46,7 @@ class LimitScan {
   /// Bounds for rows that are not there yet: each may have max_row_tokens, and samples of one token.
   MicroBatchLimits bounds_of_stream() {
     const std::int64_t batch = plan_.options().per_device_train_batch_size;
-    const std::int64_t longest = rows_.info().max_row_tokens;
+    const std::int64_t longest = padded(rows_.info().max_row_tokens);
     limits_.tokens = batch * longest;
     limits_.segments = rows_.info().separate_samples ? limits_.tokens : batch;
     limits_.rows = batch;
@@ -67,17 +70,20 @@ class LimitScan {
     // A batch may hold a row twice where the tail is filled from few rows: count the longest for every place.
     const std::int64_t places = plan_.options().per_device_train_batch_size;
     for (std::int64_t i = 0; i < places; ++i) {
-      limits_.tokens += tokens[static_cast<std::size_t>(std::min<std::int64_t>(i, batch - 1))];
+      limits_.tokens +=
+          step_ > 0 ? padded(tokens.front()) : tokens[static_cast<std::size_t>(std::min<std::int64_t>(i, batch - 1))];
       limits_.segments += samples[static_cast<std::size_t>(std::min<std::int64_t>(i, batch - 1))];
     }
     limits_.rows = places;
-    limits_.seqlen = tokens.front();
+    limits_.seqlen = padded(tokens.front());
     for (std::int64_t c = token_class(shortest); c <= token_class(limits_.tokens); c = token_class(c + 1))
       classes_.insert(c);
     return finish();
   }
 
  private:
+  /// A row's tokens with its pads, where they count and it is the longest of its batch.
+  [[nodiscard]] std::int64_t padded(std::int64_t tokens) const { return step_ > 0 ? round_up(tokens, step_) : tokens; }
   [[nodiscard]] bool uniform() const {
     const RowSourceInfo& info = rows_.info();
     return info.max_row_tokens * info.rows == info.tokens && !info.separate_samples;
@@ -90,13 +96,16 @@ class LimitScan {
     const auto [begin, end] = plan_.places(batch);
     std::int64_t tokens = 0;
     std::int64_t segment_count = 0;
+    std::int64_t longest = 0;
     for (std::int64_t p = begin; p < end; ++p) {
       const std::int64_t row = order[static_cast<std::size_t>(p % rows_.info().rows)];
       const std::int64_t length = rows_.row_tokens(row);
       tokens += length;
       segment_count += segments(row);
-      limits_.seqlen = std::max(limits_.seqlen, length);
+      longest = std::max(longest, padded(length));
     }
+    limits_.seqlen = std::max(limits_.seqlen, longest);
+    if (step_ > 0) tokens = (end - begin) * longest;
     limits_.tokens = std::max(limits_.tokens, tokens);
     limits_.segments = std::max(limits_.segments, segment_count);
     limits_.rows = std::max(limits_.rows, end - begin);
@@ -111,21 +120,22 @@ class LimitScan {
 
   const RowSource& rows_;
   const BatchPlan& plan_;
+  int step_;  ///< rows are padded to multiples of it; 0: not padded
   MicroBatchLimits limits_;
   std::set<std::int64_t> classes_;
 };
 
 }  // namespace
 
-MicroBatchLimits micro_batch_limits(const RowSource& rows, const BatchPlan& plan) {
-  LimitScan scan(rows, plan);
+MicroBatchLimits micro_batch_limits(const RowSource& rows, const BatchPlan& plan, const RowPadding& padding) {
+  LimitScan scan(rows, plan, padding);
   if (rows.info().streamed) return scan.bounds_of_stream();
   const auto epochs = plan.total_steps() / plan.steps_per_epoch() + 1;
   return epochs <= most_rows_to_scan / rows.info().rows ? scan.all_steps() : scan.bounds();
 }
 
 MicroBatchShape micro_batch_shape(const RowSource& source, std::span<const std::uint32_t> row_numbers,
-                                  std::vector<std::int32_t>& scratch, int pad_to_multiple_of) {
+                                  std::vector<std::int32_t>& scratch, const RowPadding& padding) {
   const RowSourceInfo& info = source.info();
   MicroBatchShape shape;
   std::int64_t longest = 0;
@@ -146,7 +156,14 @@ MicroBatchShape micro_batch_shape(const RowSource& source, std::span<const std::
   }
   shape.rows = std::ssize(row_numbers);
   shape.padded_len = round_up(info.padded_row_len > 0 ? std::max<std::int64_t>(info.padded_row_len, longest) : longest,
-                              pad_to_multiple_of);
+                              padding.multiple_of);
+  if (padding.counts(info)) {
+    const std::int64_t pads = shape.rows * shape.padded_len - shape.tokens;
+    shape.tokens += pads;
+    shape.labels += pads;
+    shape.targets += pads;
+    shape.max_seqlen = shape.padded_len;
+  }
   return shape;
 }
 
@@ -158,10 +175,11 @@ MicroBatchArrays::MicroBatchArrays(std::span<std::int32_t> memory, std::int64_t 
   position_ids = memory.subspan(padded, padded);
   targets = memory.subspan(2 * padded, padded);
   cu_seqlens = memory.subspan(3 * padded, static_cast<std::size_t>(segments + 1));
+  key_lens = memory.subspan(3 * padded + cu_seqlens.size(), static_cast<std::size_t>(segments));
 }
 
 void fill_micro_batch(const RowSource& source, std::span<const std::uint32_t> row_numbers, const MicroBatchArrays& out,
-                      std::vector<std::int32_t>& scratch) {
+                      std::vector<std::int32_t>& scratch, const RowPadding& padding, std::int64_t padded_len) {
   const RowSourceInfo& info = source.info();
   std::size_t at = 0;       // next token
   std::size_t segment = 0;  // next segment
@@ -182,6 +200,16 @@ void fill_micro_batch(const RowSource& source, std::span<const std::uint32_t> ro
         ++sample;
         if (info.separate_samples) end_segment(at + i + 1);
       }
+    }
+    if (padding.counts(info)) {
+      out.key_lens[segment] = static_cast<std::int32_t>(length);
+      for (std::size_t i = length; i < static_cast<std::size_t>(padded_len); ++i) {
+        if (i > 0) out.targets[at + i - 1] = *padding.counted_id;
+        out.input_ids[at + i] = *padding.counted_id;
+        out.targets[at + i] = -1;
+        out.position_ids[at + i] = static_cast<std::int32_t>(i);  // none are handed to the model there
+      }
+      at += static_cast<std::size_t>(padded_len) - length;
     }
     at += length;
     if (segments_of(info, row) == 1 && static_cast<std::size_t>(out.cu_seqlens[segment]) != at) end_segment(at);

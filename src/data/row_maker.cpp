@@ -117,7 +117,7 @@ std::vector<DatasetSource> RowMaker::open(const std::vector<std::string>& names)
 }
 
 MixOptions RowMaker::mix() const {
-  return {options_.mix_strategy, options_.interleave_probs, options_.seed, options_.max_samples};
+  return {options_.mix_strategy, options_.interleave_probs, options_.seed, options_.max_samples, options_.data_split};
 }
 
 TokenImageFacts RowMaker::facts() const {
@@ -146,6 +146,10 @@ DataState RowMaker::state_of(const std::vector<DatasetSource>& sources) const {
   if (mix.strategy != MixStrategy::concat) {
     order += fmt::format(" {}", mix.seed);
     for (const double p : mix.probabilities) order += fmt::format(" {}", p);
+  }
+  for (const auto& shares : mix.data_split) {
+    order += fmt::format(" split {}", mix.seed);
+    for (const double share : shares) order += fmt::format(" {}", share);
   }
   for (const auto& source : sources) {
     if (source.description.num_samples) order += fmt::format(" {} {}", options_.seed, resampled_before_);

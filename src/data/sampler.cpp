@@ -92,4 +92,19 @@ void epoch_order(const BatchPlanOptions& options, std::int64_t epoch, std::span<
   }
 }
 
+void group_by_length(const BatchPlanOptions& options, std::span<std::uint32_t> order,
+                     const std::function<std::int64_t(std::uint32_t)>& length_of) {
+  const std::int64_t batch = std::int64_t{options.per_device_train_batch_size} * options.gradient_accumulation_steps;
+  const std::int64_t groups = std::clamp<std::int64_t>(std::ssize(order) / (batch * 4), 1, 50);
+  const auto size = static_cast<std::size_t>(groups * batch);
+  std::size_t longest = 0;  // the group's first row
+  for (std::size_t begin = 0; begin < order.size(); begin += size) {
+    const auto group = order.subspan(begin, std::min(size, order.size() - begin));
+    std::stable_sort(group.begin(), group.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return length_of(a) > length_of(b); });
+    if (length_of(group.front()) > length_of(order[longest])) longest = begin;
+  }
+  if (!order.empty()) std::swap(order[0], order[longest]);
+}
+
 }  // namespace dstrain

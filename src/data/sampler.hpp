@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -19,6 +20,7 @@ struct BatchPlanOptions {
   std::uint64_t seed = 42;      ///< data_seed, else seed
   bool dataloader_drop_last = false;
   bool disable_shuffling = false;
+  bool group_by_length = false;  ///< epoch_order() is then sorted within groups: group_by_length()
   /// Whether the last group of batches is filled up from the first rows. Unset: with more than one virtual rank, as
   /// accelerate does; one process keeps a short last batch.
   std::optional<bool> even_batches = {};
@@ -68,5 +70,11 @@ class BatchPlan {
 
 /// Writes the order of rows of `epoch` into `order` (all rows): torch.randperm with a generator seeded seed + epoch.
 void epoch_order(const BatchPlanOptions& options, std::int64_t epoch, std::span<std::uint32_t> order);
+
+/// transformers' get_length_grouped_indices on an order that is drawn already: groups of 50 updates' rows of a rank
+/// (fewer where there are few rows) are each sorted by length, the longest row of all stands first.
+/// @param length_of  tokens of a row
+void group_by_length(const BatchPlanOptions& options, std::span<std::uint32_t> order,
+                     const std::function<std::int64_t(std::uint32_t)>& length_of);
 
 }  // namespace dstrain

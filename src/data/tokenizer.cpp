@@ -173,7 +173,35 @@ bool Tokenizer::make_special(const std::string& content) {
   const auto id = token_to_id(content);
   token.id = id ? *id : vocab_size();
   add(token);
+  changed_.push_back(content);
   return !id;
+}
+
+int Tokenizer::add_tokens(std::span<const std::string> tokens, bool special) {
+  int added = 0;
+  for (const auto& content : tokens) {
+    const AddedToken* known = added_.find(content);
+    if (content.empty() || (known != nullptr && (known->special || !special))) continue;
+    AddedToken token{.content = content};
+    token.id = token_to_id(content).value_or(vocab_size());
+    token.special = special;
+    token.normalized = !special && !settings_.added_as_they_stand;
+    add(token);
+    changed_.push_back(content);
+    ++added;
+  }
+  return added;
+}
+
+std::vector<AddedToken> Tokenizer::changed_tokens() const {
+  std::vector<AddedToken> tokens;
+  for (const auto& content : changed_) {
+    const bool listed =
+        std::any_of(tokens.begin(), tokens.end(), [&](const AddedToken& t) { return t.content == content; });
+    if (const AddedToken* token = added_.find(content); token != nullptr && !listed) tokens.push_back(*token);
+  }
+  std::sort(tokens.begin(), tokens.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  return tokens;
 }
 
 int Tokenizer::add_special_tokens(std::span<const std::string> tokens) {
@@ -190,6 +218,13 @@ int Tokenizer::set_eos_token(const std::string& token) {
 int Tokenizer::set_pad_token(const std::string& token) {
   settings_.pad_token = token;
   return make_special(token) ? 1 : 0;
+}
+
+Tokenizer load_tokenizer(const TokenizerFiles& files, const TokenizerOptions& options) {
+  Tokenizer tokenizer = load_plain_tokenizer(files, options);
+  tokenizer.add_tokens(options.add_tokens, false);
+  tokenizer.add_tokens(options.add_special_tokens, true);
+  return tokenizer;
 }
 
 }  // namespace dstrain

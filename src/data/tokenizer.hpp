@@ -30,8 +30,10 @@ TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder);
 
 /// What the config keys of the same name say.
 struct TokenizerOptions {
-  bool use_fast_tokenizer = true;     ///< tokenizer.json first; false: tokenizer.model first
-  bool split_special_tokens = false;  ///< special tokens inside a text are ordinary text
+  bool use_fast_tokenizer = true;                    ///< tokenizer.json first; false: tokenizer.model first
+  bool split_special_tokens = false;                 ///< special tokens inside a text are ordinary text
+  std::vector<std::string> add_tokens = {};          ///< tokens that the files do not have
+  std::vector<std::string> add_special_tokens = {};  ///< the same, as special tokens
 };
 
 /// What tokenizer_config.json and its neighbours say about special tokens.
@@ -42,6 +44,7 @@ struct TokenizerSettings {
   bool add_eos_token = false;
   bool legacy = true;  ///< sentencepiece: every piece after an added token gets its own leading blank
   bool split_special_tokens = false;
+  bool added_as_they_stand = false;  ///< slow classes look for added tokens in the raw text only
   std::optional<bool> add_prefix_space;
   bool has_config = false;                                ///< tokenizer_config.json was there
   std::vector<AddedToken> added;                          ///< id -1: the vocabulary's, or a new one
@@ -81,12 +84,18 @@ class Tokenizer {
   [[nodiscard]] std::optional<std::int32_t> unk_id() const { return id_of(settings_.unk_token); }
   [[nodiscard]] bool add_bos_token() const noexcept { return settings_.add_bos_token; }
 
+  /// transformers' add_tokens(tokens, special_tokens=special): each is found in a text before the model sees it. Those
+  /// in the vocabulary keep their ids, others get the next free ones. Returns how many were no added tokens before.
+  int add_tokens(std::span<const std::string> tokens, bool special);
   /// Makes `tokens` special tokens; those not in the vocabulary get the next free ids. Returns how many were new.
   int add_special_tokens(std::span<const std::string> tokens);
   /// Sets the end-of-sequence (padding) token, adding it where it is new. Returns how many were new.
   int set_eos_token(const std::string& token);
   int set_pad_token(const std::string& token);
   void set_split_special_tokens(bool split) noexcept { settings_.split_special_tokens = split; }
+
+  /// Tokens that were added or made special since the files were read, by id. Local.
+  [[nodiscard]] std::vector<AddedToken> changed_tokens() const;
 
  private:
   [[nodiscard]] std::optional<std::int32_t> id_of(const std::optional<std::string>& token) const;
@@ -97,6 +106,7 @@ class Tokenizer {
   std::shared_ptr<const TextModel> model_;
   AddedTokens added_;
   TokenizerSettings settings_;
+  std::vector<std::string> changed_;  ///< since the constructor
 };
 
 /// A tokenizer from a model's files.

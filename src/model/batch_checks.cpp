@@ -22,6 +22,9 @@ void check_segments(const MicroBatch& b) {
   const auto& cu = b.cu_seqlens;
   bool good = cu.size() >= 2 && cu.front() == 0 && cu.back() == b.tokens;
   for (std::size_t i = 1; good && i < cu.size(); ++i) good = cu[i] >= cu[i - 1] && cu[i] - cu[i - 1] <= b.max_seqlen;
+  const auto& seen = b.key_lens;
+  good = good && (seen.empty() || seen.size() + 1 == cu.size());
+  for (std::size_t i = 0; good && i < seen.size(); ++i) good = seen[i] >= 0 && seen[i] <= cu[i + 1] - cu[i];
   if (!good) {
     throw ShapeError(fmt::format("the segments of a micro-batch do not cover its {} tokens in pieces of at most {}",
                                  b.tokens, b.max_seqlen));

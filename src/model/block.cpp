@@ -78,6 +78,7 @@ AttentionShape Block::attention_shape(const BlockRows& rows) const {
   a.segments = rows.segments;
   a.cu_q = a.cu_k = rows.cu_seqlens;
   a.max_seqlen = rows.max_seqlen;
+  a.key_lens = rows.key_lens;
   a.heads = sizes_.heads;
   a.kv_heads = sizes_.kv_heads;
   a.head_dim = sizes_.head_dim;

@@ -51,7 +51,8 @@ struct BlockRows {
   const std::int32_t* cu_seqlens = nullptr;
   std::int32_t max_seqlen = 0;
   const std::int32_t* positions_T = nullptr;
-  DropoutKey dropout = {};  ///< seed and sample; probability 0: nothing is dropped
+  DropoutKey dropout = {};                 ///< seed and sample; probability 0: nothing is dropped
+  const std::int32_t* key_lens = nullptr;  ///< MicroBatch's; null: none
 };
 
 /// Where the tensors of block `layer` lie, and its mathematics. Holds no weights and no activations.

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "core/memory_plan.hpp"
+#include "kernels/ops/cross_entropy.hpp"
 #include "model/micro_batch.hpp"
 #include "model/model_spec.hpp"
 #include "model/parameter_store.hpp"
@@ -24,6 +25,7 @@ struct DecoderOptions {
   std::uint64_t seed = 42;           ///< of dropout and noise
   bool dropout = true;               ///< false: none in training either, whatever config.json says
   double neftune_noise_alpha = 0.0;  ///< 0: no noise on embeddings in training
+  TokenLoss token_loss = {};         ///< of passes with and without backward
 };
 
 /// Entries of the decoder in a MemoryPlan.
@@ -39,7 +41,7 @@ std::shared_ptr<const DecoderBuffers> plan_decoder(MemoryPlan& plan, const Model
 /// What a forward pass leaves behind.
 struct ForwardResult {
   double loss = 0.0;     ///< sum_t weight[t] * nll[t], fixed order, f64
-  double nll_sum = 0.0;  ///< sum over targets of nll
+  double nll_sum = 0.0;  ///< sum over targets of nll (of DecoderOptions::token_loss, where that is another)
   std::int64_t targets = 0;
 };
 

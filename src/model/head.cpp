@@ -5,7 +5,6 @@
 
 #include "core/error.hpp"
 #include "kernels/ops/argmax.hpp"
-#include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/elementwise.hpp"
 #include "kernels/ops/row_norm.hpp"
 #include "model/families/family.hpp"
@@ -52,7 +51,7 @@ void Head::logits_gradient(const Exec& exec, Data dlogits, std::int64_t rows, co
 }
 
 void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch, const HeadBuffers& b,
-                bool with_gradient) const {
+                bool with_gradient, const TokenLoss& token_loss) const {
   const std::int64_t T = batch.padded_tokens;
   UnitGradient gradient = w.matrix_gradient;
   for (std::int64_t row = 0; row < T; row += sizes_.chunk_rows) {
@@ -62,7 +61,7 @@ void Head::loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch,
       ops::argmax(exec, b.predicted_T + row, b.logits, batch.targets.data() + row, rows, sizes_.V, sizes_.V);
     }
     ops::cross_entropy(exec, with_gradient ? b.dlogits : Data{}, b.nll_T + row, b.logits, batch.targets.data() + row,
-                       batch.weights.data() + row, rows, sizes_.V, sizes_.V, softcap_);
+                       batch.weights.data() + row, rows, sizes_.V, sizes_.V, softcap_, token_loss);
     if (!with_gradient) continue;
     logits_gradient(exec, b.dlogits, rows, b);
     const Data normed = b.normed_TD.at(row * sizes_.D);

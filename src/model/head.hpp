@@ -2,6 +2,7 @@
 /// Final norm, vocabulary product and loss, by chunks of rows: all logits never exist at one time.
 #pragma once
 
+#include "kernels/ops/cross_entropy.hpp"
 #include "model/decoder_buffers.hpp"
 #include "model/linear.hpp"
 #include "model/norm.hpp"
@@ -37,8 +38,8 @@ class Head {
                  const HeadBuffers& b) const;
   /// nll of every row, and the likeliest token where asked for. With `with_gradient` also the weight gradients, and
   /// normed_TD becomes d(loss)/d(normed).
-  void loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch, const HeadBuffers& b,
-            bool with_gradient) const;
+  void loss(const Exec& exec, const HeadWeights& w, const MicroBatch& batch, const HeadBuffers& b, bool with_gradient,
+            const TokenLoss& token_loss = {}) const;
   /// dx_TD = gradient of the last residual sum, from normed_TD after loss().
   void backward(const Exec& exec, const HeadWeights& w, std::int64_t T, Data dx_TD, const HeadBuffers& b) const;
   /// Logits of rows [row, row + rows) of normed_TD into b.logits.

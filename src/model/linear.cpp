@@ -7,6 +7,8 @@ namespace dstrain {
 
 void Linear::forward(const Exec& exec, Data y, ConstData x, std::int64_t T, const UnitWeights& weights,
                      std::int64_t first_row) const {
+  if (bias != nullptr && lora.empty())
+    return ops::matmul_bias(exec, y, x, weights.of(*weight), weights.of(*bias), LinearShape::forward(T));
   ops::matmul(exec, y, x, weights.of(*weight), LinearShape::forward(T), false);
   if (!lora.empty()) lora.forward(exec, y, x, {T, first_row}, weights);
   if (bias != nullptr) ops::add_bias(exec, y, weights.of(*bias), T, out, out);

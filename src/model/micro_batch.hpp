@@ -18,12 +18,14 @@ struct MicroBatch {
   std::span<const std::int32_t> input_ids;     ///< [T]
   std::span<const std::int32_t> position_ids;  ///< [T]
   std::span<const std::int32_t> cu_seqlens;    ///< [segments + 1], starts of the attention segments; last = tokens
-  std::span<const std::int32_t> targets;       ///< [T], already shifted inside the row; -1: none
-  std::span<const float> weights;              ///< [T], d(loss)/d(nll_t): 1/denominator where there is a target, else 0
-  std::int32_t max_seqlen = 0;                 ///< longest attention segment
-  std::int32_t padded_len = 0;                 ///< what HF would have padded the rows to (dynamic RoPE, NEFTune)
-  std::int64_t rows = 0;                       ///< HF rows in it
-  std::uint32_t sample = 0;                    ///< number of the slot in the run: key of random numbers
+  /// [segments]: what each sees of its tokens; the rest is padding whose predictions count. Empty: all of them.
+  std::span<const std::int32_t> key_lens = {};
+  std::span<const std::int32_t> targets;  ///< [T], already shifted inside the row; -1: none
+  std::span<const float> weights;         ///< [T], d(loss)/d(nll_t): 1/denominator where there is a target, else 0
+  std::int32_t max_seqlen = 0;            ///< longest attention segment
+  std::int32_t padded_len = 0;            ///< what HF would have padded the rows to (dynamic RoPE, NEFTune)
+  std::int64_t rows = 0;                  ///< HF rows in it
+  std::uint32_t sample = 0;               ///< number of the slot in the run: key of random numbers
 };
 
 /// T rounded up to its class.

@@ -66,13 +66,15 @@ void fold_on_device(View out, std::span<const ConstView> sources, bool add, cons
 }
 
 std::unique_ptr<Communicator> communicator_for(std::unique_ptr<Communicator> world, const DeviceChoice& choice,
-                                               double timeout_s) {
+                                               double timeout_s, const std::vector<int>& node_of_rank) {
   if (choice.device.kind == DeviceKind::cpu) return world;
-  return make_device_communicator(std::move(world), choice.device, choice.shared, fold_on_device, timeout_s);
+  return make_device_communicator(std::move(world), choice.device, choice.shared, fold_on_device, timeout_s,
+                                  node_of_rank);
 }
 
 void refuse_if_gpu_too_small(const MemoryPlan& plan) {
-  const std::int64_t wanted = plan.arena_bytes(MemoryKind::device);
+  if (plan.target() != DeviceKind::cuda) return;
+  const std::int64_t wanted = plan.arena_bytes(MemoryKind::device) + plan.arena_bytes(MemoryKind::registered);
   if (wanted == 0) return;
   const DeviceMemory memory = require_device_runtime().memory();
   if (wanted <= memory.free) return;

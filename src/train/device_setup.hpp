@@ -19,8 +19,9 @@ namespace dstrain {
 DeviceChoice choose_run_device(Communicator& comm, const Topology& topology, const RunConfig& config);
 
 /// `world` itself for the CPU; else with collectives between GPUs beside those of the host. Collective.
+/// @param node_of_rank  ranks with equal labels share a node; empty: all do
 std::unique_ptr<Communicator> communicator_for(std::unique_ptr<Communicator> world, const DeviceChoice& choice,
-                                               double timeout_s);
+                                               double timeout_s, const std::vector<int>& node_of_rank = {});
 
 /// Sums on a GPU, made of the operations that every backend has: what DeviceCommunicator asks for.
 void fold_on_device(View out, std::span<const ConstView> sources, bool add, const Stream& stream);

@@ -15,6 +15,7 @@
 #include "core/log.hpp"
 #include "io/checkpoint/trial.hpp"
 #include "io/checkpoint/writer.hpp"
+#include "kernels/ops/elementwise.hpp"
 #include "model/adapters/adapter_names.hpp"
 #include "train/adapter_files.hpp"
 #include "train/adapter_start.hpp"
@@ -79,7 +80,8 @@ class EngineImpl final : public Engine {
         if (comm_.rank() != 0) return;
         ModelSpec as_stored = spec_;
         as_stored.tie_word_embeddings = tied_;
-        source = open_merged(origin.folder, as_stored, spec_, origin.merged);
+        source = open_merged(origin.folder, as_stored, spec_, origin.merged,
+                             {.stored_rows = origin.stored_vocab_rows, .seed = options_.seed});
       });
       stream_in_weights(comm_, layout_, *store_, source.get(), false, staging());
     }
@@ -237,6 +239,7 @@ class EngineImpl final : public Engine {
       // An adapter for PEFT; its way to the disk is the writer's, behind training.
       if (options_.tuning.kind == TuningKind::lora) export_adapter(part, Durability::later);
     });
+    if (options_.optim.pure_bf16) finish_save();  // it is written out of the gradients' memory
   }
 
   [[nodiscard]] std::int32_t save_state() const override { return static_cast<std::int32_t>(writer_.state()); }
@@ -288,11 +291,20 @@ class EngineImpl final : public Engine {
   void for_each_slice(const std::function<void(std::int32_t, std::int64_t, std::int64_t, const float*, const float*)>&
                           f) const override {
     for (const auto& slice : store_->owned()) {
-      if (slice.master == nullptr) continue;  // frozen
+      if (slice.gradient == nullptr && slice.master == nullptr) continue;  // frozen
       HostMirror mirror(store_->stream());
       const std::int64_t bytes = slice.count * static_cast<std::int64_t>(sizeof(float));
-      f(slice.tensor, slice.begin, slice.count, mirror.fetch<const float>(slice.master, bytes),
-        mirror.fetch<const float>(slice.gradient, bytes));
+      std::vector<float> widened;
+      const float* values = nullptr;
+      if (slice.master == nullptr) {  // pure_bf16
+        widened.resize(static_cast<std::size_t>(slice.count));
+        const Data stored{mirror.fetch(slice.weights.data, bytes / 2), slice.weights.dtype};
+        ops::convert(Exec{}, Data{widened.data(), DType::f32}, stored, slice.count);
+        values = widened.data();
+      } else {
+        values = mirror.fetch<const float>(slice.master, bytes);
+      }
+      f(slice.tensor, slice.begin, slice.count, values, mirror.fetch<const float>(slice.gradient, bytes));
     }
   }
 

@@ -14,7 +14,7 @@ namespace {
 
 /// What the optimizer may overwrite before it is on the disk, at most a rank's part of a checkpoint.
 std::int64_t checkpoint_copies_bytes(const EngineOptions& options, const ZeroBuffers& zero) {
-  if (!options.train || !options.optimizer) return 0;
+  if (!options.train || !options.optimizer || options.optim.pure_bf16) return 0;
   std::int64_t states = 0;
   for (const StateRow& row : zero.state_rows) states += row.count * static_cast<std::int64_t>(size_of(row.dtype));
   if (!zero.scheme.sharded_state) states = (states + zero.ranks - 1) / zero.ranks;  // each rank writes a share
@@ -34,7 +34,9 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                        .optim = options.optim,
                        .reproducible = options.reproducible,
                        .reduce_bucket_size = options.reduce_bucket_size,
-                       .stage3_prefetch_bucket_size = options.stage3_prefetch_bucket_size};
+                       .stage3_prefetch_bucket_size = options.stage3_prefetch_bucket_size,
+                       .offload_optimizer = options.offload_optimizer,
+                       .offload_param = options.offload_param};
   plan.decoder_options = {.dtype = options.dtype,
                           .train = options.train,
                           .gradient_checkpointing = options.gradient_checkpointing,
@@ -44,7 +46,8 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                           .max_position = options.max_position > 0 ? options.max_position : options.max_tokens,
                           .threads = options.threads,
                           .seed = options.seed,
-                          .neftune_noise_alpha = options.neftune_noise_alpha};
+                          .neftune_noise_alpha = options.neftune_noise_alpha,
+                          .token_loss = options.token_loss};
   plan.zero = plan_zero(plan.memory, layout, plan.zero_options, ranks);
   plan.decoder = plan_decoder(plan.memory, spec, layout, plan.decoder_options);
   if (options.max_prompts > 0) {

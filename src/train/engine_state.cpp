@@ -39,6 +39,14 @@ TensorList tensor_list(const ModelLayout& layout, const Wanted& wanted) {
   return list;
 }
 
+/// The f32 values of a trained range for a checkpoint. Where there are no masters the gradients' memory takes them: it
+/// is free between two steps, and such a checkpoint is written before the next one.
+float* values_f32(const ZeroStore& store, const OwnedSlice& range, bool widen) {
+  if (range.master != nullptr) return range.master;
+  if (widen) ops::convert(Exec{store.stream()}, Data{range.gradient, DType::f32}, range.weights, range.count);
+  return range.gradient;
+}
+
 bool is_adapter(const TensorLayout& tensor) { return is_adapter_tensor(tensor.name); }
 bool is_trained(const TensorLayout& tensor) { return tensor.part == PartKind::trainable; }
 bool is_any(const TensorLayout& /*tensor*/) { return true; }
@@ -51,10 +59,11 @@ std::vector<WeightSlice> all_slices(const Communicator& comm, const ModelLayout&
   std::vector<WeightSlice> slices;
   std::int64_t total = 0;
   const DType narrow = store.weight_dtype();  // frozen weights have no f32 masters
+  const DType trained = store.trained_dtype();
   for (int rank = 0; rank < comm.size(); ++rank) {
     for (const auto& s : store.owned_by(rank)) {
       const bool frozen = !is_trained(layout.tensors[static_cast<std::size_t>(s.tensor)]);
-      slices.push_back({s.tensor, s.begin, s.count, rank, nullptr, frozen ? narrow : DType::f32});
+      slices.push_back({s.tensor, s.begin, s.count, rank, nullptr, frozen ? narrow : trained});
       total += s.count;
     }
   }
@@ -87,6 +96,8 @@ OwnedSlice inside_owned(const ZeroStore& store, OwnedSlice range) {
   DSTRAIN_CHECK(at != mine.end(), "a slice to write is not in owned()");
   const std::int64_t offset = range.begin - at->begin;
   if (at->master != nullptr) range.master = at->master + offset;
+  if (at->gradient != nullptr) range.gradient = at->gradient + offset;
+  range.weights = at->weights.at(offset);
   for (std::size_t i = 0; i < range.states.size(); ++i) {
     StateSlice& state = range.states[i];
     if (state.spec.name == nullptr) continue;
@@ -245,7 +256,7 @@ CheckpointContent checkpoint_content(const Communicator& comm, const ModelLayout
     if (place < 0) continue;
     const auto slice = inside_owned(store, range);
     content[CheckpointKind::parameter].push_back(
-        {place, slice.begin, slice.count, mirror.fetch(slice.master, 4 * slice.count)});
+        {place, slice.begin, slice.count, mirror.fetch(values_f32(store, slice, true), 4 * slice.count)});
     if (save_only_model) continue;
     for (const StateSlice& state : slice.states) {
       if (state.spec.name == nullptr || !writes(slice, state)) continue;
@@ -276,13 +287,17 @@ LoadedState load_state(Communicator& comm, const ModelLayout& layout, const Zero
     for (const auto& slice : store.owned()) {
       if (!is_trained(layout.tensors[static_cast<std::size_t>(slice.tensor)])) continue;
       const auto tensor = index[static_cast<std::size_t>(slice.tensor)];
-      wanted.push_back(
-          {CheckpointKind::parameter, tensor, slice.begin, slice.count, mirror.fill(slice.master, 4 * slice.count)});
+      wanted.push_back({CheckpointKind::parameter, tensor, slice.begin, slice.count,
+                        mirror.fill(values_f32(store, slice, false), 4 * slice.count)});
       if (!weights_only) want_states(reader, tensor, slice, mirror, wanted);
     }
   });
   read_ranges(comm, reader, wanted, staging);
   mirror.store();
+  for (const auto& slice : store.owned()) {
+    if (slice.master == nullptr && is_trained(layout.tensors[static_cast<std::size_t>(slice.tensor)]))
+      ops::convert(Exec{store.stream()}, slice.weights, Data{slice.gradient, DType::f32}, slice.count);
+  }
   return {reader.step(), reader.metadata()};
 }
 

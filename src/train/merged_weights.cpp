@@ -264,9 +264,10 @@ std::string head_matrix_name(const ModelSpec& untied) {
 }
 
 std::unique_ptr<WeightSource> open_merged(const std::filesystem::path& folder, const ModelSpec& spec,
-                                          const ModelSpec& tuned, const std::vector<std::filesystem::path>& adapters) {
+                                          const ModelSpec& tuned, const std::vector<std::filesystem::path>& adapters,
+                                          const VocabGrowth& growth) {
   const ModelLayout layout = make_layout(spec);
-  std::unique_ptr<WeightSource> source = open_weights(folder, base_prefix_of(layout));
+  std::unique_ptr<WeightSource> source = with_more_rows(open_weights(folder, base_prefix_of(layout)), spec, growth);
   if (spec.tie_word_embeddings && !tuned.tie_word_embeddings) {
     source = with_own_head(std::move(source), layout.tensors.front().name, head_matrix_name(tuned));
   }

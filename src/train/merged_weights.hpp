@@ -9,6 +9,7 @@
 #include "io/weights/weight_source.hpp"
 #include "model/model_spec.hpp"
 #include "train/adapter_files.hpp"
+#include "train/grown_vocab.hpp"
 
 namespace dstrain {
 
@@ -26,8 +27,10 @@ std::unique_ptr<WeightSource> with_own_head(std::unique_ptr<WeightSource> below,
 
 /// The weights of a folder with all of `adapters` merged, in order. Local.
 /// @param spec  of the folder; @param tuned  as it will be held (an untied head is given its own matrix)
+/// @param growth  how many rows of the vocabulary of `spec` the folder has
 std::unique_ptr<WeightSource> open_merged(const std::filesystem::path& folder, const ModelSpec& spec,
-                                          const ModelSpec& tuned, const std::vector<std::filesystem::path>& adapters);
+                                          const ModelSpec& tuned, const std::vector<std::filesystem::path>& adapters,
+                                          const VocabGrowth& growth = {});
 
 /// The name of the head's own matrix in the layout of an untied model.
 std::string head_matrix_name(const ModelSpec& untied);

@@ -116,9 +116,10 @@ std::string start_report(const StartReport& r) {
   line("model", fmt::format("{}: {} {}, {} layers, {} parameters, {}", c.model_name_or_path, spec.model_type,
                             r.setup.has_weights && !c.train_from_scratch ? "weights loaded" : "random weights",
                             spec.num_hidden_layers, count_text(r.layout.parameters),
-                            c.fp16   ? "fp16 with fp32 master weights"
-                            : c.bf16 ? "bf16 with fp32 master weights"
-                                     : "fp32"));
+                            c.fp16        ? "fp16 with fp32 master weights"
+                            : c.pure_bf16 ? "pure bf16"
+                            : c.bf16      ? "bf16 with fp32 master weights"
+                                          : "fp32"));
   if (r.options.tuning.kind != TuningKind::full) line("trained", trained_text(r));
   line("stage", fmt::format("{}, ZeRO {}, gradient checkpointing {}{}", c.stage, c.zero_stage,
                             r.options.gradient_checkpointing ? "on" : "off", c.reproducible ? ", reproducible" : ""));

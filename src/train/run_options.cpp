@@ -33,6 +33,7 @@ FeederOptions feeder_options(const RunConfig& config, int ranks) {
   options.plan.dataloader_drop_last = config.dataloader_drop_last;
   // A stream comes in its own order.
   options.plan.disable_shuffling = config.disable_shuffling || config.streaming;
+  options.plan.group_by_length = config.group_by_length && !options.plan.disable_shuffling;
   options.average_tokens_across_devices = config.average_tokens_across_devices;
   return options;
 }
@@ -47,7 +48,7 @@ FeederOptions eval_feeder_options(const RunConfig& config, int ranks) {
   options.plan.dataloader_drop_last = config.dataloader_drop_last;
   options.plan.disable_shuffling = true;
   options.evaluation = true;
-  options.pad_to_multiple_of = runs_training(config) ? 8 : 1;
+  options.padding.multiple_of = runs_training(config) ? 8 : 1;
   return options;
 }
 
@@ -93,7 +94,17 @@ void add_batch_sizes(const RunConfig& config, const RunSetup& setup, int ranks, 
 
 }  // namespace
 
-bool evaluates_accuracy(const RunConfig& config) { return config.compute_accuracy && runs_evaluation(config); }
+TokenLoss token_loss(const RunConfig& config) {
+  // A loss of LLaMA-Factory's own comes before the label smoother; only its sft trainer knows them.
+  if (config.use_dft_loss && config.stage == "sft") return {.times_probability = true};
+  if (config.use_eaft_loss && config.stage == "sft")
+    return {.times_entropy = true, .entropy_power = static_cast<float>(config.eaft_alpha)};
+  return {.label_smoothing = static_cast<float>(config.label_smoothing_factor)};
+}
+
+bool evaluates_accuracy(const RunConfig& config) {
+  return config.compute_accuracy && !config.prediction_loss_only && runs_evaluation(config);
+}
 
 int prediction_batch(const RunConfig& config) { return std::min(config.per_device_eval_batch_size, 64); }
 
@@ -106,14 +117,14 @@ CheckpointWriters checkpoint_writers(const RunConfig& config) {
 
 bool writes_behind(const RunConfig& config) {
   const auto writers = checkpoint_writers(config);
-  return config.async_checkpoint && config.save_strategy != "no" &&
+  return config.async_checkpoint && config.save_strategy != "no" && !config.pure_bf16 &&
          (writers == CheckpointWriters::rank || writers == CheckpointWriters::node);
 }
 
 DType compute_dtype(const RunConfig& config) {
   const bool only_evaluates = !runs_training(config);
   if (config.fp16 || (only_evaluates && config.fp16_full_eval)) return DType::f16;
-  return config.bf16 || (only_evaluates && config.bf16_full_eval) ? DType::bf16 : DType::f32;
+  return config.bf16 || config.pure_bf16 || (only_evaluates && config.bf16_full_eval) ? DType::bf16 : DType::f32;
 }
 
 EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int ranks, int threads) {
@@ -127,13 +138,17 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   options.max_micro_steps = micro_steps_per_rank(config, ranks);
   options.reduce_bucket_size = config.reduce_bucket_size;
   options.stage3_prefetch_bucket_size = config.stage3_prefetch_bucket_size;
+  options.offload_optimizer = config.offload_optimizer == "cpu";
+  options.offload_param = config.offload_param == "cpu";
   options.threads = config.threads.value_or(threads);
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.optim = optimizer_settings(config);
+  options.optim.pure_bf16 = config.pure_bf16;
   options.loss_scale = loss_scale_options(config);
   if (decays_everything(config)) options.decays = [](const auto&, const auto&) { return true; };
   options.tuning = setup.tuning.tuning;
   options.neftune_noise_alpha = config.neftune_noise_alpha.value_or(0.0);
+  options.token_loss = token_loss(config);
   options.lr_factor = lr_factors(config);
   options.weight_decay = config.weight_decay;
   options.max_grad_norm = config.max_grad_norm;

@@ -25,6 +25,9 @@ FeederOptions feeder_options(const RunConfig& config, int ranks);
 /// virtual rank the last batches are filled up from the first rows (Feeder::counted_rows tells them apart).
 FeederOptions eval_feeder_options(const RunConfig& config, int ranks);
 
+/// The loss of a token: label_smoothing_factor, use_dft_loss, use_eaft_loss.
+TokenLoss token_loss(const RunConfig& config);
+
 /// Whether evaluations give the accuracy too.
 bool evaluates_accuracy(const RunConfig& config);
 

@@ -11,6 +11,7 @@
 #include "data/dataset.hpp"
 #include "data/selected_rows.hpp"
 #include "data/tokenizer.hpp"
+#include "train/grown_vocab.hpp"
 #include "train/model_source.hpp"
 #include "train/run_options.hpp"
 
@@ -26,8 +27,7 @@ void check_ids(const RowSource& rows, std::int64_t vocab_size) {
       if (id < vocab_size) continue;
       throw ConfigError(
           fmt::format("row {} holds token id {}, but the model's embedding has {} rows", i, id, vocab_size), {},
-          "choose a template whose special tokens the model knows; growing the vocabulary (resize_vocab) is not "
-          "supported yet");
+          "choose a template whose special tokens the model knows, or set resize_vocab: true");
     }
   }
 }
@@ -53,9 +53,7 @@ void open_files(const RunConfig& config, int ranks, RunSetup& setup) {
     options.stream.rows = std::max<std::int64_t>(config.max_steps, 1) * options.stream.rows_per_step;
     options.stream.vocab_size = setup.spec.vocab_size;
   }
-  auto data = open_dataset(
-      options, read_tokenizer_files(setup.model_folder),
-      {.use_fast_tokenizer = config.use_fast_tokenizer, .split_special_tokens = config.split_special_tokens});
+  auto data = open_dataset(options, read_tokenizer_files(setup.model_folder), tokenizer_options(config));
   for (auto& [name, rows] : data.eval_rows) setup.eval_sources.push_back({name, std::move(rows), nullptr});
   if (data.tokenizer.vocab_size() > setup.spec.vocab_size) {
     if (data.rows && !data.rows->info().streamed) check_ids(*data.rows, setup.spec.vocab_size);
@@ -91,9 +89,7 @@ void open_prompts(const RunConfig& config, RunSetup& setup, bool read_data) {
   options.streaming = false;
   options.tokenized_path.reset();  // it holds rows of the stage
   if (!options.eval_dataset.empty()) options.dataset = std::exchange(options.eval_dataset, {});
-  auto data = open_dataset(
-      options, read_tokenizer_files(setup.model_folder),
-      {.use_fast_tokenizer = config.use_fast_tokenizer, .split_special_tokens = config.split_special_tokens});
+  auto data = open_dataset(options, read_tokenizer_files(setup.model_folder), tokenizer_options(config));
   setup.prompts = data.eval_rows.empty() ? std::move(data.rows) : std::move(data.eval_rows.front().rows);
   setup.prompt_count = setup.prompts->info().rows;
   std::vector<std::int32_t> scratch;
@@ -110,6 +106,7 @@ void open_model_files(const RunConfig& config, RunSetup& setup) {
   setup.has_weights = source.has_weights;
   if (source.has_config_folder()) setup.files = read_hf_folder(source.folder);
   setup.files.config_json = setup.spec.config_json;
+  setup.stored_vocab_rows = resize_vocab(config, setup.model_folder, setup.spec, setup.files).stored_rows;
 }
 
 void open_rows(const RunConfig& config, int ranks, RunSetup& setup, bool read_data) {
@@ -131,6 +128,14 @@ void open_rows(const RunConfig& config, int ranks, RunSetup& setup, bool read_da
   }
   // Where only sizes matter (`plan`), eval_dataset is taken to be as long as the training rows.
   for (const auto& name : eval_source_names(config)) setup.eval_sources.push_back({name, synthetic(seed), nullptr});
+}
+
+/// ignore_pad_token_for_loss: false. The pads' id is known where rows are filled in, on rank 0; the other ranks are
+/// only told that there are pads.
+FeederOptions with_pads(FeederOptions options, const RunConfig& config, const RunSetup& setup) {
+  if (config.ignore_pad_token_for_loss || config.stage != "sft") return options;
+  options.padding.counted_id = setup.tokenizer ? setup.tokenizer->pad_id().value_or(0) : 0;
+  return options;
 }
 
 /// The sources to evaluate on are those that rank 0 found: a tokenized_path may hold others than the keys name.
@@ -183,12 +188,14 @@ RunSetup setup_run(Communicator& comm, const RunConfig& config, bool read_data) 
   setup.prompt_count = prompts[0];
   setup.longest_prompt = prompts[1];
   if (trains(config)) {
-    setup.feeder = std::make_unique<Feeder>(comm, setup.row_source.get(), feeder_options(config, comm.size()));
+    setup.feeder = std::make_unique<Feeder>(comm, setup.row_source.get(),
+                                            with_pads(feeder_options(config, comm.size()), config, setup));
   }
   share_names(comm, setup);
   for (auto& source : setup.eval_sources) {
     if (!runs_evaluation(config)) continue;
-    source.feeder = std::make_unique<Feeder>(comm, source.rows.get(), eval_feeder_options(config, comm.size()));
+    source.feeder = std::make_unique<Feeder>(comm, source.rows.get(),
+                                             with_pads(eval_feeder_options(config, comm.size()), config, setup));
   }
   return setup;
 }

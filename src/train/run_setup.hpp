@@ -40,6 +40,7 @@ struct RunSetup {
   std::int64_t longest_prompt = 0;        ///< all ranks, in tokens
   std::filesystem::path model_folder;     ///< rank 0: where weights and tokenizer are; empty for a preset
   bool has_weights = false;               ///< rank 0
+  std::int64_t stored_vocab_rows = 0;     ///< rank 0: rows of the stored embedding where resize_vocab gave it more
   HfFolder files;                         ///< rank 0: written again beside the trained model
   std::unique_ptr<RowSource> row_source;  ///< rank 0
   std::optional<Tokenizer> tokenizer;     ///< rank 0: as the template left it; none for synthetic rows

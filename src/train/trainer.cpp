@@ -21,6 +21,12 @@ std::int64_t planned_bytes(const MemoryPlan& plan) {
   return bytes;
 }
 
+std::int64_t host_bytes(const MemoryPlan& plan) {
+  std::int64_t on_gpu = plan.arena_bytes(MemoryKind::device);
+  if (plan.target() == DeviceKind::cuda) on_gpu += plan.arena_bytes(MemoryKind::registered);
+  return planned_bytes(plan) - on_gpu;
+}
+
 Trainer::Trainer(const TrainContext& context, const LoggedCommunicator* measured)
     : context_(context),
       comm_(context.comm),

@@ -149,6 +149,8 @@ void TrainerLog::finish(std::int64_t step, const RunSummary& summary) {
   SortedJson last = results;
   last["step"] = step;
   record(last);
+  if (summary.effective_tokens_per_s)
+    results["effective_tokens_per_sec"] = round_decimals(*summary.effective_tokens_per_s, 4);
   results["train_tokens_per_second"] = round_decimals(summary.tokens_per_second, 3);
   if (facts_.include_tokens) results["num_input_tokens_seen"] = static_cast<double>(totals_.input_tokens);
   save_results(output_dir_, "train", results);

@@ -38,6 +38,7 @@ struct RunSummary {
   double train_samples_per_second = 0.0;
   double train_steps_per_second = 0.0;
   double tokens_per_second = 0.0;
+  std::optional<double> effective_tokens_per_s = {};  ///< include_effective_tokens_per_second
 };
 
 /// Sums over the whole run, resumes included.

@@ -159,6 +159,10 @@ void Trainer::finish() {
     summary.train_runtime_s = runtime;
     summary.train_samples_per_second = samples / runtime;
     summary.train_steps_per_second = static_cast<double>(total_steps_) / runtime;
+    if (config_.include_effective_tokens_per_second && config_.stage == "sft") {
+      summary.effective_tokens_per_s =
+          static_cast<double>(setup_.feeder->info().tokens) * epoch_ / runtime / virtual_ranks(config_, comm_.size());
+    }
     summary.tokens_per_second = static_cast<double>(run_tokens_) / runtime;
     log_->set_totals(totals_);
     log_->set_best(best_.state());

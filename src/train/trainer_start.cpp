@@ -23,6 +23,13 @@ namespace dstrain {
 
 namespace {
 
+/// transformers' words for what is said.
+log::Level level_of(const std::string& word) {
+  if (word == "debug" || word == "detail") return log::Level::debug;
+  if (word == "warning") return log::Level::warning;
+  return word == "error" || word == "critical" ? log::Level::error : log::Level::info;
+}
+
 /// `logging_steps`, `eval_steps`, `save_steps`: below 1 a share of all steps, else a number.
 std::int64_t resolve_interval(double value, std::int64_t total) {
   if (value < 1.0)
@@ -55,6 +62,7 @@ std::int64_t Trainer::save_interval() const {
 /// @return false where a signal came: the run ends before its first step
 bool Trainer::prepare() {
   const auto begin = Clock::now();
+  log::set_level(level_of(config_.log_level));
   if (agree_to_stop("before anything was read")) return false;
   setup_ = setup_run(comm_, config_);
   if (agree_to_stop("before the first step; the data are prepared")) return false;
@@ -85,8 +93,7 @@ bool Trainer::prepare() {
     if (context_.topology.local_rank != 0) return;  // one look per node, before anything is taken
     const std::int64_t available = available_host_bytes();
     free_bytes_ = static_cast<double>(available);
-    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size,
-                        planned_bytes(plan) - plan.arena_bytes(MemoryKind::device), available);
+    refuse_if_too_large(options_, setup_.spec, ranks, context_.topology.local_size, host_bytes(plan), available);
   });
   comm_.all_reduce(View(&free_bytes_, 1, DType::f64), ReduceOp::min, Stream{}, "free memory");
   if (setup_.feeder)
@@ -96,6 +103,7 @@ bool Trainer::prepare() {
   if (is_root() && setup_.has_weights && !config_.train_from_scratch) origin.folder = setup_.model_folder;
   if (is_root()) {
     origin.merged = setup_.tuning.merged;
+    origin.stored_vocab_rows = setup_.stored_vocab_rows;
     origin.adapter = setup_.tuning.adapter;
   }
   options_.checkpoint.node_of_rank = context_.topology.node_of_rank;

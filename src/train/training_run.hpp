@@ -143,5 +143,7 @@ class Trainer {
 
 /// Bytes of a rank's arenas. Local.
 std::int64_t planned_bytes(const MemoryPlan& plan);
+/// Of those, what lies in host memory.
+std::int64_t host_bytes(const MemoryPlan& plan);
 
 }  // namespace dstrain

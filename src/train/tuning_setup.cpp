@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "model/adapters/adapter_names.hpp"
+#include "model/families/family.hpp"
 #include "model/lora_targets.hpp"
 #include "train/adapter_files.hpp"
 #include "train/run_setup.hpp"
@@ -28,6 +29,12 @@ AdapterConfig new_adapter(const RunConfig& c, const ModelSpec& spec) {
   adapter.use_rslora = c.use_rslora;
   adapter.use_dora = c.use_dora;
   adapter.modules_to_save = c.additional_target;
+  if (c.resize_vocab && adapter.modules_to_save.empty()) {
+    for (const std::string_view path : {spec.family->names.embedding, spec.family->names.head})
+      adapter.modules_to_save.emplace_back(path.substr(path.rfind('.') + 1));
+    log::warning("Vocab has been resized, add {},{} to trainable params.", adapter.modules_to_save[0],
+                 adapter.modules_to_save[1]);
+  }
   adapter.target_modules = c.lora_target;
   const bool one = c.lora_target.size() == 1;
   if (one && c.lora_target.front() == "all") {

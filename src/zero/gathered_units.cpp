@@ -41,6 +41,11 @@ int GatheredUnits::free_region(int unit) const noexcept {
 
 void GatheredUnits::gather(int unit, int index) {
   Region& region = regions_[static_cast<std::size_t>(index)];
+  const ZeroBuffers& buffers = memory_.buffers();
+  // From host memory this rank's slice goes to its place in the region first, and from there to the others.
+  const bool from_host = buffers.scheme.host_weights;
+  const bool travels = buffers.ranks > 1;
+  region.free.make_wait(from_host ? timeline_.up() : timeline_.communication());
   std::array<AllGatherPart, part_kinds> parts;
   std::size_t used = 0;
   std::int64_t at = 0;
@@ -49,13 +54,20 @@ void GatheredUnits::gather(int unit, int index) {
     const PartPlace& part = memory_.unit(unit).weights[kind];
     const std::int64_t count = part.slices.padded;
     if (count == 0 || part.whole) continue;
-    parts[used++] = {memory_.weight_shard(unit, kind), memory.slice(at, count)};
+    View shard = memory_.weight_shard(unit, kind);
+    const View full = memory.slice(at, count);
+    if (from_host) {
+      const View place = full.slice(memory_.rank() * shard.count, shard.count);
+      copy_bytes(timeline_.up(), place.data, shard.data, shard.bytes());
+      shard = place;
+    }
+    parts[used++] = {shard, full};
     at += count;
   }
-  const Stream& stream = timeline_.communication();
-  region.free.make_wait(stream);
-  if (used > 0) comm_.all_gather(std::span(parts.data(), used), stream, "weights of a unit");
-  region.ready.record(stream);
+  if (from_host && travels) timeline_.order(timeline_.up(), timeline_.communication());
+  if (used > 0 && travels)
+    comm_.all_gather(std::span(parts.data(), used), timeline_.communication(), "weights of a unit");
+  region.ready.record(travels ? timeline_.communication() : timeline_.up());
   region.unit = unit;
   region_of_[static_cast<std::size_t>(unit)] = index;
 }

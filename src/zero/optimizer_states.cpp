@@ -67,6 +67,10 @@ TensorUpdate factored(const OptimizerSettings& settings, const TensorLayout& ten
 TensorUpdate update_of(const OptimizerSettings& settings, const TensorLayout& tensor) {
   switch (settings.kind) {
     case OptimizerKind::adamw:
+      if (settings.pure_bf16)
+        return {TensorUpdate::Kind::pure_bf16,
+                UpdateRule::adamw,
+                {{{"exp_avg_bf16", DType::bf16}, {"exp_avg_sq_bf16", DType::bf16}}}};
       return elementwise(UpdateRule::adamw, adam_states);
     case OptimizerKind::adam:
       return elementwise(UpdateRule::adam, adam_states);

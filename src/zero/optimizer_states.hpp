@@ -32,7 +32,7 @@ inline constexpr int most_states = 4;
 /// How one tensor is updated, and what is kept for that. Unused entries have no name.
 struct TensorUpdate {
   /// Which of the optimizer's formulas the tensor takes.
-  enum class Kind : std::uint8_t { elementwise, quantised, factored, orthogonal };
+  enum class Kind : std::uint8_t { elementwise, quantised, factored, orthogonal, pure_bf16 };
   Kind kind = Kind::elementwise;
   UpdateRule rule = UpdateRule::adamw;  ///< elementwise
   std::array<StateSpec, most_states> states{};

@@ -29,18 +29,17 @@ class LocalOptimizer final : public SliceOptimizer {
   SliceOptimizerContext context_;
 };
 
-void update_quantised(const SliceOptimizerContext& context, std::size_t index, UpdateRule rule,
-                      const UpdateParameters& p) {
-  const OwnedSlice& slice = context.owned[index];
+void update_quantised(const Exec& exec, UpdateRule rule, const UpdatePiece& piece, const UpdateParameters& p) {
   const auto state = [&](std::size_t at) {
-    return QuantisedState{static_cast<std::uint8_t*>(slice.states[at].data),
-                          static_cast<float*>(slice.states[at + 1].data)};
+    const StateSlice* states = piece.slice.states.data();
+    return QuantisedState{static_cast<std::uint8_t*>(states[at].data) + piece.begin,
+                          static_cast<float*>(states[at + 1].data) + piece.begin / state_block};
   };
-  const Data copy = context.compute_copy(index);
+  float* master = piece.slice.master + piece.begin;
   if (rule == UpdateRule::lion) {
-    ops::lion_8bit(context.exec, slice.master, state(0), slice.gradient, copy, slice.count, p);
+    ops::lion_8bit(exec, master, state(0), piece.gradient, piece.copy, piece.count, p);
   } else {
-    ops::adamw_8bit(context.exec, slice.master, state(0), state(2), slice.gradient, copy, slice.count, p);
+    ops::adamw_8bit(exec, master, state(0), state(2), piece.gradient, piece.copy, piece.count, p);
   }
 }
 
@@ -66,24 +65,37 @@ UpdateParameters update_parameters(const OptimizerSettings& settings, const Step
   return u;
 }
 
+void update_piece(const Exec& exec, const ZeroBuffers& buffers, const UpdatePiece& piece, const StepParameters& p,
+                  const TensorRates& rates) {
+  const TensorUpdate& update = buffers.updates[static_cast<std::size_t>(piece.slice.tensor)];
+  const UpdateParameters u = update_parameters(buffers.options.optim, p, rates);
+  if (update.kind == TensorUpdate::Kind::quantised) return update_quantised(exec, update.rule, piece, u);
+  UpdateArrays arrays{piece.slice.master + piece.begin, piece.gradient, {}, piece.copy};
+  for (std::size_t i = 0; i < arrays.state.size(); ++i) {
+    auto* state = static_cast<float*>(piece.slice.states[i].data);
+    arrays.state[i] = state == nullptr ? nullptr : state + piece.begin;
+  }
+  ops::update(exec, update.rule, arrays, piece.count, u);
+}
+
 void update_slice(const SliceOptimizerContext& context, std::size_t index, const StepParameters& p,
                   const TensorRates& rates) {
   const OwnedSlice& slice = context.owned[index];
-  const TensorUpdate& update = context.buffers().updates[static_cast<std::size_t>(slice.tensor)];
-  const UpdateParameters u = update_parameters(context.buffers().options.optim, p, rates);
-  if (update.kind == TensorUpdate::Kind::quantised) {
-    update_quantised(context, index, update.rule, u);
+  if (context.buffers().updates[static_cast<std::size_t>(slice.tensor)].kind == TensorUpdate::Kind::pure_bf16) {
+    ops::adamw_bf16(context.exec, slice.weights, {slice.states[0].data, DType::bf16},
+                    {slice.states[1].data, DType::bf16}, slice.gradient, slice.count,
+                    update_parameters(context.buffers().options.optim, p, rates));
     return;
   }
-  UpdateArrays arrays{slice.master, slice.gradient, {}, context.compute_copy(index)};
-  for (std::size_t i = 0; i < arrays.state.size(); ++i) arrays.state[i] = static_cast<float*>(slice.states[i].data);
-  ops::update(context.exec, update.rule, arrays, slice.count, u);
+  const UpdatePiece all{slice, 0, slice.count, slice.gradient, context.compute_copy(index)};
+  update_piece(context.exec, context.buffers(), all, p, rates);
 }
 
 void plan_optimizer_scratch(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout) {
   if (z.options.optim.kind == OptimizerKind::adafactor) plan_adafactor(plan, z, layout);
   if (z.options.optim.kind == OptimizerKind::lamb) plan_lamb(plan, z, layout);
   if (z.options.optim.kind == OptimizerKind::muon) plan_muon(plan, z, layout);
+  if (z.scheme.host_states) plan_host_optimizer(plan, z, layout);
 }
 
 std::unique_ptr<SliceOptimizer> make_slice_optimizer(const SliceOptimizerContext& context) {
@@ -95,6 +107,7 @@ std::unique_ptr<SliceOptimizer> make_slice_optimizer(const SliceOptimizerContext
     case OptimizerKind::muon:
       return make_muon(context);
     default:
+      if (context.buffers().scheme.host_states) return make_host_optimizer(context);
       return std::make_unique<LocalOptimizer>(context);
   }
 }

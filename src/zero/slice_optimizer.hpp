@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "zero/timeline.hpp"
 #include "zero/zero_memory.hpp"
 
 namespace dstrain {
@@ -18,6 +19,7 @@ struct SliceOptimizerContext {
   Communicator& comm;
   const Exec& exec;
   const std::vector<OwnedSlice>& owned;
+  Timeline& timeline;
 
   [[nodiscard]] const ZeroBuffers& buffers() const noexcept { return memory.buffers(); }
   /// Where the update of owned slice `index` writes besides the master; nowhere in f32.
@@ -54,11 +56,26 @@ UpdateParameters update_parameters(const OptimizerSettings& settings, const Step
 void update_slice(const SliceOptimizerContext& context, std::size_t index, const StepParameters& p,
                   const TensorRates& rates);
 
+/// Elements [begin, begin + count) of an owned slice for an update: `begin` is a multiple of a state's block.
+struct UpdatePiece {
+  const OwnedSlice& slice;
+  std::int64_t begin = 0;
+  std::int64_t count = 0;
+  const float* gradient = nullptr;  ///< of the first element
+  Data copy = {};                   ///< where its new weight goes beside the master; null: nowhere
+};
+
+/// The same for a piece, where `exec` runs. Local.
+void update_piece(const Exec& exec, const ZeroBuffers& buffers, const UpdatePiece& piece, const StepParameters& p,
+                  const TensorRates& rates);
+
 // One per kind that needs more than that.
 std::unique_ptr<SliceOptimizer> make_adafactor(const SliceOptimizerContext& context);
 void plan_adafactor(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
 std::unique_ptr<SliceOptimizer> make_lamb(const SliceOptimizerContext& context);
 void plan_lamb(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
+std::unique_ptr<SliceOptimizer> make_host_optimizer(const SliceOptimizerContext& context);
+void plan_host_optimizer(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
 std::unique_ptr<SliceOptimizer> make_muon(const SliceOptimizerContext& context);
 void plan_muon(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout);
 

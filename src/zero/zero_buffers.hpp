@@ -19,6 +19,8 @@ struct ZeroScheme {
   bool master_copy = false;      ///< weights are bf16: f32 masters lie apart
   bool reduce_each = false;      ///< gradients are reduced in every micro step, else once per step
   bool two_level = false;        ///< sums may run inside the node first
+  bool host_states = false;      ///< masters and states lie in host memory beside a GPU; the CPU updates them
+  bool host_weights = false;     ///< so do the slices of the weights; units are brought to the GPU when they are used
   bool overlap = false;          ///< collectives run beside kernels: what they use is there twice, or early
 };
 
@@ -75,11 +77,13 @@ struct StateRow {
 
 /// What Adafactor, LAMB and Muon work in.
 struct OptimizerScratch {
-  BufferId sums;       ///< f64: Adafactor's sums of one unit; LAMB's of every tensor
-  BufferId factors;    ///< f32: Adafactor's factors of one matrix
-  BufferId matrix;     ///< f32: Muon's gathered matrix
-  BufferId iterates;   ///< bf16: the matrices of the Newton-Schulz iteration
-  BufferId workspace;  ///< of its products
+  BufferId sums;               ///< f64: Adafactor's sums of one unit; LAMB's of every tensor
+  BufferId factors;            ///< f32: Adafactor's factors of one matrix
+  BufferId matrix;             ///< f32: Muon's gathered matrix
+  BufferId iterates;           ///< bf16: the matrices of the Newton-Schulz iteration
+  BufferId workspace;          ///< of its products
+  BufferId offload_gradients;  ///< f32, host memory: two pieces of gradients on their way to the CPU
+  BufferId offload_weights;    ///< compute dtype, host memory: two pieces of new weights on their way back
 };
 
 /// The plan of one rank. Buffers that a scheme does not need are invalid.
@@ -100,8 +104,8 @@ struct ZeroBuffers {
   BufferId gradient;  ///< f32: full row where gradients are accumulated locally and at stage 0, else the row of slices
   std::vector<BufferId> buckets;  ///< reduce_each: unit gradients of the running micro step; two where one is sent
                                   ///< while the other is filled
-  BufferId held_open;   ///< reduce_each: gradient of unit 0 where the head writes into it first
-  BufferId chunk_sums;  ///< f64: every rank's chunk sums
+  BufferId held_open;             ///< reduce_each: gradient of unit 0 where the head writes into it first
+  BufferId chunk_sums;            ///< f64: every rank's chunk sums
   std::vector<GatherRegion> regions;
 
   std::vector<TensorUpdate> updates;  ///< by tensor; empty without an optimizer

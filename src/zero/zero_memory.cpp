@@ -39,7 +39,8 @@ Data ZeroMemory::kept_weights(int unit, int kind) const {
 }
 
 float* ZeroMemory::master(int unit, int kind) const {
-  if (!buffers_->scheme.master_copy) return kept_weights(unit, kind).as<float>();
+  if (!buffers_->scheme.master_copy)
+    return buffers_->options.compute == DType::f32 ? kept_weights(unit, kind).as<float>() : nullptr;
   return kind == static_cast<int>(PartKind::trainable) ? trainable_row(master_, unit) : nullptr;
 }
 

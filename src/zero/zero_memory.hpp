@@ -35,8 +35,8 @@ class ZeroMemory {
   [[nodiscard]] View weight_shard(int unit, int kind) const;
   /// Weights of kept_range(): what the optimizer writes beside the masters.
   [[nodiscard]] Data kept_weights(int unit, int kind) const;
-  /// f32 masters of kept_range(); the weights themselves without master_copy; null for frozen weights in a narrow
-  /// dtype, which have none.
+  /// f32 masters of kept_range(); the weights themselves without master_copy; null for weights in a narrow dtype
+  /// that have none: frozen ones, and all with pure_bf16.
   [[nodiscard]] float* master(int unit, int kind) const;
 
   /// The unit's full gradient row (local accumulation, stage 0).

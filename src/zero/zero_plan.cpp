@@ -17,13 +17,16 @@ constexpr std::int64_t useful_bucket_elements = 25'000'000;
 
 ZeroScheme scheme_of(const ZeroOptions& options, int ranks, DeviceKind target) {
   ZeroScheme scheme;
-  scheme.sharded_weights = options.stage >= 3 && ranks > 1;
+  // On a CPU everything lies in host memory already.
+  scheme.host_states = options.offload_optimizer && options.train && options.optimizer && target == DeviceKind::cuda;
+  scheme.host_weights = options.offload_param && options.stage >= 3 && target == DeviceKind::cuda;
+  scheme.sharded_weights = options.stage >= 3 && (ranks > 1 || scheme.host_weights);
   scheme.sharded_state = options.stage >= 1;
-  scheme.master_copy = options.compute != DType::f32;
+  scheme.master_copy = (options.compute != DType::f32 && !options.optim.pure_bf16) || scheme.host_states;
   scheme.reduce_each = options.reproducible || (options.stage >= 2 && ranks > 1);
   scheme.two_level = !options.reproducible;
   // On a CPU a collective is complete when its call returns: a second bucket would only cost memory there.
-  scheme.overlap = ranks > 1 && target == DeviceKind::cuda;
+  scheme.overlap = (ranks > 1 || scheme.host_weights) && target == DeviceKind::cuda;
   return scheme;
 }
 
@@ -34,6 +37,10 @@ void check(const ZeroOptions& options, int ranks) {
   if (options.compute != DType::f32 && options.compute != DType::bf16 && options.compute != DType::f16) {
     throw ConfigError(fmt::format("weights cannot be computed in {}", name_of(options.compute)), {},
                       "use f32, bf16 or f16");
+  }
+  if (options.optim.pure_bf16 && (options.compute != DType::bf16 || options.optim.kind != OptimizerKind::adamw)) {
+    throw ConfigError("pure_bf16 has AdamW and bf16 weights alone", "pure_bf16",
+                      "use optim: adamw_torch, without fp16");
   }
   if (options.reduce_bucket_size < 1) {
     throw ConfigError(fmt::format("reduce_bucket_size is {}", options.reduce_bucket_size), "reduce_bucket_size",
@@ -137,12 +144,14 @@ void plan_weights(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
   // Stages 1 and 2 gather in place and stage 3 out of the slices: peers read these. Stage 0 never sends weights.
   const MemoryKind kind = z.scheme.sharded_state && z.ranks > 1 ? MemoryKind::registered : MemoryKind::host;
   const std::int64_t count = z.scheme.sharded_weights ? z.rows.weights_shard : z.rows.weights_full;
-  z.weights = plan.add("parameters/weights", count, z.options.compute, phase_always, kind);
+  z.weights = plan.add("parameters/weights", count, z.options.compute, phase_always,
+                       z.scheme.host_weights ? plan.host_visible() : kind);
   if (z.scheme.sharded_weights)
     z.whole = plan.add("parameters/whole", z.rows.weights_whole, z.options.compute, phase_always, kind);
   if (z.scheme.master_copy) {
     const std::int64_t trainable = z.scheme.sharded_state ? z.rows.gradient_shard : z.rows.gradient_full;
-    z.master = plan.add("optimizer/master_weights", trainable, DType::f32);
+    z.master = plan.add("optimizer/master_weights", trainable, DType::f32, phase_always,
+                        z.scheme.host_states ? plan.host_visible() : MemoryKind::host);
   }
   if (z.scheme.sharded_weights) plan_regions(plan, z, tied);
 }
@@ -208,7 +217,7 @@ void plan_states(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout) {
   z.state_rows = state_rows(layout, z);
   for (StateRow& row : z.state_rows) {
     row.buffer = plan.add(fmt::format("optimizer/{}", row.name), row.count, row.dtype, phase_always,
-                          row.by_host ? plan.host_visible() : MemoryKind::host);
+                          row.by_host || z.scheme.host_states ? plan.host_visible() : MemoryKind::host);
   }
 }
 

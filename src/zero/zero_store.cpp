@@ -25,7 +25,8 @@ class ShardedStore final : public ZeroStore {
       : layout_(layout),
         comm_(comm),
         buffers_(std::move(buffers)),
-        timeline_(std::make_unique<Timeline>(device, comm.size() > 1)),
+        timeline_(std::make_unique<Timeline>(device, comm.size() > 1,
+                                             buffers_->scheme.host_states || buffers_->scheme.host_weights)),
         exec_{timeline_->compute()},
         memory_(buffers_, arena, comm.rank()),
         holds_(layout.units.size(), 0),
@@ -44,7 +45,7 @@ class ShardedStore final : public ZeroStore {
     owned_ = slices_in_memory(layout, memory_);
     gather_.reserve(layout.units.size() * part_kinds);
     if (buffers_->options.train && buffers_->options.optimizer)
-      optimizer_ = make_slice_optimizer({layout, memory_, comm_, exec_, owned_});
+      optimizer_ = make_slice_optimizer({layout, memory_, comm_, exec_, owned_, *timeline_});
     updated_ = [this](int unit) { hand_out(unit); };
   }
 
@@ -129,6 +130,9 @@ class ShardedStore final : public ZeroStore {
 
   [[nodiscard]] Stream stream() const noexcept override { return exec_.stream; }
   [[nodiscard]] DType weight_dtype() const noexcept override { return buffers_->options.compute; }
+  [[nodiscard]] DType trained_dtype() const noexcept override {
+    return buffers_->scheme.master_copy ? DType::f32 : buffers_->options.compute;
+  }
   [[nodiscard]] const std::vector<OwnedSlice>& owned() const noexcept override { return owned_; }
   [[nodiscard]] std::vector<OwnedSlice> owned_by(int rank) const override {
     return kept_slices(layout_, *buffers_, rank);
@@ -169,7 +173,7 @@ class ShardedStore final : public ZeroStore {
       }
     }
     ++version_;
-    timeline_->order(exec_.stream, timeline_->communication());
+    follow_compute();
     if (!buffers_->scheme.sharded_state || comm_.size() == 1) return;
     for (const UnitGroup& group : buffers_->weight_groups) gather_weights(group, part_kinds);
     settle();
@@ -197,20 +201,28 @@ class ShardedStore final : public ZeroStore {
     }
   }
 
-  /// Kernels queued from here on come behind all collectives so far.
-  void settle() const { timeline_->order(timeline_->communication(), timeline_->compute()); }
+  /// Kernels queued from here on come behind all collectives so far, and behind all weights that went to the GPU.
+  void settle() const {
+    timeline_->order(timeline_->communication(), timeline_->compute());
+    if (buffers_->scheme.host_weights) timeline_->order(timeline_->up(), timeline_->compute());
+  }
+  /// What is gathered from here on has the values that kernels made so far.
+  void follow_compute() {
+    timeline_->order(timeline_->compute(), timeline_->communication());
+    if (buffers_->scheme.host_weights) timeline_->order(timeline_->compute(), timeline_->up());
+  }
 
   /// Units up to `unit` have new values: what travels of them goes while the optimizer updates the others. The same
   /// collectives in the same order on all ranks, whichever units their slices lie in. Collective.
   void hand_out(int unit) {
     const ZeroScheme& scheme = buffers_->scheme;
-    if (!scheme.sharded_state || comm_.size() == 1) return;
+    if (!scheme.sharded_state || (comm_.size() == 1 && !scheme.host_weights)) return;
     for (; handed_out_ <= unit; ++handed_out_) {
       const std::size_t index = group_of_[static_cast<std::size_t>(handed_out_)];
       const UnitGroup& group = buffers_->groups[index];
       const bool last_of_group = handed_out_ + 1 == group.last;
       const bool used_first = gathered_ && scheme.overlap && handed_out_ < 2;
-      if (last_of_group || used_first) timeline_->order(exec_.stream, timeline_->communication());
+      if (last_of_group || used_first) follow_compute();
       if (last_of_group && gather_weights(group, 1)) at_all_[index].record(timeline_->communication());
       if (used_first) gathered_->prefetch(handed_out_);
     }

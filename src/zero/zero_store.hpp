@@ -28,6 +28,8 @@ struct ZeroOptions {
       false;  ///< reduce every micro step, add in slot order: the same bits for any number of ranks and stage
   std::int64_t reduce_bucket_size = 500'000'000;  ///< elements: gradients of consecutive units reduced in one call
   std::int64_t stage3_prefetch_bucket_size = 50'000'000;  ///< elements that may be gathered ahead
+  bool offload_optimizer = false;  ///< on a GPU: masters and states in host memory, updated by the CPU
+  bool offload_param = false;      ///< on a GPU at stage 3: the slices of the weights in host memory
 };
 
 struct ZeroBuffers;
@@ -49,7 +51,7 @@ struct OwnedSlice {
   std::int32_t tensor = 0;  ///< index into ModelLayout::tensors
   std::int64_t begin = 0;
   std::int64_t count = 0;
-  float* master = nullptr;    ///< null: frozen and kept in the compute dtype alone
+  float* master = nullptr;    ///< null: kept in the compute dtype alone (frozen, or pure_bf16)
   float* gradient = nullptr;  ///< where the reduced gradient stands after reduce_gradients()
   std::array<StateSlice, most_states> states{};
   Data weights = {};  ///< in the compute dtype
@@ -96,6 +98,8 @@ class ZeroStore : public ParameterStore {
   [[nodiscard]] virtual Stream stream() const noexcept = 0;
   /// Of weights in the compute dtype. Local.
   [[nodiscard]] virtual DType weight_dtype() const noexcept = 0;
+  /// Of OwnedSlice::values() of what is trained: f32, or bf16 with pure_bf16. Local.
+  [[nodiscard]] virtual DType trained_dtype() const noexcept = 0;
   /// The ranges whose state this rank keeps, by unit and offset: together over ranks every element once (stage 0: every
   /// rank keeps everything). Local.
   [[nodiscard]] virtual const std::vector<OwnedSlice>& owned() const noexcept = 0;

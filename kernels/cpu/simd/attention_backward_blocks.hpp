@@ -7,7 +7,7 @@
 /// files compiled once per instruction set.
 #pragma once
 
-#include "kernels/cpu/simd/attention_tiles.hpp"
+#include "kernels/cpu/simd/attention_gradient_rows.hpp"
 
 namespace dstrain::cpu::DSTRAIN_ISA {
 namespace {
@@ -67,15 +67,6 @@ DSTRAIN_INLINE void zero(float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += lanes) store(x + i, VecF{}, Full{});
 }
 
-/// A block of queries [a0, a0 + rows) of head g, and a block of keys [j0, j0 + columns).
-struct Block {
-  std::int64_t g;
-  std::int64_t a0;
-  std::int64_t rows;
-  std::int64_t j0;
-  std::int64_t columns;
-};
-
 /// Panels of head_dim over the rows of x.
 template <typename W>
 DSTRAIN_INLINE void pack_by_rows(float* dst, const typename W::Storage* x, std::int64_t stride, std::int64_t rows,
@@ -118,51 +109,6 @@ DSTRAIN_FLATTEN void load_queries(const AttentionTask& t, const AttentionGradien
   zero(s.dq, round_up(b.rows, tile_rows) * padded_dim(t.head_dim));
 }
 
-/// Turns columns [from, to) of one row of scores and dp into p and ds; zero where the query does not see the key.
-DSTRAIN_INLINE void gradient_row(float* p_row, float* ds_row, std::int64_t from, std::int64_t to, std::int64_t first,
-                                 std::int64_t end, float scale, float lse, float delta) {
-  for (std::int64_t j = from; j < to; j += lanes) {
-    VecF p = exp(fma(load(p_row + j, Full{}), broadcast(scale), broadcast(-lse)));
-    VecF ds = p * (load(ds_row + j, Full{}) - delta) * scale;
-    if (j < first || j + lanes > end) {
-      const VecI seen = in_range(j, first, end);
-      p = seen != 0 ? p : VecF{};
-      ds = seen != 0 ? ds : VecF{};
-    }
-    store(p_row + j, p, Full{});
-    store(ds_row + j, ds, Full{});
-  }
-}
-
-/// The same where scores are capped or biased, or weights dropped: p is what v is multiplied by, dropped weights left
-/// out.
-DSTRAIN_INLINE void special_gradient_row(const AttentionTask& t, const Block& b, std::int64_t a, float* p_row,
-                                         float* ds_row, std::int64_t from, std::int64_t to, std::int64_t first,
-                                         std::int64_t end, float delta) {
-  const Score score = Score::of(t, b.g, a, b.j0);
-  const float lse = t.lse[b.g * t.lse_stride + a];
-  float factors[key_block];
-  if (t.dropout != nullptr) t.dropout(factors, t, b.g, a, b.j0, key_block);
-  for (std::int64_t j = from; j < to; j += lanes) {
-    VecF x = load(p_row + j, Full{}) * t.scale;
-    VecF slope = broadcast(t.scale);
-    if (score.cap > 0.0F) {
-      const VecF bent = score.bent(x);
-      x = bent * score.cap;
-      slope *= 1.0F - bent * bent;
-    }
-    VecF p = exp(x + score.bias(j) - lse);
-    const VecF factor = t.dropout != nullptr ? load(factors + j, Full{}) : broadcast(1.0F);
-    VecF ds = p * (load(ds_row + j, Full{}) * factor - delta) * slope;
-    p *= factor;
-    const VecI seen = in_range(j, first, end);
-    p = seen != 0 ? p : VecF{};
-    ds = seen != 0 ? ds : VecF{};
-    store(p_row + j, p, Full{});
-    store(ds_row + j, ds, Full{});
-  }
-}
-
 /// Where p and ds of the strip of queries at i of a block are made.
 template <typename W>
 DSTRAIN_INLINE std::int64_t strip_at(std::int64_t i) {
@@ -187,7 +133,7 @@ struct StripColumns {
 template <typename W>
 DSTRAIN_INLINE void strip_scores(const AttentionTask& t, const BackwardSpace& s, const Block& b, std::int64_t i,
                                  std::int64_t rows, const StripColumns& columns) {
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   float* p = s.p + strip_at<W>(i);
   float* ds = s.ds + strip_at<W>(i);
   const std::int64_t from = columns.from;
@@ -224,7 +170,7 @@ DSTRAIN_INLINE void strip_scores(const AttentionTask& t, const BackwardSpace& s,
 template <typename W>
 DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const BackwardSpace& s, const Block& b, std::int64_t i) {
   const std::int64_t rows = least(tile_rows, b.rows - i);
-  const StripColumns columns(Visible{t.n_k - t.n_q, t.window}, b, i, rows);
+  const StripColumns columns(Visible{t.shift, t.n_k, t.window}, b, i, rows);
   strip_scores<W>(t, s, b, i, rows, columns);
   if constexpr (W::pairs) {
     W::pair_rows(s.p_pairs + i / 2 * key_block, s.p, key_block, columns.width);
@@ -252,7 +198,7 @@ DSTRAIN_FLATTEN void strip_gradients(const AttentionTask& t, const BackwardSpace
 template <typename W>
 DSTRAIN_FLATTEN void add_to_keys(const AttentionTask& t, const BackwardSpace& s, const Block& b) {
   using Multiply = typename W::Multiply;
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   const std::int64_t dim = padded_dim(t.head_dim);
   const float* p = W::pairs ? s.p_pairs : s.p;
   const float* ds = W::pairs ? s.ds_pairs : s.ds;
@@ -289,7 +235,7 @@ DSTRAIN_FLATTEN void backward(const AttentionTask& t, const AttentionGradients& 
   using S = typename W::Storage;
   BackwardSpace s{};
   lay_out(s, t.workspace, t.n_k, t.head_dim);
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   const std::int64_t dim = padded_dim(t.head_dim);
   load_keys<W>(t, s);
   for (std::int64_t g = 0; g < t.group; ++g) {

@@ -135,7 +135,7 @@ DSTRAIN_INLINE void write_strip(const AttentionTask& t, const ForwardSpace& s, c
 template <typename W, bool plain>
 DSTRAIN_FLATTEN void forward_strip(const AttentionTask& t, const ForwardSpace& s, std::int64_t g, std::int64_t a0) {
   using S = typename W::Storage;
-  const Visible visible{t.n_k - t.n_q, t.window};
+  const Visible visible{t.shift, t.n_k, t.window};
   const std::int64_t rows = least(tile_rows, t.q_end - a0);
   const S* q = static_cast<const S*>(t.q) + a0 * t.q_stride + g * t.head_dim;
   pack_along_k<W::packing, tile_rows>(s.q, {q, t.q_stride, rows, t.head_dim});
@@ -154,7 +154,7 @@ void forward(const AttentionTask& t) {
   using S = typename W::Storage;
   ForwardSpace s{};
   lay_out(s, t.workspace, t.n_k, t.head_dim);
-  const std::int64_t end = least(t.n_k, t.n_k - t.n_q + t.q_end);  // the keys that the last of these queries sees
+  const std::int64_t end = least(t.n_k, t.shift + t.q_end);  // the keys that the last of these queries sees
   pack_along_k<W::packing, tile_columns>(s.keys, {t.k, t.kv_stride, most(end, 0), t.head_dim});
   // Panels are n_k long, whatever part of them is filled.
   for (std::int64_t d = 0; d < t.head_dim; d += tile_columns) {

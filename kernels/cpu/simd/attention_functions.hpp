@@ -25,6 +25,7 @@ struct AttentionTask {
   std::int64_t out_stride;
   std::int64_t n_q;
   std::int64_t n_k;
+  std::int64_t shift;    ///< the key at which query 0 stands: n_k - n_q, or 0 where queries go on behind the keys
   std::int64_t q_begin;  ///< forward: the queries [q_begin, q_end) of the segment
   std::int64_t q_end;
   std::int64_t group;  ///< query heads

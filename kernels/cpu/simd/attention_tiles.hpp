@@ -80,10 +80,11 @@ __attribute__((noinline)) void strip_product(float* c, std::int64_t ldc, const f
 
 /// Keys that the queries of a segment see: query a sees [first(a), end(a)).
 struct Visible {
-  std::int64_t shift;   ///< n_k - n_q: the last query sees the last key
+  std::int64_t shift;  ///< AttentionTask's
+  std::int64_t keys;
   std::int64_t window;  ///< 0: none
 
-  [[nodiscard]] DSTRAIN_INLINE std::int64_t end(std::int64_t a) const { return shift + a + 1; }
+  [[nodiscard]] DSTRAIN_INLINE std::int64_t end(std::int64_t a) const { return least(keys, shift + a + 1); }
   [[nodiscard]] DSTRAIN_INLINE std::int64_t first(std::int64_t a) const {
     return window > 0 ? most(0, shift + a + 1 - window) : 0;
   }
@@ -104,7 +105,7 @@ struct Score {
 
   [[nodiscard]] DSTRAIN_INLINE static Score of(const AttentionTask& t, std::int64_t g, std::int64_t a,
                                                std::int64_t j0) {
-    const std::int64_t distance = j0 - (t.n_k - t.n_q + a);
+    const std::int64_t distance = j0 - (t.shift + a);
     return {t.slopes != nullptr ? t.slopes[g] : 0.0F, static_cast<float>(distance), t.softcap};
   }
   /// tanh of the scaled scores over the cap.

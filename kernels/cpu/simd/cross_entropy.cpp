@@ -51,34 +51,60 @@ DSTRAIN_INLINE VecF slope(VecF x, float cap) {
   return 1.0F - tanh * tanh;
 }
 
+DSTRAIN_INLINE float sum_of(const float* x, std::int64_t count) {
+  VecF even{}, odd{};  // two chains
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    even = even + load(x + i, Full{});
+    odd = odd + load(x + i + lanes, Full{});
+  }
+  for (; i + lanes <= count; i += lanes) even = even + load(x + i, Full{});
+  if (i < count) odd = odd + load(x + i, Tail{static_cast<int>(count - i)}, 0.0F);
+  return sum(even + odd);
+}
+
 template <typename S>
 DSTRAIN_FLATTEN float row(void* dlogits_void, const float* logits, std::int32_t target, float weight, std::int64_t V,
-                          float softcap) {
+                          float softcap, float label_smoothing, bool times_probability) {
   const Running run = scan(logits, V);
   const float top = greatest(run.greatest);
   const float total = sum(run.sum * exp_up_to_89(run.greatest - top));
   const float at_target = logits[target];  // read before the gradient is written over it
-  const double nll =
-      __builtin_log(static_cast<double>(total)) + (static_cast<double>(top) - static_cast<double>(at_target));
+  const double log_total = __builtin_log(static_cast<double>(total)) + static_cast<double>(top);
+  double loss = log_total - static_cast<double>(at_target);
+  // What every logit of the row is pulled up by, and the target's own share.
+  const float spread = label_smoothing / static_cast<float>(V);
+  if (label_smoothing > 0.0F) {
+    const double mean = static_cast<double>(sum_of(logits, V)) / static_cast<double>(V);
+    loss =
+        (1.0 - static_cast<double>(label_smoothing)) * loss + static_cast<double>(label_smoothing) * (log_total - mean);
+  }
+  if (times_probability) {
+    const double probability = __builtin_exp(-loss);
+    loss *= probability;
+    weight *= static_cast<float>(probability);
+  }
   if (dlogits_void != nullptr) {
     S* dlogits = static_cast<S*>(dlogits_void);
     const float factor = weight / total;
+    const float lift = weight * spread;
     if (softcap > 0.0F) {
       for_lanes(V, [&](std::int64_t v, auto part) {
         const VecF x = load(logits + v, part);
-        store(dlogits + v, exp_up_to_89(x - top) * factor * slope(x, softcap), part);
+        store(dlogits + v, (exp_up_to_89(x - top) * factor - lift) * slope(x, softcap), part);
       });
     } else {
       for_lanes(V, [&](std::int64_t v, auto part) {
-        store(dlogits + v, exp_up_to_89(load(logits + v, part) - top) * factor, part);
+        store(dlogits + v, exp_up_to_89(load(logits + v, part) - top) * factor - lift, part);
       });
     }
     // The target's own value from unrounded numbers: p - 1 would lose most digits of a bf16 p near 1.
     const VecF probability = exp_up_to_89(broadcast(at_target - top)) * (1.0F / total);
     const VecF capped = softcap > 0.0F ? slope(broadcast(at_target), softcap) : broadcast(1.0F);
-    store(dlogits + target, (probability - 1.0F) * weight * capped, Tail{1});
+    const float certain = 1.0F - label_smoothing + spread;
+    store(dlogits + target, (probability - certain) * weight * capped, Tail{1});
   }
-  return static_cast<float>(nll);
+  return static_cast<float>(loss);
 }
 
 }  // namespace

@@ -66,10 +66,10 @@ struct ActivationFunctions {
 };
 
 struct CrossEntropyFunctions {
-  /// One row of V logits with target >= 0. Returns the negative log likelihood; dlogits may be null.
-  /// softcap as in ops::cross_entropy.
+  /// One row of V logits with target >= 0. Returns its loss; dlogits may be null. softcap, label_smoothing and
+  /// times_probability as in ops::cross_entropy.
   float (*row[storage_types])(void* dlogits, const float* logits, std::int32_t target, float weight, std::int64_t V,
-                              float softcap);
+                              float softcap, float label_smoothing, bool times_probability);
 };
 
 struct ElementwiseFunctions {

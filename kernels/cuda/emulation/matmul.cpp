@@ -28,4 +28,9 @@ void matmul(const Exec& exec, Data c, ConstData a, ConstData b, const MatmulShap
   }
 }
 
+void matmul_bias(const Exec& exec, Data c, ConstData a, ConstData b, ConstData bias_N, const MatmulShape& shape) {
+  matmul(exec, c, a, b, shape, false);
+  add_bias(exec, c, bias_N, shape.M, shape.N, shape.ldc == 0 ? shape.N : shape.ldc);
+}
+
 }  // namespace dstrain::emulated

@@ -207,6 +207,7 @@ void fill_from_model(const SentencePieceTokens& tokens, TokenizerSettings& setti
 Tokenizer load_sentencepiece(const TokenizerFiles& files, const std::string& bytes, TokenizerSettings settings) {
   fill_from_model(sentencepiece_tokens(bytes), settings);
   for (auto& token : settings.added) token.normalized = false;  // the slow classes look in the raw text only
+  settings.added_as_they_stand = true;
   surround_by_flags(settings);
   if (is_class(settings, {"ChatGLMTokenizer"})) settings.prefix_tokens = {"[gMASK]", "sop"};
   SentencePieceFamily family;
@@ -273,7 +274,7 @@ TokenizerSettings read_tokenizer_settings(const TokenizerFiles& files) {
   return settings;
 }
 
-Tokenizer load_tokenizer(const TokenizerFiles& files, const TokenizerOptions& options) {
+Tokenizer load_plain_tokenizer(const TokenizerFiles& files, const TokenizerOptions& options) {
   TokenizerSettings settings = read_tokenizer_settings(files);
   settings.split_special_tokens = settings.split_special_tokens || options.split_special_tokens;
   const auto* json = file_of(files, "tokenizer.json");

@@ -67,4 +67,7 @@ std::unique_ptr<const TextModel> read_vocab_and_merges(std::string_view vocab, s
 /// @throws ConfigError  a family that is not known: the known ones are named
 Tokenizer load_tiktoken(const std::string& name, std::string_view text, TokenizerSettings settings);
 
+/// load_tokenizer() without the tokens that the options add.
+Tokenizer load_plain_tokenizer(const TokenizerFiles& files, const TokenizerOptions& options);
+
 }  // namespace dstrain

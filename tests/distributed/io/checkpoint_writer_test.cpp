@@ -39,6 +39,7 @@ class Writer : public testing::Test {
   void overwrite() {
     for (auto& buffer : data_.buffers) std::fill(buffer.begin(), buffer.end(), -7.0F);
     for (auto& codes : data_.codes) std::fill(codes.begin(), codes.end(), std::uint8_t{252});
+    for (auto& narrow : data_.narrow) std::fill(narrow.begin(), narrow.end(), bfloat16(-7.0F));
   }
 
   /// The boundary of a step. @return whether something is still in flight

@@ -70,7 +70,10 @@ class DeviceCollectives : public testing::Test {
     std::unique_ptr<DeviceTransport> transport;
     // Small pieces, so that every call takes several.
     if (world->size() > 1) transport = make_staged_transport(*world, 4096);
-    comm_ = std::make_unique<DeviceCommunicator>(std::move(world), std::move(transport), fold_on_device, 8192);
+    // Four ranks pretend to be two nodes.
+    std::vector<int> nodes;
+    if (world->size() == 4) nodes = {0, 0, 1, 1};
+    comm_ = std::make_unique<DeviceCommunicator>(std::move(world), std::move(transport), fold_on_device, 8192, nodes);
   }
   void TearDown() override {
     comm_->close();
@@ -104,6 +107,36 @@ TEST_F(DeviceCollectives, ReduceScatterGivesTheBitsOfTheHost) {
         EXPECT_EQ(std::vector<float>(all.begin() + host_->rank() * shard, all.begin() + (host_->rank() + 1) * shard),
                   expected);
       }
+    }
+  }
+}
+
+TEST_F(DeviceCollectives, TwoLevelsAddNodeByNode) {
+  const int ranks = host_->size();
+  if (ranks != 4) GTEST_SKIP() << "skipped: it takes two nodes of two ranks";
+  for (const std::int64_t shard : {1, 64, 1000}) {
+    for (const bool accumulate : {false, true}) {
+      const auto full = numbers(shard * ranks, host_->rank());
+      std::vector<float> expected(static_cast<std::size_t>(shard));
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        const auto of = [&](int rank) {
+          return numbers(shard * ranks, rank)[static_cast<std::size_t>(host_->rank() * shard) + i];
+        };
+        const float first = of(0) + of(1), second = of(2) + of(3);
+        expected[i] = accumulate ? (0.25F + first) + second : first + second;
+      }
+      const OnGpu full_gpu(full), shard_gpu(std::vector<float>(expected.size(), 0.25F));
+
+      const ReduceScatterPart part{full_gpu.view(), shard_gpu.view(), accumulate};
+      comm_->reduce_scatter(std::span(&part, 1), ranks, true, on_gpu, "gpu");
+
+      EXPECT_EQ(shard_gpu.values(), expected) << shard << " elements, " << accumulate;
+      if (accumulate) continue;
+      const ReduceScatterPart in_place{full_gpu.view(), full_gpu.view().slice(host_->rank() * shard, shard), false};
+      comm_->reduce_scatter(std::span(&in_place, 1), ranks, true, on_gpu, "gpu, in place");
+      const auto all = full_gpu.values();
+      EXPECT_EQ(std::vector<float>(all.begin() + host_->rank() * shard, all.begin() + (host_->rank() + 1) * shard),
+                expected);
     }
   }
 }
@@ -163,9 +196,10 @@ TEST_F(DeviceCollectives, HostMemoryGoesTheHostsWay) {
 class RecordedTransport final : public DeviceTransport {
  public:
   explicit RecordedTransport(std::vector<std::string>& log) : log_(log) {}
-  void exchange(std::span<const Message> sends, std::span<const Message> receives, const Stream&,
+  void exchange(std::span<const Message> sends, std::span<const Message> receives, ExchangeScope scope, const Stream&,
                 const char* label) override {
     std::string line = label;
+    if (scope != ExchangeScope::all) line += scope == ExchangeScope::node ? " node" : " across";
     for (const Message& m : sends) line += fmt::format(" {}>{}", m.bytes, m.peer);
     for (const Message& m : receives) line += fmt::format(" {}<{}", m.bytes, m.peer);
     log_.push_back(line);
@@ -198,6 +232,30 @@ TEST(DeviceCollectiveSequence, EveryOwnerGetsEveryContribution) {
 
   EXPECT_EQ(log, (std::vector<std::string>{"r 256>0 256>2 256>3 256<0 256<2", "r 144>0 144>2 144>3 144<0 144<2",
                                            "g gather of 1", "b 400 from 2", "close"}));
+}
+
+// Rank 1 of two nodes of two: its node's sums for both nodes' second ranks, then its own slice's sums from both nodes.
+TEST(DeviceCollectiveSequence, OfTwoLevelsLeavesANodeOnce) {
+  WithEmulatedDevice device;
+  std::vector<std::string> log;
+  DeviceCommunicator comm(std::make_unique<PlanCommunicator>(1, 4), std::make_unique<RecordedTransport>(log),
+                          fold_on_device, 1 << 16, {7, 7, 9, 9});
+  const OnGpu full(std::vector<float>(4 * 100)), shard(std::vector<float>(100));
+  const ReduceScatterPart part{full.view(), shard.view(), false};
+
+  comm.reduce_scatter(std::span(&part, 1), 4, true, on_gpu, "r");
+  EXPECT_EQ(log, (std::vector<std::string>{"r node 400>0 400<0", "r node 400>0 400<0", "r across 400>3 400<3"}));
+  log.clear();
+  comm.reduce_scatter(std::span(&part, 1), 3, true, on_gpu, "r");
+  EXPECT_EQ(log.size(), 1U) << "a rank without a contribution: the flat way";
+}
+
+TEST(DeviceCollectiveSequence, OneIdOfNcclIsMadeFor64Ranks) {
+  EXPECT_EQ(nccl_id_makers(1), (std::vector<int>{0}));
+  EXPECT_EQ(nccl_id_makers(64), (std::vector<int>{0}));
+  EXPECT_EQ(nccl_id_makers(65), (std::vector<int>{0, 32}));
+  EXPECT_EQ(nccl_id_makers(1024).size(), 16U);
+  EXPECT_EQ(nccl_id_makers(1024).back(), 960);
 }
 
 TEST(DeviceCollectiveSequence, OneRankSendsNothing) {

@@ -138,6 +138,90 @@ TEST_P(DeviceEngine, UpdatesByEveryOptimizerLikeTheCpu) {
   }
 }
 
+TEST_P(DeviceEngine, OffloadsLikeTheCpu) {
+  for (const bool param : {false, true}) {
+    if (param && stage() != 3) continue;
+    for (const bool optimizer : {true, false}) {
+      if (!param && !optimizer) continue;
+      SCOPED_TRACE(testing::Message() << "offload_optimizer " << optimizer << ", offload_param " << param);
+      auto options = options_of(stage(), dtype());
+      options.offload_optimizer = optimizer;
+      options.offload_param = param;
+      expect_like_cpu(options);
+    }
+  }
+}
+
+TEST_P(DeviceEngine, Offloads8BitStatesAndAdaptersLikeTheCpu) {
+  if (stage() != 1 && stage() != 3) GTEST_SKIP() << "skipped: two stages are enough";
+  auto options = options_of(stage(), dtype());
+  options.offload_optimizer = true;
+  options.offload_param = true;
+  options.optim.kind = OptimizerKind::adamw_8bit;
+  expect_like_cpu(options);
+  options.optim.kind = OptimizerKind::adamw;
+  options.tuning.kind = TuningKind::lora;
+  options.tuning.adapter.target_modules = {"q_proj", "down_proj"};
+  expect_like_cpu(options);
+}
+
+TEST_P(DeviceEngine, OffloadPlansHostMemoryByName) {
+  auto options = options_of(stage(), dtype());
+  options.device = gpu;
+  const MemoryPlan all_there = Engine::plan(preset_spec("nano"), options, comm_->size());
+  options.offload_optimizer = true;
+  options.offload_param = true;
+
+  const MemoryPlan plan = Engine::plan(preset_spec("nano"), options, comm_->size());
+
+  EXPECT_LT(plan.arena_bytes(MemoryKind::device), all_there.arena_bytes(MemoryKind::device));
+  int found = 0;
+  for (const PlannedBuffer& buffer : plan.buffers()) {
+    const bool states = buffer.name.starts_with("optimizer/");
+    const bool weights = buffer.name == "parameters/weights" && stage() == 3;
+    if (!states && !weights) continue;
+    EXPECT_EQ(buffer.kind, MemoryKind::pinned) << buffer.name;
+    ++found;
+  }
+  EXPECT_GE(found, 4) << "masters, two moments, gradients on their way";
+}
+
+TEST_P(DeviceEngine, OffloadedStateGoesToCheckpointsAndBack) {
+  if (stage() != 3) GTEST_SKIP() << "skipped: one stage is enough";
+  const auto folder = std::filesystem::path(DSTRAIN_TEST_TMP) / ("offload-" + std::to_string(comm_->size()));
+  if (comm_->rank() == 0) {
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+  }
+  comm_->barrier("test folder");
+  const auto spec = preset_spec("nano");
+  auto options = options_of(stage(), dtype());
+  options.device = gpu;
+  const auto plain = Engine::initialize(*comm_, spec, options, {});
+  options.offload_optimizer = options.offload_param = true;
+  const auto first = Engine::initialize(*comm_, spec, options, {});
+  run_step(*first, *comm_, 0);
+  first->save(folder, {}, false, 0);
+
+  plain->load(folder / "checkpoint-1");
+  const auto second = Engine::initialize(*comm_, spec, options, {});
+  second->load(folder / "checkpoint-1");
+
+  EXPECT_EQ(weights_of(*plain), weights_of(*first));
+  const auto expected = run_step(*first, *comm_, 1);
+  EXPECT_EQ(run_step(*second, *comm_, 1).loss, expected.loss);
+  EXPECT_EQ(weights_of(*second), weights_of(*first));
+  EXPECT_EQ(run_step(*plain, *comm_, 1).loss, expected.loss) << "the same weights, wherever they lie";
+}
+
+TEST_P(DeviceEngine, RefusesToOffloadWhatNeedsWholeMatrices) {
+  auto options = options_of(stage(), dtype());
+  options.device = gpu;
+  options.offload_optimizer = true;
+  options.optim.kind = OptimizerKind::adafactor;
+  EXPECT_THROW((void)Engine::plan(preset_spec("nano"), options, comm_->size()), ConfigError);
+}
+
 TEST_P(DeviceEngine, RefusesWhatHasNoPathOnAGpu) {
   auto options = options_of(stage(), dtype());
   options.device = gpu;

@@ -58,6 +58,7 @@ EmulatedDevice::Open::~Open() {
 
 EmulatedDevice::~EmulatedDevice() {
   if (watching() == this) watch(false);
+  run_kernels(true);
   for (const auto& [memory, bytes] : sizes_) {
     guarded().regions.erase(memory);
     munmap(memory, static_cast<std::size_t>(bytes));
@@ -101,10 +102,13 @@ std::string EmulatedDevice::name_of(const void* handle) const {
 
 namespace {
 EmulatedDevice* watcher = nullptr;
-}
+bool kernels_run = true;
+}  // namespace
 
 void EmulatedDevice::watch(bool on) noexcept { watcher = on ? this : nullptr; }
 EmulatedDevice* EmulatedDevice::watching() noexcept { return watcher; }
+void EmulatedDevice::run_kernels(bool on) noexcept { kernels_run = on; }
+bool EmulatedDevice::runs_kernels() noexcept { return kernels_run; }
 
 void EmulatedDevice::copy(void* stream, void* to, const void* from, std::int64_t bytes) {
   if (watcher == this) add({Operation::Kind::work, "copy", stream, nullptr, {{to, bytes, true}, {from, bytes, false}}});
@@ -150,6 +154,11 @@ void EmulatedDevice::destroy_event(void* event) noexcept {
 void EmulatedDevice::record(void* event, void* stream) {
   if (watcher == this) add({Operation::Kind::record, "record", stream, event, {}});
   log_.push_back("record " + name_of(event) + " " + name_of(stream));
+}
+
+void EmulatedDevice::synchronize_event(void* event) {
+  if (watcher == this) add({Operation::Kind::synchronize, "synchronize", nullptr, event, {}});
+  log_.push_back("synchronize " + name_of(event));
 }
 
 void EmulatedDevice::wait(void* stream, void* event) {

@@ -51,6 +51,7 @@ class EmulatedDevice final : public DeviceRuntime {
   void destroy_event(void* event) noexcept override;
   void record(void* event, void* stream) override;
   void wait(void* stream, void* event) override;
+  void synchronize_event(void* event) override;
 
   /// What was asked for, in order: "record e1 s0", "wait s1 e1", "copy s0 64", "zero s1 8", "synchronize s0".
   [[nodiscard]] const std::vector<std::string>& log() const noexcept { return log_; }
@@ -59,6 +60,9 @@ class EmulatedDevice final : public DeviceRuntime {
   void watch(bool on) noexcept;
   /// The device that watches, null where none does.
   static EmulatedDevice* watching() noexcept;
+  /// Without it kernels are noted and nothing else: their results stay what the memory holds. On at first.
+  static void run_kernels(bool on) noexcept;
+  static bool runs_kernels() noexcept;
   void add(Operation operation) { operations_.push_back(std::move(operation)); }
   [[nodiscard]] const std::vector<Operation>& operations() const noexcept { return operations_; }
   [[nodiscard]] int used() const noexcept { return used_; }
@@ -85,20 +89,17 @@ void note_kernel(const char* name, const Stream& stream, const A&... arguments) 
   EmulatedDevice* device = EmulatedDevice::watching();
   if (device == nullptr) return;
   Operation operation{Operation::Kind::work, name, stream.native(), nullptr, {}};
-  const auto note = [&](const void* at, bool write) {
-    if (at != nullptr) operation.accesses.push_back({at, 1, write});
-  };
   const auto note_argument = [&]<typename T>(const T& argument) {
     if constexpr (std::is_same_v<T, Data>) {
-      note(argument.data, true);
+      operation.touch(argument.data, true);
     } else if constexpr (std::is_same_v<T, ConstData>) {
-      note(argument.data, false);
+      operation.touch(argument.data, false);
     } else if constexpr (std::is_same_v<T, UpdateArrays>) {
-      note(argument.master, true);
-      note(argument.gradient, false);
-      note(argument.compute_copy.data, true);
+      operation.touch(argument.master, true);
+      operation.touch(argument.gradient, false);
+      operation.touch(argument.compute_copy.data, true);
     } else if constexpr (std::is_pointer_v<T>) {
-      note(argument, !std::is_const_v<std::remove_pointer_t<T>>);
+      operation.touch(argument, !std::is_const_v<std::remove_pointer_t<T>>);
     }
   };
   (note_argument(arguments), ...);

@@ -28,6 +28,10 @@ bool conflict(const Operation& a, const Operation& b) {
 
 }  // namespace
 
+void Operation::touch(const void* at, bool write) {
+  if (at != nullptr) accesses.push_back({at, 1, write});
+}
+
 bool OrderedWork::beside(const OrderedWork& other) const noexcept {
   return stream != other.stream && seen[other.stream] < other.seen[other.stream] && other.seen[stream] < seen[stream];
 }
@@ -55,7 +59,11 @@ std::vector<OrderedWork> order_of(const std::vector<Operation>& log) {
         if (const auto at = events.find(log[i].event); at != events.end()) take_in(clock, at->second);
         break;
       case Operation::Kind::synchronize:
-        take_in(host, clock);
+        if (log[i].event == nullptr) {
+          take_in(host, clock);
+        } else if (const auto at = events.find(log[i].event); at != events.end()) {
+          take_in(host, at->second);
+        }
         break;
     }
   }

@@ -18,8 +18,11 @@ struct Operation {
   Kind kind = Kind::work;
   std::string name;
   const void* stream = nullptr;
-  const void* event = nullptr;   ///< of record and wait
+  const void* event = nullptr;   ///< of record and wait; of synchronize where the host waits for one
   std::vector<Access> accesses;  ///< of work
+
+  /// One more access to the first element at `at`; none where that is null.
+  void touch(const void* at, bool write);
 };
 
 /// A piece of work and the order that streams, events and the host's waits give it: a vector clock, Mattern's "Virtual

@@ -154,6 +154,17 @@ TEST(DeepSpeed, IllTypedValuesNameKeyAndLine) {
   EXPECT_TRUE(contains(error(R"({"checkpoint": {"tag_validation": "Perhaps"}})"), "\"Perhaps\" is not one of Ignore"));
 }
 
+TEST(DeepSpeed, OffloadGoesToItsKeys) {
+  const auto both = with(
+      R"({"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}}})");
+  EXPECT_EQ(both.config.offload_optimizer, "cpu");
+  EXPECT_EQ(both.config.offload_param, "cpu");
+  EXPECT_EQ(with(R"({"zero_optimization": {"stage": 2, "cpu_offload": true}})").config.offload_optimizer, "cpu");
+  EXPECT_EQ(with(R"({"zero_optimization": {"stage": 2, "cpu_offload": false}})").config.offload_optimizer, "none");
+  EXPECT_EQ(with(R"({"zero_optimization": {"stage": 3, "cpu_offload_params": true}})").config.offload_param, "cpu");
+  EXPECT_EQ(with(R"({"zero_optimization": {"stage": 3}})").config.offload_param, "none");
+}
+
 TEST(DeepSpeed, WhatItCannotDoIsRefusedUnlessItIsOff) {
   EXPECT_TRUE(contains(error(R"({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "nvme"}}})"),
                        "key 'zero_optimization.offload_optimizer.device': nvme is not supported yet: use device: cpu"));

@@ -177,6 +177,7 @@ TEST(DeepSpeedChat, FlagsAndRecipeBecomeTheTrainers) {
   EXPECT_EQ(c.seed, 1234);
   EXPECT_EQ(resolved.origin("seed").text(), "DeepSpeed-Chat's default");
   EXPECT_EQ(c.template_name, "deepspeed_chat");
+  EXPECT_EQ(c.data_split, "2,4,4|2,4,4");  // main.py's default
 }
 
 TEST(DeepSpeedChat, LocalFilesAreTrainedOnAndEvaluated) {
@@ -187,6 +188,10 @@ TEST(DeepSpeedChat, LocalFilesAreTrainedOnAndEvaluated) {
   EXPECT_EQ(c.eval_dataset, (std::vector<std::string>{"data/eval.json"}));
   EXPECT_EQ(c.eval_strategy, "epoch");
   EXPECT_TRUE(c.eval_on_start);
+  EXPECT_EQ(c.data_split, "2,4,4|10,0,0");  // of sft_only_data_path everything
+  const auto said = test::resolve(
+      {"main.py", "--data_path", "a", "--data_split", "10,0,0", "--model_name_or_path", "m", "--output_dir", "out"});
+  EXPECT_EQ(said.config.data_split, "10,0,0");
 }
 
 TEST(Launchers, TheirOptionsAndWordsAreDropped) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// DeepSpeed's timers, profilers and monitors, and accelerate's data loader, as trainer keys.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "config/accelerator_config.hpp"
@@ -81,9 +82,43 @@ TEST(AcceleratorConfig, RefusesOnlyWhatChangesTheOrder) {
 
 TEST(AcceleratorConfig, IsReadWhereItStands) {
   EXPECT_NO_THROW(test::resolve_with("accelerator_config: {split_batches: false}\n", {}, {}));
-  EXPECT_NE(
-      error_of([] { test::resolve_with("accelerator_config: {split_batches: true}\n", {}, {}); }).find("split_batches"),
-      std::string::npos);
+  EXPECT_NE(error_of([] {
+              test::resolve_with("accelerator_config: {dispatch_batches: true}\n", {}, {});
+            }).find("dispatch_batches"),
+            std::string::npos);
+}
+
+TEST(AcceleratorConfig, SplitsBatchesOverTheRanks) {
+  const std::string split = "accelerator_config: {split_batches: true}\nvirtual_ranks: 4\n";
+  EXPECT_EQ(test::resolve_with(split, {}, {}).config.per_device_train_batch_size, 2);  // the default, 8
+  EXPECT_NE(error_of([&] {
+              test::resolve_with(split + "per_device_train_batch_size: 6\n", {}, {});
+            }).find("a batch of 6 rows cannot be shared by 4 ranks"),
+            std::string::npos);
+}
+
+TEST(SecondKeys, MeanTheFirstOnes) {
+  const auto with = [](const std::string& keys) { return test::resolve_with(keys, {}, {}).config; };
+  EXPECT_TRUE(with("train_sampling_strategy: sequential\n").disable_shuffling);
+  EXPECT_TRUE(with("train_sampling_strategy: group_by_length\n").group_by_length);
+  EXPECT_EQ(with("ddp_bucket_cap_mb: 2\n").reduce_bucket_size, 524288);
+  EXPECT_EQ(with("ddp_bucket_cap_mb: 2\nreduce_bucket_size: 7\n").reduce_bucket_size, 7);
+  EXPECT_TRUE(with("add_tokens: a,b\n").resize_vocab);
+  EXPECT_FALSE(with("seed: 1\n").resize_vocab);
+}
+
+TEST(SpecialTokensFile, ReplacesTheKey) {
+  const test::Files files{{"tokens.yaml", "<a>: what a is\n\"<b c>\": \n"}, {"list.yaml", "[1]\n"}};
+  const auto c =
+      test::resolve_with("new_special_tokens_config: tokens.yaml\nadd_special_tokens: <x>\n", {}, files).config;
+  EXPECT_EQ(c.add_special_tokens, (std::vector<std::string>{"<a>", "<b c>"}));
+  EXPECT_TRUE(c.resize_vocab);
+  for (const char* file : {"list.yaml", "none.yaml"}) {
+    EXPECT_NE(error_of([&] {
+                test::resolve_with(fmt::format("new_special_tokens_config: {}\n", file), {}, files);
+              }).find("new_special_tokens_config"),
+              std::string::npos);
+  }
 }
 
 }  // namespace

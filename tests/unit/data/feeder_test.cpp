@@ -38,6 +38,30 @@ struct Fed {
   std::vector<std::int64_t> storage;
 };
 
+// ignore_pad_token_for_loss: false: what transformers pads rows with counts, and nobody sees it.
+TEST(MicroBatch, HoldsPadsThatCount) {
+  const auto rows = store_of({{{5, 6, 7}, {-100, 6, 7}, {}}, {{8, 9}, {8, 9}, {}}}, false, 0);
+  FeederOptions options;
+  options.plan = {.per_device_train_batch_size = 2, .num_train_epochs = 1, .disable_shuffling = true};
+  options.padding = {.multiple_of = 4, .counted_id = 2};
+  Fed fed(*rows, options);
+
+  const StepInfo info = fed.feeder.next(0);
+  const MicroBatch batch = fed.feeder.micro_batch(0);
+
+  EXPECT_EQ(info.labels, 4 + 3);
+  EXPECT_EQ(batch.tokens, 8);
+  EXPECT_EQ(copy(batch.input_ids.first(9)), (Ints{5, 6, 7, 2, 8, 9, 2, 2, 0}));
+  EXPECT_EQ(copy(batch.position_ids.first(9)), (Ints{0, 1, 2, 3, 0, 1, 2, 3, 0}));
+  EXPECT_EQ(copy(batch.targets.first(9)), (Ints{6, 7, 2, -1, 9, 2, 2, -1, -1}));
+  EXPECT_EQ(copy(batch.cu_seqlens), (Ints{0, 4, 8}));
+  EXPECT_EQ(copy(batch.key_lens), (Ints{3, 2}));
+  EXPECT_EQ(batch.max_seqlen, 4);
+  EXPECT_FLOAT_EQ(batch.weights[2], 1.0F / 7.0F);
+  EXPECT_GE(fed.feeder.limits().tokens, 8);
+  EXPECT_EQ(fed.feeder.limits().seqlen, 4);
+}
+
 // Two rows of different kind, by hand: targets are shifted inside a row, the last token of a row has none.
 TEST(MicroBatch, HoldsTheRowsOneAfterTheOther) {
   const auto rows = store_of({{{5, 6, 7}, {-100, 6, 7}, {}}, {{8, 9}, {8, 9}, {}}}, false, 0);
@@ -162,7 +186,7 @@ TEST(Feeder, EvaluationMeetsEveryRowOnceInOrder) {
   options.plan = {
       .per_device_train_batch_size = 2, .virtual_ranks = 2, .num_train_epochs = 1, .disable_shuffling = true};
   options.evaluation = true;
-  options.pad_to_multiple_of = 1;
+  options.padding.multiple_of = 1;
   Fed fed(*rows, options);
 
   ASSERT_EQ(fed.feeder.plan().total_steps(), 2);

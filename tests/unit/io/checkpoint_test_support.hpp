@@ -27,7 +27,7 @@ inline constexpr std::int32_t frozen_tensor = 1;
 
 /// Exact in the kind's dtype; in fp32 different for every element of every tensor and kind.
 inline float test_value(CheckpointKind kind, std::int32_t tensor, std::int64_t i) {
-  if (storage_of(kind) == DType::u8) return static_cast<float>((7 * tensor + i + static_cast<int>(kind)) % 251);
+  if (storage_of(kind) != DType::f32) return static_cast<float>((7 * tensor + i + static_cast<int>(kind)) % 251);
   return 0.0625F * static_cast<float>(kind) + 1000.0F * static_cast<float>(tensor) + static_cast<float>(i);
 }
 
@@ -37,6 +37,12 @@ inline std::vector<float> read_values(CheckpointReader& reader, CheckpointKind k
   std::vector<float> values(static_cast<std::size_t>(count), -1.0F);
   if (storage_of(kind) == DType::f32) {
     reader.read(kind, tensor, begin, count, values.data());
+    return values;
+  }
+  if (storage_of(kind) == DType::bf16) {
+    std::vector<bfloat16> narrow(static_cast<std::size_t>(count));
+    reader.read(kind, tensor, begin, count, narrow.data());
+    for (std::size_t i = 0; i < narrow.size(); ++i) values[i] = static_cast<float>(narrow[i]);
     return values;
   }
   std::vector<std::uint8_t> codes(static_cast<std::size_t>(count), 252);
@@ -49,6 +55,7 @@ struct TestContent {
   CheckpointContent content;
   std::deque<std::vector<float>> buffers;
   std::deque<std::vector<std::uint8_t>> codes;
+  std::deque<std::vector<bfloat16>> narrow;
 };
 
 /// Rank `rank`'s part: the tensors one behind the other, cut into `size` runs without regard to rows or tensors. Each
@@ -78,6 +85,11 @@ inline TestContent make_test_content(int rank, int size, bool with_moments = tru
       for (auto i = begin; i < end; ++i) values.push_back(test_value(kind, static_cast<std::int32_t>(t), i));
       const void* data = values.data();
       if (storage_of(kind) == DType::u8) data = result.codes.emplace_back(values.begin(), values.end()).data();
+      if (storage_of(kind) == DType::bf16) {
+        auto& narrow = result.narrow.emplace_back();
+        for (const float value : values) narrow.emplace_back(value);
+        data = narrow.data();
+      }
       result.content[kind].push_back({static_cast<std::int32_t>(t), begin, end - begin, data});
     }
   }

@@ -34,6 +34,7 @@ struct Sizes {
   bool alibi = false;
   float softcap = 0.0F;
   float dropout = 0.0F;
+  std::vector<std::int32_t> key_lens = {};  ///< empty: all keys are seen
 
   friend void PrintTo(const Sizes& s, std::ostream* out) { *out << s.name; }
 };
@@ -46,7 +47,7 @@ inline std::vector<std::int32_t> cumulated(const std::vector<std::int32_t>& leng
 
 /// Operands in doubles, as rows with their strides, and the shape.
 struct Operands {
-  std::vector<std::int32_t> cu_q, cu_k;
+  std::vector<std::int32_t> cu_q, cu_k, key_lens;
   AttentionShape shape{};
   std::int64_t kv_rows = 0;
   std::int64_t k_at = 0;  ///< first column of k and v in their buffer
@@ -56,13 +57,15 @@ struct Operands {
 
   Operands(const Operands&) = delete;  // the shape points into it
   Operands& operator=(const Operands&) = delete;
-  explicit Operands(const Sizes& sizes) : cu_q(cumulated(sizes.n_q)), cu_k(cumulated(sizes.n_k)) {
+  explicit Operands(const Sizes& sizes)
+      : cu_q(cumulated(sizes.n_q)), cu_k(cumulated(sizes.n_k)), key_lens(sizes.key_lens) {
     AttentionShape& s = shape;
     s.T = cu_q.back() + sizes.padding;
     kv_rows = std::max<std::int64_t>(cu_k.back(), s.T);
     s.segments = static_cast<std::int64_t>(sizes.n_q.size());
     s.cu_q = cu_q.data();
     s.cu_k = cu_k.data();
+    if (!key_lens.empty()) s.key_lens = key_lens.data();
     s.max_seqlen = *std::max_element(sizes.n_k.begin(), sizes.n_k.end());
     s.heads = sizes.heads;
     s.kv_heads = sizes.kv_heads;

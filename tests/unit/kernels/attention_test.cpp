@@ -53,6 +53,8 @@ const Sizes cases[] = {
     {"softcap", {230, 3}, {230, 3}, 4, 2, 24, 50, 1, true, false, false, 2.5F},
     {"dropout", {210, 70}, {210, 70}, 4, 2, 16, 0, 3, true, false, false, 0.0F, 0.25F},
     {"everything", {200, 9}, {200, 9}, 4, 2, 16, 40, 3, true, true, true, 3.0F, 0.1F},
+    {"padding", {230, 64, 5}, {230, 64, 5}, 4, 2, 16, 0, 3, true, false, false, 0.0F, 0.0F, {101, 64, 3}},
+    {"padding_everything", {200, 72}, {200, 72}, 4, 2, 16, 40, 3, true, true, true, 3.0F, 0.1F, {170, 40}},
 };
 
 class Attention : public testing::TestWithParam<std::tuple<cpu::Isa, Sizes>> {
@@ -60,6 +62,7 @@ class Attention : public testing::TestWithParam<std::tuple<cpu::Isa, Sizes>> {
   void SetUp() override {
     if (std::get<0>(GetParam()) > cpu::detected_isa())
       GTEST_SKIP() << "skipped: this CPU has no " << cpu::name_of(std::get<0>(GetParam()));
+    if (on_device && !std::get<1>(GetParam()).key_lens.empty()) GTEST_SKIP() << "skipped: on the CPU only";
     cpu::cap_isa(std::get<0>(GetParam()));
   }
   void TearDown() override { cpu::cap_isa(cpu::detected_isa()); }

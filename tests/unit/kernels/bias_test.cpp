@@ -47,6 +47,25 @@ TEST_P(Bias, MatchesReference) {
   }
 }
 
+TEST_P(Bias, OfAProductIsTheProductsAndTheBias) {
+  for (const auto [T, N, ld] : sizes) {
+    constexpr std::int64_t K = 24;
+    const MatmulShape shape{.M = T, .N = N, .K = K, .transpose_b = true, .ldc = ld};
+    const Buffer x(dtype(), uniform(T * K, 1)), w(dtype(), uniform(N * K, 2)), bias(dtype(), uniform(N, 3));
+    Buffer y(dtype(), uniform(T * ld, 4)), expected = y;
+    const std::int64_t bytes = ops::matmul_workspace_bytes(shape, dtype(), dtype());
+    std::vector<char> workspace(static_cast<std::size_t>(bytes + 64));
+    const auto aligned = (reinterpret_cast<std::uintptr_t>(workspace.data()) + 63) / 64 * 64;
+    const Exec exec{{}, reinterpret_cast<void*>(aligned), bytes};
+    ops::matmul(exec, expected.data(), x.data(), w.data(), shape, false);
+    ops::add_bias(exec, expected.data(), bias.data(), T, N, ld);
+
+    ops::matmul_bias(exec, y.data(), x.data(), w.data(), bias.data(), shape);
+
+    EXPECT_TRUE(all_close(y.values(), expected.values(), tolerance_for(dtype(), K))) << T << " x " << N;
+  }
+}
+
 TEST_P(Bias, GivesTheSameBitsForAnyThreads) {
   constexpr std::int64_t T = 300, N = 1031;
   const Buffer bias(dtype(), uniform(N, 1)), dy(dtype(), uniform(T * N, 2));

@@ -59,8 +59,90 @@ TEST(CrossEntropyReference, GradientMatchesFiniteDifferences) {
   expect_gradient(loss, logits, gradient, 1e-6);
 }
 
+// transformers' LabelSmoother on two logits: 0.9 * -log(3/4) + 0.1 * (-log(3/4) - log(1/4)) / 2.
+TEST(CrossEntropyReference, SmoothsLabels) {
+  const double logits[] = {0, std::log(3.0)}, weight[] = {1};
+  const std::int32_t target[] = {1};
+  double loss[1], gradient[2];
+
+  reference::cross_entropy(gradient, loss, logits, target, weight, 1, 2, 2, 0.0, TokenLoss{.label_smoothing = 0.125F});
+
+  EXPECT_NEAR(loss[0], -0.875 * std::log(0.75) - 0.125 * (std::log(0.75) + std::log(0.25)) / 2, 1e-15);
+  EXPECT_NEAR(gradient[0], 0.25 - 0.0625, 1e-15);
+  EXPECT_NEAR(gradient[1], 0.75 - 0.875 - 0.0625, 1e-15);
+}
+
+// p log p with the first p a constant; and an entropy of two equal logits.
+TEST(CrossEntropyReference, MultipliesByConstants) {
+  const double logits[] = {0, std::log(3.0)}, equal[] = {1, 1}, weight[] = {1};
+  const std::int32_t target[] = {1};
+  double loss[1], gradient[2];
+
+  reference::cross_entropy(gradient, loss, logits, target, weight, 1, 2, 2, 0.0, TokenLoss{.times_probability = true});
+
+  EXPECT_NEAR(loss[0], -0.75 * std::log(0.75), 1e-15);
+  EXPECT_NEAR(gradient[0], 0.75 * 0.25, 1e-15);
+  EXPECT_NEAR(gradient[1], 0.75 * -0.25, 1e-15);
+
+  reference::cross_entropy(gradient, loss, equal, target, weight, 1, 2, 2, 0.0,
+                           TokenLoss{.times_entropy = true, .entropy_power = 2.0F});
+
+  const double factor = std::log(2.0) / 3 * (std::log(2.0) / 3);
+  EXPECT_NEAR(loss[0], factor * std::log(2.0), 1e-15);
+  EXPECT_NEAR(gradient[0], factor * 0.5, 1e-15);
+}
+
+TEST(CrossEntropyReference, GradientOfSmoothedLabelsMatchesFiniteDifferences) {
+  constexpr std::int64_t T = 4, V = 13;
+  const TokenLoss token_loss{.label_smoothing = 0.3F};
+  const auto logits = uniform(T * V, 1, -3, 3), weight = uniform(T, 2, 0.1, 1);
+  const auto target = some_targets(T, V);
+  const auto loss = [&](const std::vector<double>& v) {
+    std::vector<double> each(T);
+    reference::cross_entropy<double>(nullptr, each.data(), v.data(), target.data(), weight.data(), T, V, V, 0.0,
+                                     token_loss);
+    return std::inner_product(each.begin(), each.end(), weight.begin(), 0.0);
+  };
+  std::vector<double> each(T), gradient(T * V);
+
+  reference::cross_entropy(gradient.data(), each.data(), logits.data(), target.data(), weight.data(), T, V, V, 0.0,
+                           token_loss);
+
+  expect_gradient(loss, logits, gradient, 1e-6);
+}
+
 /// The dtype of a case is that of the gradient; logits are always f32.
 class CrossEntropy : public KernelTest {};
+
+TEST_P(CrossEntropy, MatchesReferenceForOtherLosses) {
+  const TokenLoss losses[] = {{.label_smoothing = 0.1F},
+                              {.label_smoothing = 1.0F},
+                              {.times_probability = true},
+                              {.times_entropy = true},
+                              {.times_entropy = true, .entropy_power = 0.5F}};
+  for (const auto [T, V, ld] : sizes) {
+    for (const TokenLoss& loss : losses) {
+      for (const double cap : {0.0, 5.0}) {
+        SCOPED_TRACE(testing::Message() << T << " x " << V << " smoothing " << loss.label_smoothing << " cap " << cap);
+        const Buffer logits(DType::f32, uniform(T * ld, 1, -4.9, 4.9)), weight(DType::f32, uniform(T, 2, 0.1, 1));
+        const auto target = some_targets(T, V);
+        Buffer each(DType::f32, T), gradient(dtype(), T * ld, 0.5), alone(DType::f32, T);
+        std::vector<double> each_expected(T), expected(T * ld, 0.5);
+        reference::cross_entropy(expected.data(), each_expected.data(), logits.values().data(), target.data(),
+                                 weight.values().data(), T, V, ld, cap, loss);
+
+        const auto softcap = static_cast<float>(cap);
+        ops::cross_entropy({}, gradient.data(), each.f32(), logits.f32(), target.data(), weight.f32(), T, V, ld,
+                           softcap, loss);
+        ops::cross_entropy({}, {}, alone.f32(), logits.f32(), target.data(), nullptr, T, V, ld, softcap, loss);
+
+        EXPECT_TRUE(all_close(each.values(), each_expected, tolerance_for(DType::f32, V)));
+        EXPECT_TRUE(all_close(gradient.values(), expected, tolerance_for(dtype())));
+        EXPECT_EQ(alone.bits(), each.bits());
+      }
+    }
+  }
+}
 
 TEST_P(CrossEntropy, MatchesReference) {
   for (const auto [T, V, ld] : sizes) {

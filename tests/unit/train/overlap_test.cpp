@@ -24,8 +24,8 @@ constexpr int ranks = 4;
 /// Every other rank has what this one has. The host never waits, so that what orders the calls are events alone.
 class MirrorTransport final : public DeviceTransport {
  public:
-  void exchange(std::span<const Message> sends, std::span<const Message> receives, const Stream& stream,
-                const char* label) override {
+  void exchange(std::span<const Message> sends, std::span<const Message> receives, ExchangeScope /*scope*/,
+                const Stream& stream, const char* label) override {
     const EmulatedDevice::Open opened;
     Operation operation{Operation::Kind::work, label, stream.native(), nullptr, {}};
     for (const Message& m : sends) operation.accesses.push_back({m.data, m.bytes, false});
@@ -57,6 +57,38 @@ class MirrorTransport final : public DeviceTransport {
   }
 };
 
+/// The same for host memory.
+class MirrorHost final : public Communicator {
+ public:
+  [[nodiscard]] int rank() const noexcept override { return plan_.rank(); }
+  [[nodiscard]] int size() const noexcept override { return plan_.size(); }
+  using Communicator::all_gather;
+  using Communicator::reduce_scatter;
+  void reduce_scatter(std::span<const ReduceScatterPart> parts, int contributors, bool two_level, Stream stream,
+                      const char* label) override {
+    plan_.reduce_scatter(parts, contributors, two_level, stream, label);
+  }
+  void all_gather(std::span<const AllGatherPart> parts, Stream /*stream*/, const char* /*label*/) override {
+    for (const AllGatherPart& part : parts) {
+      for (std::int64_t r = 0; r < ranks; ++r) {
+        const View slot = part.full.slice(r * part.shard.count, part.shard.count);
+        std::memmove(slot.data, part.shard.data, static_cast<std::size_t>(slot.bytes()));
+      }
+    }
+  }
+  void all_reduce(View v, ReduceOp op, Stream s, const char* label) override { plan_.all_reduce(v, op, s, label); }
+  void broadcast(View v, int root, Stream s, const char* label) override { plan_.broadcast(v, root, s, label); }
+  void barrier(const char* label) override { plan_.barrier(label); }
+  void send(ConstView v, int to, const char* label) override { plan_.send(v, to, label); }
+  void recv(View v, int from, const char* label) override { plan_.recv(v, from, label); }
+  [[nodiscard]] void* allocate_registered(std::int64_t bytes) override { return plan_.allocate_registered(bytes); }
+  void close() override { plan_.close(); }
+  void abort(std::string_view reason, int exit_code) noexcept override { plan_.abort(reason, exit_code); }
+
+ private:
+  PlanCommunicator plan_{0, ranks};
+};
+
 struct Case {
   int stage = 0;
   bool reproducible = false;
@@ -64,17 +96,12 @@ struct Case {
   int micro_steps = 1;
   DType dtype = DType::bf16;
   bool lora = false;
+  bool offload = false;
 };
 
 ModelSpec model() {
   ModelSpec spec = preset_spec("nano");
   spec.num_hidden_layers = 4;
-  spec.hidden_size = 32;
-  spec.num_attention_heads = 2;
-  spec.num_key_value_heads = 1;
-  spec.head_dim = 16;
-  spec.intermediate_size = 32;
-  spec.vocab_size = 64;
   return spec;
 }
 
@@ -82,8 +109,8 @@ ModelSpec model() {
 class Steps {
  public:
   explicit Steps(const Case& c)
-      : case_(c),
-        comm_(std::make_unique<PlanCommunicator>(0, ranks), std::make_unique<MirrorTransport>(), fold_on_device) {
+      : case_(c), comm_(std::make_unique<MirrorHost>(), std::make_unique<MirrorTransport>(), fold_on_device, 1 << 20) {
+    EmulatedDevice::run_kernels(false);  // the order of works does not depend on their results
     EngineOptions options;
     options.device = gpu;
     options.threads = max_threads();
@@ -93,6 +120,7 @@ class Steps {
     options.reproducible = c.reproducible;
     options.max_tokens = 64;
     options.max_micro_steps = c.micro_steps;
+    options.offload_optimizer = options.offload_param = c.offload;
     options.reduce_bucket_size = 1;  // every unit is a group of its own
     if (c.lora) {
       options.tuning.kind = TuningKind::lora;
@@ -111,7 +139,7 @@ class Steps {
     engine_->begin_step();
     for (int micro = 0; micro < case_.micro_steps; ++micro) {
       std::vector<std::vector<std::int32_t>> rows(2);
-      for (int i = 0; i < 12; ++i) rows[static_cast<std::size_t>(i % 2)].push_back((7 * i + 5 * number + micro) % 64);
+      for (int i = 0; i < 12; ++i) rows[static_cast<std::size_t>(i % 2)].push_back((7 * i + 5 * number + micro) % 300);
       const test::PackedRows packed(rows, 1.0F / 100.0F);
       engine_->forward(packed.batch(), ranks, micro + 1 == case_.micro_steps);
       engine_->backward();
@@ -156,6 +184,8 @@ std::vector<Case> cases() {
     }
     all.push_back({stage, true, false, 2, DType::f32});
     all.push_back({stage, false, true, 2, DType::bf16, true});
+    all.push_back({stage, false, true, 1, DType::bf16, false, true});
+    all.push_back({stage, false, true, 1, DType::f32, false, true});
   }
   return all;
 }
@@ -174,7 +204,7 @@ INSTANTIATE_TEST_SUITE_P(Runs, Streams, testing::ValuesIn(cases()), [](const aut
   const Case& c = info.param;
   return "Stage" + std::to_string(c.stage) + (c.reproducible ? "Reproducible" : "") +
          (c.gradient_checkpointing ? "Recomputing" : "") + std::to_string(c.micro_steps) +
-         std::string(name_of(c.dtype)) + (c.lora ? "Lora" : "");
+         std::string(name_of(c.dtype)) + (c.lora ? "Lora" : "") + (c.offload ? "Offload" : "");
 });
 
 constexpr int blocks = 4;
