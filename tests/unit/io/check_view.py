@@ -14,18 +14,45 @@ TENSORS = [
 ]
 FROZEN = 1
 
+# In the order of CheckpointKind.
+KINDS = ["parameter", "exp_avg", "exp_avg_sq", "momentum_buffer", "sum", "square_avg", "grad_avg", "exp_avg_sq_row",
+         "exp_avg_sq_col", "state1", "absmax1", "state2", "absmax2", "exp_avg_bf16", "exp_avg_sq_bf16"]
+
+
+def shape_of(kind, shape):
+    if kind == "exp_avg_sq_row":
+        return shape[:-1]
+    if kind == "exp_avg_sq_col":
+        return shape[:-2] + shape[-1:]
+    if kind.startswith("absmax"):
+        return (-(-int(numpy.prod(shape)) // 256),)
+    return shape
+
+
+def expected(kind, tensor, size):
+    number = KINDS.index(kind)
+    steps = numpy.arange(size)
+    if kind.startswith("state"):
+        return ((7 * tensor + steps + number) % 251).astype(numpy.uint8)
+    if kind.endswith("bf16"):  # the upper half of f32: these numbers are exact in it
+        values = ((7 * tensor + steps + number) % 251).astype(numpy.float32)
+        return (values.view(numpy.uint32) >> 16).astype(numpy.uint16)
+    return numpy.float32(0.0625 * number + 1000 * tensor) + steps.astype(numpy.float32)
+
+
 with h5py.File(f"{sys.argv[1]}/checkpoint.h5", "r") as view:
     assert view.attrs["step"] == 7 and view.attrs["format"] == 1
     assert view.attrs["trainer_state"] == '{"global_step": 7, "note": "schön"}'
     assert view.attrs["config"] == "c" * 100_000
-    for kind, group in enumerate([view, view["exp_avg"], view["exp_avg_sq"]]):
+    for kind in KINDS:
+        group = view if kind == "parameter" else view[kind]
         for tensor, (name, shape) in enumerate(TENSORS):
-            size = int(numpy.prod(shape))
-            if kind > 0 and (tensor == FROZEN or size == 0):
-                assert name not in group, name
+            own = shape_of(kind, shape)
+            if kind != "parameter" and (tensor == FROZEN or numpy.prod(own) == 0):
+                assert name not in group, (kind, name)
                 continue
             values = group[name]
-            assert values.shape == shape and values.dtype == numpy.float32, (name, values)
-            expected = numpy.float32(0.25 * kind + 1000 * tensor) + numpy.arange(size, dtype=numpy.float32)
-            assert (values[...].ravel() == expected).all(), name
-    assert len(view.keys()) == len(TENSORS) + 2
+            want = expected(kind, tensor, int(numpy.prod(own)))
+            assert values.shape == own and values.dtype == want.dtype, (kind, name, values)
+            assert (values[...].ravel() == want).all(), (kind, name)
+    assert len(view.keys()) == len(TENSORS) + len(KINDS) - 1
