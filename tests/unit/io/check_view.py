@@ -41,7 +41,7 @@ def expected(kind, tensor, size):
 
 
 with h5py.File(f"{sys.argv[1]}/checkpoint.h5", "r") as view:
-    assert view.attrs["step"] == 7 and view.attrs["format"] == 1
+    assert view.attrs["step"] == 7 and view.attrs["format"] == 2
     assert view.attrs["trainer_state"] == '{"global_step": 7, "note": "schön"}'
     assert view.attrs["config"] == "c" * 100_000
     for kind in KINDS:
