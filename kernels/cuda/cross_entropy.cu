@@ -33,9 +33,24 @@ DSTRAIN_DEVICE bool beats(Candidate a, Candidate b) {
   if (!a_nan && a.value != b.value) return a.value > b.value;
   return a.index < b.index;
 }
-struct Better {
-  DSTRAIN_DEVICE Candidate operator()(Candidate a, Candidate b) const { return beats(a, b) ? a : b; }
-};
+
+/// The best of what the threads of a block bring, known to all of them. The lists are written again only behind a
+/// barrier.
+DSTRAIN_DEVICE Candidate best_of_row(Candidate best, float* values, std::int32_t* indices, int me) {
+  values[me] = best.value;
+  indices[me] = best.index;
+  __syncthreads();
+  for (int half = row_threads / 2; half > 0; half /= 2) {
+    if (me < half) {
+      const Candidate other{values[me + half], indices[me + half]};
+      if (beats(other, best)) best = other;
+      values[me] = best.value;
+      indices[me] = best.index;
+    }
+    __syncthreads();
+  }
+  return {values[0], indices[0]};
+}
 
 /// (H / 3)^power of the softmax over the largest logits of a row: the block looks for them one by one.
 DSTRAIN_DEVICE double entropy_factor(const float* logits, std::int64_t V, float power) {
@@ -51,18 +66,7 @@ DSTRAIN_DEVICE double entropy_factor(const float* logits, std::int64_t V, float 
       const Candidate next{logits[v], static_cast<std::int32_t>(v)};
       if (beats(last, next) && beats(next, best)) best = next;
     }
-    values[me] = best.value;
-    indices[me] = best.index;
-    __syncthreads();
-    for (int half = row_threads / 2; half > 0; half /= 2) {
-      if (me < half) {
-        best = Better{}(Candidate{values[me], indices[me]}, Candidate{values[me + half], indices[me + half]});
-        values[me] = best.value;
-        indices[me] = best.index;
-      }
-      __syncthreads();
-    }
-    last = Candidate{values[0], indices[0]};
+    last = best_of_row(best, values, indices, me);
     __syncthreads();  // before they are written again
     if (k == 0) top = last.value;
     const double difference = static_cast<double>(last.value) - static_cast<double>(top);
@@ -155,18 +159,8 @@ __global__ void argmax_kernel(std::int32_t* likeliest_T, const float* logits_TV,
     const Candidate next{logits[v], static_cast<std::int32_t>(v)};
     if (beats(next, best)) best = next;
   }
-  values[me] = best.value;
-  indices[me] = best.index;
-  __syncthreads();
-  for (int half = row_threads / 2; half > 0; half /= 2) {
-    if (me < half) {
-      best = Better{}(Candidate{values[me], indices[me]}, Candidate{values[me + half], indices[me + half]});
-      values[me] = best.value;
-      indices[me] = best.index;
-    }
-    __syncthreads();
-  }
-  if (me == 0) likeliest_T[t] = indices[0];
+  best = best_of_row(best, values, indices, me);
+  if (me == 0) likeliest_T[t] = best.index;
 }
 
 }  // namespace
