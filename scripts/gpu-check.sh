@@ -33,7 +33,7 @@ cuda_libraries='libcuda|libcublas|libcudnn|libnccl|libnv'
 pack() {
   local out=$1 build=$2 file
   rm -rf "$out" && mkdir -p "$out/bin" "$out/lib" "$out/scripts"
-  for file in dstrain tests/unit/kernels/kernels_gpu_{ops,matmul,attention}_test tests/unit/core/core_test; do
+  for file in dstrain tests/unit/kernels/kernels_gpu_{ops,matmul,attention,attention_cudnn}_test tests/unit/core/core_test; do
     [[ -x $build/$file ]] && cp "$build/$file" "$out/bin/"
   done
   cp "$0" "$here/benchmarks/train/torch_peer_gpu.py" "$out/scripts/"
@@ -184,7 +184,7 @@ part_tests() {
   fi
   gpu_check "nvidia-smi" nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv
   local group dtype stage ranks
-  for group in ops matmul attention; do
+  for group in ops matmul attention attention_cudnn; do
     gpu_check "kernels against the reference: $group" "$kernel_tests/kernels_gpu_${group}_test" "--gtest_filter=-*avx*"
   done
   for dtype in "" "--bf16 true" "--fp16 true"; do
@@ -203,6 +203,7 @@ part_tests() {
   train "offload" 1 --device cuda --zero_stage 3 --offload_optimizer cpu --offload_param cpu
   same_losses "offload: GPU losses are the CPU's" "on the CPU" "offload"
   train "LoRA" 1 --device cuda --finetuning_type lora --lora_target all
+  train "attention by cuDNN" 1 --device cuda --bf16 true --attention_backend cudnn
   gpu_check "resume a GPU checkpoint on the CPU" "$dstrain" train --stage sft --model_name_or_path preset:nano --dataset synthetic \
     --synthetic_rows 64 --cutoff_len 64 --per_device_train_batch_size 2 --max_steps 8 --device cpu \
     --output_dir "$scratch/run-on-the-GPU-fp32" --resume_from_checkpoint "$scratch/run-on-the-GPU-fp32/checkpoint-6"
@@ -211,7 +212,7 @@ part_tests() {
 part_memcheck() {
   local group why=$no_gpu
   command -v compute-sanitizer >/dev/null || why=${why:-there is no compute-sanitizer here}
-  for group in ops matmul attention; do
+  for group in ops matmul attention attention_cudnn; do
     if [[ -n $why ]]; then
       skip "memcheck of the kernels: $group" "$why"
     else
