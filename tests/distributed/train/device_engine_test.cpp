@@ -378,6 +378,29 @@ TEST_P(DeviceEngine, CheckpointsGoBetweenDeviceAndCpu) {
   }
 }
 
+TEST_P(DeviceEngine, EvaluatesLikeTheCpu) {
+  auto options = options_of(stage(), dtype());
+  options.eval_predictions = true;
+  const auto spec = preset_spec("nano");
+  const test::PackedRows packed(rows_of(comm_->rank(), 3), 1.0F);
+  const auto cpu = Engine::initialize(*host_, spec, options, {});
+  options.device = gpu;
+  const auto device = Engine::initialize(*comm_, spec, options, {});
+
+  const BatchEvaluation expected = cpu->evaluate_batch(packed.batch());
+  const BatchEvaluation result = device->evaluate_batch(packed.batch());
+
+  EXPECT_EQ(result.targets, expected.targets);
+  EXPECT_NEAR(result.nll_sum, expected.nll_sum, (dtype() == DType::f32 ? 1e-5 : 1e-2) * expected.nll_sum);
+  ASSERT_EQ(result.nll.size(), expected.nll.size());
+  ASSERT_EQ(result.predicted.size(), expected.predicted.size());
+  int same = 0;
+  for (std::size_t t = 0; t < result.predicted.size(); ++t)
+    same += result.predicted[t] == expected.predicted[t] ? 1 : 0;
+  EXPECT_GE(same, static_cast<int>(result.predicted.size()) - (dtype() == DType::f32 ? 0 : 4))
+      << "roundings may choose between two likely ones";
+}
+
 TEST_P(DeviceEngine, AnswersLikeTheCpu) {
   if (stage() != 0 || dtype() != DType::f32) GTEST_SKIP() << "skipped: one dtype is enough";
   auto options = options_of(stage(), dtype());
