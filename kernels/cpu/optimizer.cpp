@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Optimizer updates and sums of squares on the CPU: flat shards over threads.
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/parallel.hpp"
 #include "kernels/cpu/backend.hpp"
@@ -14,7 +16,8 @@ namespace {
 
 constexpr IsaTables<OptimizerFunctions> tables = DSTRAIN_ISA_TABLES(optimizer);
 
-/// How many of the states a rule needs, whatever the parameters leave out.
+}  // namespace
+
 bool has_states(UpdateRule rule, const UpdateArrays& arrays, const UpdateParameters& p) {
   switch (rule) {
     case UpdateRule::adamw:
@@ -34,7 +37,17 @@ bool has_states(UpdateRule rule, const UpdateArrays& arrays, const UpdateParamet
   return false;
 }
 
-}  // namespace
+UpdateParameters parameters_of(const AdamWParameters& p) {
+  UpdateParameters parameters;
+  parameters.lr = p.lr;
+  parameters.beta1 = p.beta1;
+  parameters.beta2 = p.beta2;
+  parameters.eps = p.eps;
+  parameters.weight_decay = p.weight_decay;
+  parameters.step = p.step;
+  parameters.gradient_scale = p.gradient_scale;
+  return parameters;
+}
 
 UpdateScalars scalars_of(UpdateRule rule, const UpdateParameters& p) {
   const auto step = static_cast<double>(p.step);
@@ -75,6 +88,7 @@ ComputeCopy compute_copy_at(Data copy, std::int64_t begin) {
 void update(const Exec& /*exec*/, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
             const UpdateParameters& p) {
   if (!has_states(rule, arrays, p)) throw ShapeError("an optimizer's update lacks a state");
+  if (p.gradient_scale_at != nullptr) throw ShapeError("the scale of an update is a number on the CPU");
   (void)compute_copy_at(arrays.compute_copy, 0);
   const auto run = tables.get().update[static_cast<int>(rule)];
   const UpdateScalars scalars = scalars_of(rule, p);
@@ -89,15 +103,8 @@ void update(const Exec& /*exec*/, UpdateRule rule, const UpdateArrays& arrays, s
 
 void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
            std::int64_t count, const AdamWParameters& p) {
-  UpdateParameters parameters;
-  parameters.lr = p.lr;
-  parameters.beta1 = p.beta1;
-  parameters.beta2 = p.beta2;
-  parameters.eps = p.eps;
-  parameters.weight_decay = p.weight_decay;
-  parameters.step = p.step;
-  parameters.gradient_scale = p.gradient_scale;
-  update(exec, UpdateRule::adamw, {master, gradient, {exp_avg, exp_avg_sq, nullptr}, compute_copy}, count, parameters);
+  update(exec, UpdateRule::adamw, {master, gradient, {exp_avg, exp_avg_sq, nullptr}, compute_copy}, count,
+         parameters_of(p));
 }
 
 void adamw_bf16(const Exec& /*exec*/, Data weights, Data exp_avg, Data exp_avg_sq, const float* gradient,
@@ -132,6 +139,26 @@ void sum_of_squares(const Exec& /*exec*/, double* out, const float* x, std::int6
       out[c] = sum(x + c * chunk, stop - c * chunk);
     }
   });
+}
+
+void add_in_order(const Exec& /*exec*/, double* sum, const double* x, std::int64_t rows, std::int64_t ld,
+                  std::int64_t count, bool accumulate) {
+  double total = accumulate ? *sum : 0.0;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t i = 0; i < count; ++i) total += x[r * ld + i];
+  }
+  *sum = total;
+}
+
+void update_scale(const Exec& /*exec*/, double* norm, double* scale, const double* squares, const double* losses,
+                  std::int64_t rows, std::int64_t ld, const ScaleRule& rule) {
+  double loss = 0.0;
+  for (std::int64_t r = 0; losses != nullptr && r < rows; ++r) loss += losses[r * ld];
+  *norm = std::sqrt(*squares) / rule.loss_scale;
+  double factor = 1.0;
+  if (rule.max_norm > 0) factor = std::min(1.0, rule.max_norm / (*norm + 1e-6));
+  const bool finite = std::isfinite(*norm) && std::isfinite(loss);
+  *scale = finite ? factor / rule.loss_scale : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace dstrain::cpu
