@@ -15,12 +15,12 @@ std::vector<std::int64_t> dims_of(std::span<const std::int64_t> shape) {
   return {shape.begin(), shape.end()};
 }
 
-std::vector<hsize_t> extents(std::span<const std::int64_t> values) { return {values.begin(), values.end()}; }
+std::vector<hsize_t> as_extents(std::span<const std::int64_t> values) { return {values.begin(), values.end()}; }
 
 }  // namespace
 
 hdf5::Space space_of_tensor(std::span<const std::int64_t> shape, const std::filesystem::path& path, hdf5::Doing doing) {
-  const auto dims = extents(dims_of(shape));
+  const auto dims = as_extents(dims_of(shape));
   return hdf5::Space(
       hdf5::checked(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), "describe", path, doing));
 }
@@ -31,8 +31,8 @@ std::pair<hdf5::Space, hdf5::Space> select_range(std::span<const std::int64_t> s
   hdf5::Space in_file = space_of_tensor(shape, path, doing);
   H5S_seloper_t how = H5S_SELECT_SET;
   for (const auto& block : blocks_of_range(dims_of(shape), begin, count)) {
-    const auto start = extents(block.start);
-    const auto extent = extents(block.extent);
+    const auto start = as_extents(block.start);
+    const auto extent = as_extents(block.extent);
     hdf5::checked(H5Sselect_hyperslab(in_file.get(), how, start.data(), nullptr, extent.data(), nullptr), "select in",
                   path, doing);
     how = H5S_SELECT_OR;
