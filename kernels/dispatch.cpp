@@ -171,6 +171,28 @@ void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* lo
   DSTRAIN_SEND(cross_entropy, dlogits, nll_T, logits_TV, target_T, weight_T, T, V, ld, softcap, loss);
 }
 
+void loss_sums(const Exec& exec, double* sums, const float* nll_T, const std::int32_t* target_T, const float* weight_T,
+               std::int64_t T) {
+  DSTRAIN_SEND(loss_sums, sums, nll_T, target_T, weight_T, T);
+}
+
+void unit_matrix(const Exec& exec, Data x, const float* matrix, std::int64_t rows, std::int64_t columns,
+                 bool transposed) {
+  DSTRAIN_SEND(unit_matrix, x, matrix, rows, columns, transposed);
+}
+
+std::int64_t unit_matrix_workspace_bytes(DeviceKind device) { DSTRAIN_ASK(unit_matrix_workspace_bytes, ); }
+
+void widen_matrix(const Exec& exec, float* matrix, ConstData x, std::int64_t rows, std::int64_t columns,
+                  bool transposed) {
+  DSTRAIN_SEND(widen_matrix, matrix, x, rows, columns, transposed);
+}
+
+void copy_rows(const Exec& exec, Data dst, ConstData src, std::int64_t T, std::int64_t N, std::int64_t ldd,
+               std::int64_t lds) {
+  DSTRAIN_SEND(copy_rows, dst, src, T, N, ldd, lds);
+}
+
 void argmax(const Exec& exec, std::int32_t* likeliest_T, const float* logits_TV, const std::int32_t* target_T,
             std::int64_t T, std::int64_t V, std::int64_t ld) {
   DSTRAIN_SEND(argmax, likeliest_T, logits_TV, target_T, T, V, ld);
@@ -223,6 +245,16 @@ void apply_update(const Exec& exec, float* master, float* exp_avg, const float* 
 
 void sum_of_squares(const Exec& exec, double* out, const float* x, std::int64_t count, std::int64_t chunk) {
   DSTRAIN_SEND(sum_of_squares, out, x, count, chunk);
+}
+
+void add_in_order(const Exec& exec, double* sum, const double* x, std::int64_t rows, std::int64_t ld,
+                  std::int64_t count, bool accumulate) {
+  DSTRAIN_SEND(add_in_order, sum, x, rows, ld, count, accumulate);
+}
+
+void update_scale(const Exec& exec, double* norm, double* scale, const double* squares, const double* losses,
+                  std::int64_t rows, std::int64_t ld, const ScaleRule& rule) {
+  DSTRAIN_SEND(update_scale, norm, scale, squares, losses, rows, ld, rule);
 }
 
 void add_bias(const Exec& exec, Data y_TN, ConstData bias_N, std::int64_t T, std::int64_t N, std::int64_t ldy) {

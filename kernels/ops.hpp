@@ -15,6 +15,7 @@
 #include "kernels/ops/head_norm.hpp"
 #include "kernels/ops/layer_norm.hpp"
 #include "kernels/ops/matmul.hpp"
+#include "kernels/ops/newton_schulz.hpp"
 #include "kernels/ops/optimizer.hpp"
 #include "kernels/ops/optimizer_8bit.hpp"
 #include "kernels/ops/rms_norm.hpp"

@@ -95,6 +95,23 @@ struct StepResult {
   int highest_micro_step = -1;
 };
 
+/// A rank's loss of a micro-batch. On a GPU it is there when its forward pass is over: whoever reads it waits for that,
+/// and for what was queued before. Valid until the next begin_step().
+class PendingLoss {
+ public:
+  PendingLoss(const double* loss, const Stream& stream) : loss_(loss), stream_(stream) {}
+
+  [[nodiscard]] double value() const {
+    stream_.synchronize();
+    return *loss_;
+  }
+  operator double() const { return value(); }  // NOLINT: it is the loss to whoever wants it
+
+ private:
+  const double* loss_;
+  Stream stream_;
+};
+
 /// What save_checkpoint() writes beside the training state, and how.
 struct SaveOptions {
   std::string client_state = "{}";  ///< of rank 0: a JSON object, DeepSpeed's client_state
@@ -148,9 +165,11 @@ class Engine {
   /// Forward pass of this rank's micro-batch; ranks >= contributors pass an empty batch (tokens == 0).
   /// @param batch  must stay valid until backward() returns
   /// @param last   this is the last micro step before step()
-  /// @return this rank's loss
-  virtual double forward(const MicroBatch& batch, int contributors, bool last) = 0;
+  /// @return this rank's loss. On a GPU nothing waits for it but who reads it
+  virtual PendingLoss forward(const MicroBatch& batch, int contributors, bool last) = 0;
   virtual void backward() = 0;
+  /// Waits until the GPU has done what it was given; for measuring. Local.
+  virtual void synchronize() = 0;
   /// Reduces, clips, updates. Where loss or gradient is not finite a run with a loss scale skips the update and lowers
   /// the scale; any other does what on_nonfinite says: throws Error naming the cause (on all ranks), or skips. Weights
   /// are unchanged then.

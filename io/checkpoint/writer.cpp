@@ -3,21 +3,16 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <array>
 #include <exception>
-#include <future>
-#include <random>
 #include <utility>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "io/agreement.hpp"
 #include "io/checkpoint/folders.hpp"
-#include "io/checkpoint/manifest.hpp"
 #include "io/checkpoint/shard_file.hpp"
 #include "io/checkpoint/together.hpp"
-#include "io/checkpoint/view.hpp"
 #include "io/files/digest.hpp"
 #include "io/files/file.hpp"
 
@@ -25,8 +20,6 @@ namespace dstrain {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr const char* owner_name = "owner";
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -62,122 +55,11 @@ bool any_rank(Communicator& comm, bool here) {
   return value != 0;
 }
 
-std::string random_word() {
-  std::random_device device;
-  return fmt::format("{:08x}{:08x}{:08x}", device(), device(), device());
-}
-
-/// While writing, a file that cannot be read is no wrong input but a run that failed.
-template <typename Step>
-void as_failure(const Step& step) {
-  try {
-    step();
-  } catch (IoError& error) {
-    error.with_code(ExitCode::failed);
-    throw;
-  }
-}
-
-/// Removes leftovers, refuses a full disk, creates the folder with a word in it that the other ranks must find. Rank 0.
-void prepare_folder(const std::filesystem::path& part, const std::vector<Shard>& shards, const std::string& word) {
-  const auto output_dir = part.parent_path();
-  remove_unfinished_checkpoints(output_dir);
-  std::int64_t bytes = 1 << 20;
-  for (const auto& shard : shards) {
-    for (const auto kind : all_checkpoint_kinds())
-      bytes += shard.datasets[static_cast<std::size_t>(kind)].count * element_bytes(kind);
-    bytes += 1 << 16;
-  }
-  if (const auto free = free_disk_bytes(output_dir); free < bytes) {
-    throw IoError(fmt::format("a checkpoint needs {} bytes, {} are free", bytes, free), output_dir.string(),
-                  "free disk space, or set save_total_limit or save_only_model")
-        .with_code(ExitCode::failed);
-  }
-  create_folder(part);
-  const auto path = part / owner_name;  // not for eternity: no need to wait for the disk
-  write_at(create_to_write(path), 0, word.data(), static_cast<std::int64_t>(word.size()), path);
-}
-
-void check_folder_is_shared(const std::filesystem::path& part, const std::string& word) {
-  std::error_code error;
-  if (std::filesystem::exists(part / owner_name, error) && read_file(part / owner_name, 4096) == word) return;
-  throw IoError("rank 0 created this folder, this rank does not see it", part.string(),
-                "output_dir must lie on a file system that all hosts share; else set checkpoint_writers: single")
-      .with_code(ExitCode::failed);
-}
-
-/// Whatever was written beside the shards comes under the manifest.
-std::vector<ExtraFile> files_beside(const std::filesystem::path& part, const std::vector<Shard>& shards) {
-  std::vector<ExtraFile> files;
-  for (const auto& entry : std::filesystem::directory_iterator(part)) {
-    const auto name = entry.path().filename().string();
-    const bool known = name == owner_name || std::any_of(shards.begin(), shards.end(),
-                                                         [&](const Shard& shard) { return shard.file == name; });
-    if (known) continue;
-    sync_file(entry.path());
-    files.push_back({name, file_bytes(open_to_read(entry.path()), entry.path()), digest_of_file(entry.path())});
-  }
-  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-  return files;
-}
-
-/// Everything that makes a folder of shards a checkpoint. Rank 0, in a thread.
-void complete_folder(const std::filesystem::path& part, const std::filesystem::path& final_path, Manifest& manifest,
-                     const CheckpointOptions& options) {
-  if (!std::filesystem::is_directory(part)) {
-    throw IoError("went away while it was written", part.string(),
-                  "was output_dir removed, or its file system unmounted?");
-  }
-  for (const auto& shard : manifest.shards) check_shard_size(part, shard);
-  manifest.files = files_beside(part, manifest.shards);
-  write_view(part, manifest, manifest.metadata);
-  const auto text = manifest_text(manifest);
-  write_file_atomically(part / manifest_name, text);
-  write_file_atomically(part / manifest_digest_name, fmt::format("{}  {}\n", digest_of(text), manifest_name));
-  std::filesystem::remove(part / owner_name);
-  commit_checkpoint(part, final_path);
-  if (options.save_total_limit)
-    prune_checkpoints(final_path.parent_path(), *options.save_total_limit, final_path, options.best);
-}
-
 }  // namespace
-
-/// The thread shares this with its owner, so that one that hangs can be left behind.
-struct CheckpointWriter::Completion {
-  std::filesystem::path part;
-  std::filesystem::path final_path;
-  Manifest manifest;
-  CheckpointOptions options;
-  Clock::time_point begun = Clock::now();
-  std::promise<void> promise;
-  std::future<void> outcome = promise.get_future();
-  std::thread thread;
-
-  [[nodiscard]] bool over() const { return outcome.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
-  [[nodiscard]] bool hung() const {
-    return options.patience_s > 0 && !over() && seconds_since(begun) > options.patience_s;
-  }
-
-  /// @throws IoError  what went wrong
-  void check() {
-    if (over()) {
-      outcome.get();
-      return;
-    }
-    throw IoError(fmt::format("completing the checkpoint takes longer than {:.0f} s", options.patience_s),
-                  part.string(), "look at the file system of output_dir; it may take four fifths of ddp_timeout")
-        .with_code(ExitCode::failed);
-  }
-
-  void end() {
-    while (!over() && !hung()) (void)outcome.wait_for(std::chrono::milliseconds(200));
-    over() ? thread.join() : thread.detach();
-  }
-};
 
 CheckpointWriter::~CheckpointWriter() {
   drain_.reset();
-  if (completion_) completion_->end();
+  completion_.reset();
 }
 
 void CheckpointWriter::begin(const std::filesystem::path& output_dir, std::int64_t step,
@@ -205,7 +87,7 @@ void CheckpointWriter::begin(const std::filesystem::path& output_dir, std::int64
     layout_ = agree_on_layout(comm_, content, options.writers, options.node_of_rank);
     layout_key_ = key;
   }
-  const auto word = broadcast_string(comm_, first ? random_word() : std::string());
+  const auto word = broadcast_string(comm_, first ? folder_word() : std::string());
   try {
     on_all_ranks(comm_, "prepare a checkpoint", [&] {
       if (!first) return;
@@ -325,19 +207,7 @@ void CheckpointWriter::complete() {
   phase_ = Phase::completing;
   if (comm_.rank() != 0) return;
   manifest_.shards = std::move(shards);
-  completion_ = std::make_shared<Completion>();
-  completion_->part = part_;
-  completion_->final_path = final_path_;
-  completion_->manifest = manifest_;
-  completion_->options = options_;
-  completion_->thread = std::thread([job = completion_] {
-    try {
-      as_failure([&] { complete_folder(job->part, job->final_path, job->manifest, job->options); });
-      job->promise.set_value();
-    } catch (...) {
-      job->promise.set_exception(std::current_exception());
-    }
-  });
+  completion_ = std::make_unique<FolderCompletion>(part_, final_path_, manifest_, options_);
 }
 
 void CheckpointWriter::give_up() {
@@ -352,7 +222,6 @@ void CheckpointWriter::give_up() {
   }
   phase_ = Phase::idle;
   drain_.reset();  // this rank writes no more
-  if (completion_) completion_->end();
   completion_.reset();
   try {
     on_all_ranks(comm_, "write a checkpoint", [&] {
@@ -378,7 +247,7 @@ void CheckpointWriter::finish() {
 
 void CheckpointWriter::wait_for_own() {
   if (completion_) {
-    (void)completion_->outcome.wait_for(std::chrono::milliseconds(200));
+    completion_->wait_a_little();
     return;
   }
   try {

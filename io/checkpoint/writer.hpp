@@ -9,11 +9,11 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "comm/communicator.hpp"
 #include "io/checkpoint/drain.hpp"
+#include "io/checkpoint/folder_completion.hpp"
 #include "io/checkpoint/layout.hpp"
 #include "io/checkpoint/write.hpp"
 
@@ -65,7 +65,6 @@ class CheckpointWriter {
 
  private:
   enum class Phase : std::uint8_t { idle, draining, completing };
-  struct Completion;  ///< rank 0's thread
 
   void refuse_moved_folder(const std::filesystem::path& output_dir);
   void write_shards(const CheckpointContent& content, const CheckpointOptions& options);
@@ -87,7 +86,7 @@ class CheckpointWriter {
   Manifest manifest_;       ///< rank 0
   std::vector<std::string> digests_;
   std::unique_ptr<ShardDrain> drain_;
-  std::shared_ptr<Completion> completion_;
+  std::unique_ptr<FolderCompletion> completion_;                      ///< rank 0
   std::filesystem::path folder_;                                      ///< rank 0: the output_dir of the last one
   std::optional<std::pair<std::uint64_t, std::uint64_t>> folder_id_;  ///< rank 0: device and inode of output_dir
   std::chrono::steady_clock::time_point begun_{};

@@ -70,4 +70,21 @@ void cross_entropy(const Exec& /*exec*/, Data dlogits, float* nll_T, const float
   });
 }
 
+void loss_sums(const Exec& /*exec*/, double* sums, const float* nll_T, const std::int32_t* target_T,
+               const float* weight_T, std::int64_t T) {
+  double loss = 0.0;
+  double nll_sum = 0.0;
+  std::int64_t targets = 0;
+  for (std::int64_t t = 0; t < T; ++t) {
+    if (target_T[t] < 0) continue;
+    const double nll = nll_T[t];
+    loss += static_cast<double>(weight_T[t]) * nll;
+    nll_sum += nll;
+    ++targets;
+  }
+  sums[0] = loss;
+  sums[1] = nll_sum;
+  sums[2] = static_cast<double>(targets);
+}
+
 }  // namespace dstrain::cpu

@@ -42,6 +42,16 @@ void add(const Exec& /*exec*/, Data dst, ConstData src, std::int64_t count) {
                [&](std::int64_t begin, std::int64_t end) { sum(dst.at(begin).data, src.at(begin).data, end - begin); });
 }
 
+void copy_rows(const Exec& /*exec*/, Data dst, ConstData src, std::int64_t T, std::int64_t N, std::int64_t ldd,
+               std::int64_t lds) {
+  if (dst.dtype != src.dtype)
+    throw ShapeError(fmt::format("copy_rows from {} to {}", name_of(src.dtype), name_of(dst.dtype)));
+  const auto bytes = static_cast<std::size_t>(N) * size_of(dst.dtype);
+  parallel_for(T, rows_grain(N), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) std::memcpy(dst.at(t * ldd).data, src.at(t * lds).data, bytes);
+  });
+}
+
 void fill_zero(const Exec& /*exec*/, Data dst, std::int64_t count) {
   const auto bytes = static_cast<std::int64_t>(size_of(dst.dtype));
   parallel_for(count, elements_per_thread, [&](std::int64_t begin, std::int64_t end) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Optimizer updates and sums of squares on the CPU: flat shards over threads.
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/parallel.hpp"
 #include "kernels/cpu/backend.hpp"
@@ -75,6 +77,7 @@ ComputeCopy compute_copy_at(Data copy, std::int64_t begin) {
 void update(const Exec& /*exec*/, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
             const UpdateParameters& p) {
   if (!has_states(rule, arrays, p)) throw ShapeError("an optimizer's update lacks a state");
+  if (p.gradient_scale_at != nullptr) throw ShapeError("the scale of an update is a number on the CPU");
   (void)compute_copy_at(arrays.compute_copy, 0);
   const auto run = tables.get().update[static_cast<int>(rule)];
   const UpdateScalars scalars = scalars_of(rule, p);
@@ -132,6 +135,26 @@ void sum_of_squares(const Exec& /*exec*/, double* out, const float* x, std::int6
       out[c] = sum(x + c * chunk, stop - c * chunk);
     }
   });
+}
+
+void add_in_order(const Exec& /*exec*/, double* sum, const double* x, std::int64_t rows, std::int64_t ld,
+                  std::int64_t count, bool accumulate) {
+  double total = accumulate ? *sum : 0.0;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t i = 0; i < count; ++i) total += x[r * ld + i];
+  }
+  *sum = total;
+}
+
+void update_scale(const Exec& /*exec*/, double* norm, double* scale, const double* squares, const double* losses,
+                  std::int64_t rows, std::int64_t ld, const ScaleRule& rule) {
+  double loss = 0.0;
+  for (std::int64_t r = 0; losses != nullptr && r < rows; ++r) loss += losses[r * ld];
+  *norm = std::sqrt(*squares) / rule.loss_scale;
+  double factor = 1.0;
+  if (rule.max_norm > 0) factor = std::min(1.0, rule.max_norm / (*norm + 1e-6));
+  const bool finite = std::isfinite(*norm) && std::isfinite(loss);
+  *scale = finite ? factor / rule.loss_scale : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace dstrain::cpu

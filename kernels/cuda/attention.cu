@@ -70,17 +70,18 @@ Workspace workspace_of(const Exec& exec, const AttentionShape& s) {
 /// @throws ShapeError  sizes that do not fit together, or a workspace that is too small
 void check(const Exec& exec, const AttentionShape& s, const char* operation) {
   if (s.T < 0 || s.segments < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.heads % s.kv_heads != 0 || s.head_dim <= 0 ||
-      s.head_dim > 256 || s.head_dim % 2 != 0 || s.window < 0 || s.key_lens != nullptr ||
-      s.q_group() < s.group() * s.head_dim || s.kv_head() < s.head_dim ||
-      s.q_stride < (s.kv_heads - 1) * s.q_group() + s.group() * s.head_dim || s.out_stride < s.heads * s.head_dim ||
-      s.kv_stride < (s.kv_heads - 1) * s.kv_head() + s.head_dim || !(s.softcap >= 0.0F) ||
-      !(s.dropout.probability >= 0.0F && s.dropout.probability < 1.0F)) {
+      s.head_dim > 256 || s.head_dim % 2 != 0 || s.window < 0 || s.q_group() < s.group() * s.head_dim ||
+      s.kv_head() < s.head_dim || s.q_stride < (s.kv_heads - 1) * s.q_group() + s.group() * s.head_dim ||
+      s.out_stride < s.heads * s.head_dim || s.kv_stride < (s.kv_heads - 1) * s.kv_head() + s.head_dim ||
+      !(s.softcap >= 0.0F) || !(s.dropout.probability >= 0.0F && s.dropout.probability < 1.0F)) {
     fail_shape(text_of("{}: T {}, {} segments, {} heads of {} on {}, window {}, strides {} {} {}", operation, s.T,
                        s.segments, s.heads, s.head_dim, s.kv_heads, s.window, s.q_stride, s.kv_stride, s.out_stride));
   }
   for (std::int64_t i = 0; i < s.segments; ++i) {
     const std::int64_t n_q = std::int64_t{s.cu_q[i + 1]} - s.cu_q[i];
     const std::int64_t n_k = std::int64_t{s.cu_k[i + 1]} - s.cu_k[i];
+    if (s.key_lens != nullptr && (s.cu_q[i] != s.cu_k[i] || n_q != n_k || s.key_lens[i] < 0 || s.key_lens[i] > n_k))
+      fail_shape(text_of("{}: {} of {} keys of segment {} are to be seen", operation, s.key_lens[i], n_k, i));
     if (s.cu_q[0] < 0 || s.cu_k[0] < 0 || n_q < 0 || n_k < 0 || n_k > s.max_seqlen) {
       fail_shape(text_of("{}: segment {} has {} queries and {} keys, the longest should be {}", operation, i, n_q, n_k,
                          s.max_seqlen));
@@ -100,7 +101,10 @@ Segments upload_segments(const Exec& exec, const AttentionShape& s, const Worksp
   list.clear();
   Segments found;
   for (std::int64_t i = 0; i < s.segments; ++i) {
-    const Segment g{s.cu_q[i], s.cu_q[i + 1] - s.cu_q[i], s.cu_k[i], s.cu_k[i + 1] - s.cu_k[i]};
+    const std::int32_t n_q = s.cu_q[i + 1] - s.cu_q[i];
+    const std::int32_t n_k = s.cu_k[i + 1] - s.cu_k[i];
+    const Segment g = s.key_lens == nullptr ? Segment{s.cu_q[i], n_q, s.cu_k[i], n_k, n_k - n_q}
+                                            : Segment{s.cu_q[i], n_q, s.cu_k[i], s.key_lens[i], 0};
     if (g.n_q == 0) continue;
     list.push_back(g);
     found.most_queries = std::max<std::int64_t>(found.most_queries, g.n_q);
@@ -197,6 +201,7 @@ void zero_outside(const Exec& exec, Data dq, Data dk, Data dv, const AttentionSh
   };
   for (std::int64_t i = 0; i < s.segments; ++i) {
     if (s.cu_q[i + 1] == s.cu_q[i]) zero_keys(s.cu_k[i], s.cu_k[i + 1]);
+    if (s.key_lens != nullptr) zero_keys(s.cu_k[i] + s.key_lens[i], s.cu_k[i + 1]);
   }
   zero_keys(s.segments > 0 ? s.cu_k[s.segments] : 0, s.T);
   zero_rows<S>(exec, dq, s.segments > 0 ? s.cu_q[s.segments] : 0, s.T, s.q_stride, s.kv_heads, s.q_group(),

@@ -65,7 +65,7 @@ DSTRAIN_DEVICE ScoreGradient score_gradient(const AttentionSizes& s, const Segme
                                             float product, float dweight, float lse, float delta) {
   const Visible visible = visible_of(s, g, a);
   if (a >= g.n_q || j < visible.first || j > visible.last) return {0.0F, 0.0F};
-  const Score score = score_of(s, product, head, j, visible.last);
+  const Score score = score_of(s, product, head, j, visible.own);
   const float p = fast_exp(score.value - lse);
   const float factor = dropout_factor(s, head, g.q_begin + a, j);
   return {factor * p, s.scale * score.slope * p * (factor * dweight - delta)};

@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(attention_threads)
   queue_rows<S, D>(own_k, k + kv_at, s.kv_stride, k0, mma_rows, g.n_k, s.head_dim);
   queue_rows<S, D>(own_v, v + kv_at, s.kv_stride, k0, mma_rows, g.n_k, s.head_dim);
   // Queries that see a key of the tile: their last visible key is not before it, their first not behind it.
-  const int offset = g.n_k - g.n_q;
+  const int offset = g.shift;
   const int from = (k0 - offset > 0 ? k0 - offset : 0) / rows * rows;
   const std::int64_t behind = s.window > 0 ? static_cast<std::int64_t>(k1) - offset + s.window - 1 : g.n_q;
   const int to = behind < g.n_q ? static_cast<int>(behind) : g.n_q;

@@ -40,7 +40,7 @@ DSTRAIN_DEVICE void softmax(const AttentionSizes& s, const Segment& g, std::int6
           score[nb][e] *= s.scale;
         } else {
           const bool seen = a < g.n_q && j >= visible.first && j <= visible.last;
-          score[nb][e] = seen ? score_of(s, score[nb][e], head, j, visible.last).value : minus_infinity;
+          score[nb][e] = seen ? score_of(s, score[nb][e], head, j, visible.own).value : minus_infinity;
         }
         top = score[nb][e] > top ? score[nb][e] : top;
       }

@@ -12,7 +12,8 @@ struct Segment {
   std::int32_t q_begin;
   std::int32_t n_q;
   std::int32_t k_begin;
-  std::int32_t n_k;
+  std::int32_t n_k;    ///< that are seen
+  std::int32_t shift;  ///< query a stands at key shift + a
 };
 
 /// An AttentionShape without host pointers, and the storage of the operands as rows.
@@ -73,25 +74,26 @@ struct Score {
   float slope;
 };
 
-/// Query a of a segment sees keys [first, last].
+/// Query a of a segment sees keys [first, last]; `own` is the key at its position, seen or not.
 struct Visible {
   int first;
   int last;
+  int own;
 };
 DSTRAIN_DEVICE Visible visible_of(const AttentionSizes& s, const Segment& g, int a) {
-  const int last = g.n_k - g.n_q + a;
-  const int first = s.window > 0 && last - s.window + 1 > 0 ? last - s.window + 1 : 0;
-  return {first, last};
+  const int own = g.shift + a;
+  const int first = s.window > 0 && own - s.window + 1 > 0 ? own - s.window + 1 : 0;
+  return {first, own < g.n_k ? own : g.n_k - 1, own};
 }
 
-DSTRAIN_DEVICE Score score_of(const AttentionSizes& s, float product, std::int64_t head, int j, int last) {
+DSTRAIN_DEVICE Score score_of(const AttentionSizes& s, float product, std::int64_t head, int j, int own) {
   const float scaled = product * s.scale;
   Score score{scaled, 1.0F};
   if (s.softcap > 0.0F) {
     const float tanh = tanhf(scaled / s.softcap);
     score = {s.softcap * tanh, 1.0F - tanh * tanh};
   }
-  if (s.slopes != nullptr) score.value += s.slopes[head] * static_cast<float>(j - last);
+  if (s.slopes != nullptr) score.value += s.slopes[head] * static_cast<float>(j - own);
   return score;
 }
 

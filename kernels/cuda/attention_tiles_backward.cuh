@@ -56,7 +56,7 @@ DSTRAIN_DEVICE void gradients_of_scores(const AttentionSizes& s, const Segment& 
     const Visible visible = visible_of(s, g, a);
     if (a < g.n_q && j >= visible.first && j <= visible.last) {
       const std::int64_t t = g.q_begin + a;
-      const Score score = score_of(s, m.scores[r * ld_scores + c], head, j, visible.last);
+      const Score score = score_of(s, m.scores[r * ld_scores + c], head, j, visible.own);
       const float p = expf(score.value - lse_NT[head * s.T + t]);
       const float factor = dropout_factor(s, head, t, j);
       weight = factor * p;
@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(attention_threads)
   for (int i = static_cast<int>(threadIdx.x); i < s.rows_k * ld_sum; i += attention_threads)
     m.sum1[i] = m.sum2[i] = 0.0F;
   // Queries that see a key of the tile: their last visible key is not before it, their first not behind it.
-  const int offset = g.n_k - g.n_q;
+  const int offset = g.shift;
   const int from = k0 - offset > 0 ? k0 - offset : 0;
   const std::int64_t behind = s.window > 0 ? static_cast<std::int64_t>(k1) - offset + s.window - 1 : g.n_q;
   const int to = behind < g.n_q ? static_cast<int>(behind) : g.n_q;

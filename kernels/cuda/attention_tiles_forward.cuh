@@ -14,7 +14,7 @@ DSTRAIN_DEVICE void softmax_row(const AttentionSizes& s, const Segment& g, std::
   const Visible visible = visible_of(s, g, a);
   const auto score_at = [&](int c) {
     const int j = k0 + c;
-    return j >= visible.first && j <= visible.last ? score_of(s, score_row[c], head, j, visible.last).value
+    return j >= visible.first && j <= visible.last ? score_of(s, score_row[c], head, j, visible.own).value
                                                    : minus_infinity;
   };
   float top = minus_infinity;

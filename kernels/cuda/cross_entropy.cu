@@ -163,7 +163,45 @@ __global__ void argmax_kernel(std::int32_t* likeliest_T, const float* logits_TV,
   if (me == 0) likeliest_T[t] = best.index;
 }
 
+/// One block. Its threads bring the rows to shared memory, two of them add, one row after the other: a tree of sums
+/// would be faster and give other bits than the CPU's loop.
+__global__ void loss_sums_kernel(double* sums, const float* nll_T, const std::int32_t* target_T, const float* weight_T,
+                                 std::int64_t T) {
+  DSTRAIN_SHARED(float, nll, row_threads);
+  DSTRAIN_SHARED(float, weight, row_threads);
+  DSTRAIN_SHARED(std::int32_t, target, row_threads);
+  const int me = static_cast<int>(threadIdx.x);
+  double sum = 0.0;
+  double count = 0.0;
+  for (std::int64_t begin = 0; begin < T; begin += row_threads) {
+    const std::int64_t t = begin + me;
+    target[me] = t < T ? target_T[t] : -1;
+    nll[me] = t < T ? nll_T[t] : 0.0F;
+    weight[me] = t < T ? weight_T[t] : 0.0F;
+    __syncthreads();
+    if (me == 0 || me == 32) {  // threads of two warps
+      for (int i = 0; i < row_threads; ++i) {
+        if (target[i] < 0) continue;
+        // The product of two floats is exact in double: contraction changes nothing.
+        sum += me == 0 ? static_cast<double>(weight[i]) * static_cast<double>(nll[i]) : static_cast<double>(nll[i]);
+        count += 1.0;
+      }
+    }
+    __syncthreads();
+  }
+  if (me == 0) sums[0] = sum;
+  if (me == 32) {
+    sums[1] = sum;
+    sums[2] = count;
+  }
+}
+
 }  // namespace
+
+void loss_sums(const Exec& exec, double* sums, const float* nll_T, const std::int32_t* target_T, const float* weight_T,
+               std::int64_t T) {
+  launch(loss_sums_kernel, exec, {1}, row_threads, 0, sums, nll_T, target_T, weight_T, T);
+}
 
 void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* logits_TV, const std::int32_t* target_T,
                    const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap,

@@ -107,8 +107,7 @@ void dropout_as(const Exec& exec, Data y_TN, ConstData x_TN, std::int64_t count,
   const float rate = mask.rate;
   const float factor = 1.0F / (1.0F - mask.rate);
   for_each_element(exec, count, [=] __device__(std::int64_t i) {
-    const float value =
-        rng.uniform(static_cast<std::uint64_t>(first + i)) >= rate ? widen(x[i]) * factor : 0.0F;
+    const float value = rng.uniform(static_cast<std::uint64_t>(first + i)) >= rate ? widen(x[i]) * factor : 0.0F;
     narrow(y[i], accumulate ? widen(y[i]) + value : value);
   });
 }
@@ -121,6 +120,15 @@ void add_noise_as(const Exec& exec, Data x, std::int64_t count, float magnitude,
     const float u = numbers.uniform(static_cast<std::uint64_t>(i));
     narrow(at[i], widen(at[i]) + magnitude * (2.0F * u - 1.0F));
   });
+}
+
+template <typename S>
+void copy_rows_as(const Exec& exec, Data dst, ConstData src, std::int64_t T, std::int64_t N, std::int64_t ldd,
+                  std::int64_t lds) {
+  S* to = dst.as<S>();
+  const S* from = src.as<S>();
+  for_each_element(exec, T * N,
+                   [=] __device__(std::int64_t i) { to[i / N * ldd + i % N] = from[i / N * lds + i % N]; });
 }
 
 }  // namespace
@@ -136,8 +144,7 @@ void convert(const Exec& exec, Data dst, ConstData src, std::int64_t count) {
   } else if (dst.dtype == DType::f32) {
     DSTRAIN_BY_STORAGE(storage_index(src.dtype, "convert"), S, (convert_as<float, S>(exec, dst, src, count)));
   } else {
-    fail_shape(
-        text_of("convert goes from f32 or to f32, not from {} to {}", name_of(src.dtype), name_of(dst.dtype)));
+    fail_shape(text_of("convert goes from f32 or to f32, not from {} to {}", name_of(src.dtype), name_of(dst.dtype)));
   }
 }
 
@@ -147,6 +154,12 @@ void add(const Exec& exec, Data dst, ConstData src, std::int64_t count) {
   } else {
     DSTRAIN_BY_STORAGE(storage_index({dst.dtype, src.dtype}, "add"), S, (add_as<S, S>(exec, dst, src, count)));
   }
+}
+
+void copy_rows(const Exec& exec, Data dst, ConstData src, std::int64_t T, std::int64_t N, std::int64_t ldd,
+               std::int64_t lds) {
+  if (dst.dtype != src.dtype) fail_shape(text_of("copy_rows from {} to {}", name_of(src.dtype), name_of(dst.dtype)));
+  DSTRAIN_BY_STORAGE(storage_index(dst.dtype, "copy_rows"), S, (copy_rows_as<S>(exec, dst, src, T, N, ldd, lds)));
 }
 
 void fill_zero(const Exec& exec, Data dst, std::int64_t count) {
@@ -180,8 +193,7 @@ void scale_columns(const Exec& exec, Data x_TV, const float* factor_V, std::int6
 }
 
 void scale_columns(const Exec& exec, Data x, const float* factor_N, std::int64_t T, std::int64_t N, std::int64_t ldx) {
-  DSTRAIN_BY_STORAGE(storage_index(x.dtype, "scale_columns"), S,
-                     scale_columns_as<S>(exec, x, factor_N, T, N, ldx));
+  DSTRAIN_BY_STORAGE(storage_index(x.dtype, "scale_columns"), S, scale_columns_as<S>(exec, x, factor_N, T, N, ldx));
 }
 
 void scale_block(const Exec& exec, Data x, float factor, std::int64_t T, std::int64_t N, std::int64_t ldx) {

@@ -90,8 +90,16 @@ DSTRAIN_DEVICE void step_element(const Pointers& p, std::int64_t i, const cpu::U
 }
 
 template <UpdateRule rule>
-void update_as(const Exec& exec, const Pointers& p, std::int64_t count, const cpu::UpdateScalars& a) {
-  for_each_element(exec, count, [=] __device__(std::int64_t i) { step_element<rule>(p, i, a); });
+void update_as(const Exec& exec, const Pointers& p, std::int64_t count, const cpu::UpdateScalars& a,
+               const double* scale_at) {
+  if (scale_at == nullptr) {
+    for_each_element(exec, count, [=] __device__(std::int64_t i) { step_element<rule>(p, i, a); });
+    return;
+  }
+  for_each_element(exec, count, [=] __device__(std::int64_t i) {
+    cpu::UpdateScalars scaled = a;
+    if (take_scale(scaled, scale_at)) step_element<rule>(p, i, scaled);
+  });
 }
 
 /// How many of the states a rule needs, whatever the parameters leave out.
@@ -129,11 +137,47 @@ __global__ void sum_of_squares_kernel(double* out, const float* x, std::int64_t 
   if (threadIdx.x == 0) out[blockIdx.x] = sum;
 }
 
+constexpr int ordered_threads = 256;
+
+/// One block: its threads bring the numbers to shared memory, one adds them in order.
+__global__ void add_in_order_kernel(double* sum, const double* x, std::int64_t rows, std::int64_t ld,
+                                    std::int64_t count, bool accumulate) {
+  DSTRAIN_SHARED(double, brought, ordered_threads);
+  const int me = static_cast<int>(threadIdx.x);
+  double total = accumulate ? *sum : 0.0;
+  for (std::int64_t begin = 0; begin < rows * count; begin += ordered_threads) {
+    const std::int64_t i = begin + me;
+    if (i < rows * count) brought[me] = x[i / count * ld + i % count];
+    __syncthreads();
+    const std::int64_t left = rows * count - begin;
+    const int here = left < ordered_threads ? static_cast<int>(left) : ordered_threads;
+    if (me == 0) {
+      for (int k = 0; k < here; ++k) total += brought[k];
+    }
+    __syncthreads();
+  }
+  if (me == 0) *sum = total;
+}
+
+__global__ void update_scale_kernel(double* norm, double* scale, const double* squares, const double* losses,
+                                    std::int64_t rows, std::int64_t ld, ScaleRule rule) {
+  if (threadIdx.x != 0) return;
+  double loss = 0.0;
+  for (std::int64_t r = 0; losses != nullptr && r < rows; ++r) loss += losses[r * ld];
+  const double length = sqrt(*squares) / rule.loss_scale;
+  double factor = 1.0;
+  if (rule.max_norm > 0.0) factor = rule.max_norm / (length + 1e-6) < 1.0 ? rule.max_norm / (length + 1e-6) : 1.0;
+  // x - x is 0 for finite numbers alone.
+  const bool finite = length - length == 0.0 && loss - loss == 0.0;
+  *norm = length;
+  *scale = finite ? factor / rule.loss_scale : static_cast<double>(NAN);
+}
+
 /// One element of cpu::adamw_bf16: the same order of operations, each rounded to bf16.
 __global__ void adamw_bf16_kernel(Bf16* w, Bf16* m, Bf16* v, const float* gradient, std::int64_t count,
-                                  cpu::UpdateScalars s) {
+                                  cpu::UpdateScalars s, const double* scale_at) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= count) return;
+  if (i >= count || !take_scale(s, scale_at)) return;
   const float g = rounded<Bf16>(rounded<Bf16>(gradient[i]) * s.gradient_scale);
   const float decayed = rounded<Bf16>(widen(w[i]) * s.decay);
   const float before = widen(m[i]);
@@ -155,21 +199,21 @@ void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::
   const cpu::UpdateScalars a = cpu::scalars_of(rule, parameters);
   switch (rule) {
     case UpdateRule::adamw:
-      return update_as<UpdateRule::adamw>(exec, p, count, a);
+      return update_as<UpdateRule::adamw>(exec, p, count, a, parameters.gradient_scale_at);
     case UpdateRule::adam:
-      return update_as<UpdateRule::adam>(exec, p, count, a);
+      return update_as<UpdateRule::adam>(exec, p, count, a, parameters.gradient_scale_at);
     case UpdateRule::adam_late:
-      return update_as<UpdateRule::adam_late>(exec, p, count, a);
+      return update_as<UpdateRule::adam_late>(exec, p, count, a, parameters.gradient_scale_at);
     case UpdateRule::sgd:
-      return update_as<UpdateRule::sgd>(exec, p, count, a);
+      return update_as<UpdateRule::sgd>(exec, p, count, a, parameters.gradient_scale_at);
     case UpdateRule::adagrad:
-      return update_as<UpdateRule::adagrad>(exec, p, count, a);
+      return update_as<UpdateRule::adagrad>(exec, p, count, a, parameters.gradient_scale_at);
     case UpdateRule::rmsprop:
-      return update_as<UpdateRule::rmsprop>(exec, p, count, a);
+      return update_as<UpdateRule::rmsprop>(exec, p, count, a, parameters.gradient_scale_at);
     case UpdateRule::lion:
-      return update_as<UpdateRule::lion>(exec, p, count, a);
+      return update_as<UpdateRule::lion>(exec, p, count, a, parameters.gradient_scale_at);
     case UpdateRule::momentum:
-      return update_as<UpdateRule::momentum>(exec, p, count, a);
+      return update_as<UpdateRule::momentum>(exec, p, count, a, parameters.gradient_scale_at);
   }
 }
 
@@ -193,12 +237,22 @@ void adamw_bf16(const Exec& exec, Data weights, Data exp_avg, Data exp_avg_sq, c
   }
   if (count == 0) return;
   launch(adamw_bf16_kernel, exec, {div_up(count, 256)}, 256, 0, weights.as<Bf16>(), exp_avg.as<Bf16>(),
-         exp_avg_sq.as<Bf16>(), gradient, count, cpu::scalars_of(UpdateRule::adamw, p));
+         exp_avg_sq.as<Bf16>(), gradient, count, cpu::scalars_of(UpdateRule::adamw, p), p.gradient_scale_at);
 }
 
 void sum_of_squares(const Exec& exec, double* out, const float* x, std::int64_t count, std::int64_t chunk) {
   if (chunk <= 0) fail_shape(text_of("sum_of_squares: chunks of {} elements", chunk));
   launch(sum_of_squares_kernel, exec, {div_up(count, chunk)}, chunk_threads, 0, out, x, count, chunk);
+}
+
+void add_in_order(const Exec& exec, double* sum, const double* x, std::int64_t rows, std::int64_t ld,
+                  std::int64_t count, bool accumulate) {
+  launch(add_in_order_kernel, exec, {1}, ordered_threads, 0, sum, x, rows, ld, count, accumulate);
+}
+
+void update_scale(const Exec& exec, double* norm, double* scale, const double* squares, const double* losses,
+                  std::int64_t rows, std::int64_t ld, const ScaleRule& rule) {
+  launch(update_scale_kernel, exec, {1}, 32, 0, norm, scale, squares, losses, rows, ld, rule);
 }
 
 }  // namespace dstrain::DSTRAIN_KERNELS

@@ -41,7 +41,9 @@ DSTRAIN_DEVICE void narrow_block(const QuantisedState& state, std::int64_t i, bo
 }
 
 __global__ void adamw_kernel(float* master, QuantisedState first, QuantisedState second, const float* gradient,
-                             cpu::ComputeCopy copy, std::int64_t count, cpu::UpdateScalars a, Map map1, Map map2) {
+                             cpu::ComputeCopy copy, std::int64_t count, cpu::UpdateScalars a, const double* scale_at,
+                             Map map1, Map map2) {
+  if (!take_scale(a, scale_at)) return;  // the whole block
   DSTRAIN_SHARED(float, value1, 256);
   DSTRAIN_SHARED(float, value2, 256);
   DSTRAIN_SHARED(float, middle1, 256);
@@ -69,7 +71,8 @@ __global__ void adamw_kernel(float* master, QuantisedState first, QuantisedState
 }
 
 __global__ void lion_kernel(float* master, QuantisedState first, const float* gradient, cpu::ComputeCopy copy,
-                            std::int64_t count, cpu::UpdateScalars a, Map map) {
+                            std::int64_t count, cpu::UpdateScalars a, const double* scale_at, Map map) {
+  if (!take_scale(a, scale_at)) return;  // the whole block
   DSTRAIN_SHARED(float, values, 256);
   DSTRAIN_SHARED(float, middle, 256);
   const int me = static_cast<int>(threadIdx.x);
@@ -95,14 +98,15 @@ __global__ void lion_kernel(float* master, QuantisedState first, const float* gr
 void adamw_8bit(const Exec& exec, float* master, QuantisedState first, QuantisedState second, const float* gradient,
                 Data compute_copy, std::int64_t count, const UpdateParameters& p) {
   launch(adamw_kernel, exec, {div_up(count, block)}, block, 0, master, first, second, gradient,
-         cpu::compute_copy_at(compute_copy, 0), count, cpu::scalars_of(UpdateRule::adamw, p), map_of(true),
-         map_of(false));
+         cpu::compute_copy_at(compute_copy, 0), count, cpu::scalars_of(UpdateRule::adamw, p), p.gradient_scale_at,
+         map_of(true), map_of(false));
 }
 
 void lion_8bit(const Exec& exec, float* master, QuantisedState first, const float* gradient, Data compute_copy,
                std::int64_t count, const UpdateParameters& p) {
   launch(lion_kernel, exec, {div_up(count, block)}, block, 0, master, first, gradient,
-         cpu::compute_copy_at(compute_copy, 0), count, cpu::scalars_of(UpdateRule::lion, p), map_of(true));
+         cpu::compute_copy_at(compute_copy, 0), count, cpu::scalars_of(UpdateRule::lion, p), p.gradient_scale_at,
+         map_of(true));
 }
 
 }  // namespace dstrain::DSTRAIN_KERNELS

@@ -16,6 +16,14 @@ DSTRAIN_DEVICE float lerp(float m, float g, float weight) {
 /// -1, 0 or 1.
 DSTRAIN_DEVICE float sign(float v) { return v > 0.0F ? 1.0F : v < 0.0F ? -1.0F : 0.0F; }
 
+/// Takes the scale of the gradients from memory where it stands there. @return false: nothing is to be updated
+DSTRAIN_DEVICE bool take_scale(cpu::UpdateScalars& a, const double* scale_at) {
+  if (scale_at == nullptr) return true;
+  const double scale = *scale_at;
+  a.gradient_scale = static_cast<float>(scale);
+  return scale == scale;  // NaN is not
+}
+
 /// Writes a weight, and its copy in the compute dtype.
 DSTRAIN_DEVICE void store_weight(float* master, const cpu::ComputeCopy& copy, std::int64_t i, float w) {
   master[i] = w;

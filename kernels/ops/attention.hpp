@@ -25,7 +25,7 @@ struct AttentionShape {
   float scale;              ///< usually 1/sqrt(head_dim)
   std::int32_t window = 0;  ///< sliding window: key j visible to query i iff i - j < window; 0: none
   /// Host memory [segments]: only the first key_lens[i] keys of segment i are seen, by query a those of 0 .. a. What
-  /// stands behind them is padding whose outputs count. cu_q and cu_k are the same then. Null: all keys. CPU only.
+  /// stands behind them is padding whose outputs count. cu_q and cu_k are the same then. Null: all keys.
   const std::int32_t* key_lens = nullptr;
   /// Elements from the heads of one key/value head to those of the next, where q, k, v do not lie one after the other
   /// but in groups (Bloom, InternLM2). 0: without a gap.

@@ -38,4 +38,10 @@ void cross_entropy(const Exec& exec, Data dlogits, float* nll_T, const float* lo
                    const float* weight_T, std::int64_t T, std::int64_t V, std::int64_t ld, float softcap = 0.0F,
                    const TokenLoss& loss = {});
 
+/// sums = {sum weight[t] * nll[t], sum nll[t], number of them} over the rows with a target, in f64, row after row: the
+/// same bits everywhere. Local.
+/// @param[out] sums  3 numbers
+void loss_sums(const Exec& exec, double* sums, const float* nll_T, const std::int32_t* target_T, const float* weight_T,
+               std::int64_t T);
+
 }  // namespace dstrain::ops

@@ -18,6 +18,9 @@ void embedding_backward(const Exec& exec, float* dtable_VD, ConstData dy_TD, con
 void convert(const Exec& exec, Data dst, ConstData src, std::int64_t count);
 /// dst += src, both of one dtype, or f32 += bf16.
 void add(const Exec& exec, Data dst, ConstData src, std::int64_t count);
+/// dst[t, :N] = src[t, :N] for T rows that lie ldd and lds elements apart. One dtype.
+void copy_rows(const Exec& exec, Data dst, ConstData src, std::int64_t T, std::int64_t N, std::int64_t ldd,
+               std::int64_t lds);
 void fill_zero(const Exec& exec, Data dst, std::int64_t count);
 /// x *= factor
 void scale(const Exec& exec, Data x, float factor, std::int64_t count);

@@ -48,6 +48,15 @@ struct UpdateParameters {
   bool bias_correction = true;
   std::int64_t step = 1;        ///< counts from 1
   double gradient_scale = 1.0;  ///< gradients are multiplied by it first (clipping, loss scale)
+  /// Kernels of a GPU only: set, the number that stands there when the kernel runs takes gradient_scale's place
+  /// (ops::update_scale), and where that is NaN the update changes nothing. Memory of the device.
+  const double* gradient_scale_at = nullptr;
+};
+
+/// What makes the scale of an update out of a gradient's norm.
+struct ScaleRule {
+  double max_norm = 0.0;    ///< 0: no clipping
+  double loss_scale = 1.0;  ///< that the gradients carry
 };
 
 /// The arrays of one update, elements in the same order in all of them.
@@ -82,6 +91,16 @@ void adamw_bf16(const Exec& exec, Data weights, Data exp_avg, Data exp_avg_sq, c
 /// out[c] = sum of squares, in f64, of elements [c * chunk, (c+1) * chunk) of x; the last chunk may be short.
 /// The order of a sum depends on `chunk` alone.
 void sum_of_squares(const Exec& exec, double* out, const float* x, std::int64_t count, std::int64_t chunk);
+
+/// sum (+)= x[r * ld + i], i in [0, count), row after row, one number after the other. Local.
+void add_in_order(const Exec& exec, double* sum, const double* x, std::int64_t rows, std::int64_t ld,
+                  std::int64_t count, bool accumulate);
+
+/// norm = sqrt(squares) / loss_scale;  scale = min(1, max_norm / (norm + 1e-6)) / loss_scale: torch's clip_grad_norm_.
+/// The scale is NaN where the norm is not finite, or the sum of `losses` is not. Local.
+/// @param losses  element r * ld of each of `rows` ranks; null: not looked at
+void update_scale(const Exec& exec, double* norm, double* scale, const double* squares, const double* losses,
+                  std::int64_t rows, std::int64_t ld, const ScaleRule& rule);
 }  // namespace ops
 
 }  // namespace dstrain

@@ -55,9 +55,10 @@ struct OptimizerSettings {
 /// What changes from step to step.
 struct StepParameters {
   double lr = 0.0;
-  std::int64_t step = 1;             ///< optimizer steps so far with this one: skipped ones do not count
-  double gradient_scale = 1.0;       ///< clip factor, and one over the loss scale
-  std::optional<double> beta1 = {};  ///< a schedule that cycles momentum sets both
+  std::int64_t step = 1;                      ///< optimizer steps so far with this one: skipped ones do not count
+  double gradient_scale = 1.0;                ///< clip factor, and one over the loss scale
+  const double* gradient_scale_at = nullptr;  ///< as in UpdateParameters: takes its place on a GPU
+  std::optional<double> beta1 = {};           ///< a schedule that cycles momentum sets both
   std::optional<double> beta2 = {};
 };
 

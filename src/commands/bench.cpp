@@ -24,7 +24,7 @@ constexpr const char* kBenchHelp =
     "whole\n"
     "training steps with random weights: median and best of the repeats, TFLOP/s (a step: 6N per token, LoRA 4N) and "
     "GB/s\n"
-    "(collectives: busbw of nccl-tests). Models: nano, 15m, 110m, 0.5b, 1b, 7b, 8b, 70b.\n";
+    "(collectives: busbw of nccl-tests). Models: nano, 15m, 110m, 0.5b, 1.5b, 1b, 7b, 8b, 70b.\n";
 
 constexpr std::array<FlagSpec, 10> kBenchFlags = {{{"model"},
                                                    {"tokens"},

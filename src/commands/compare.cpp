@@ -12,6 +12,7 @@
 #include "commands/commands.hpp"
 #include "commands/local_model.hpp"
 #include "commands/words.hpp"
+#include "core/host_mirror.hpp"
 #include "core/parallel.hpp"
 
 namespace dstrain::commands {
@@ -19,12 +20,12 @@ namespace {
 
 constexpr const char* kCompareHelp =
     "usage: dstrain compare MODEL_DIR reference.safetensors [--dtype float32|bfloat16|float16] "
-    "[--gradient_checkpointing "
-    "false] [--json]\n"
+    "[--device auto|cpu|cuda] [--gradient_checkpointing false] [--json]\n"
     "The reference holds input_ids, attention_mask, labels, logits, loss and grad.<name> of one right-padded batch.\n"
     "Exit code 0 where all agree: float32 logits and loss to 1e-5 + 1e-5 |x|, gradients to 1e-4 in their 2-norm.\n";
 
-constexpr std::array<FlagSpec, 3> kCompareFlags = {{{"dtype"}, {"gradient_checkpointing"}, {"json", false}}};
+constexpr std::array<FlagSpec, 4> kCompareFlags = {
+    {{"dtype"}, {"device"}, {"gradient_checkpointing"}, {"json", false}}};
 constexpr std::array<std::string_view, 2> kComparePositions = {"MODEL_DIR", "reference.safetensors"};
 
 double ratio(const GradientError& g) { return g.norm > 0.0 ? g.difference / g.norm : g.difference; }
@@ -76,11 +77,12 @@ ExitCode compare(const Words& words) {
   decoder_options.max_position = reference.longest_row();
   decoder_options.threads = max_threads();
   decoder_options.dropout = false;  // references are made without
+  const Device device = device_of_flag(parsed.text("device").value_or("auto"));
   std::shared_ptr<const DecoderBuffers> buffers;
   LocalModel model(
-      parsed.position(0), {.compute = decoder_options.dtype, .optimizer = false},
+      parsed.position(0), {.compute = decoder_options.dtype, .optimizer = false}, device,
       [&](MemoryPlan& plan, const ModelSpec& spec) { buffers = plan_decoder(plan, spec, decoder_options); });
-  Decoder decoder(model.spec(), model.layout(), decoder_options, model.arena(), buffers, Device{});
+  Decoder decoder(model.spec(), model.layout(), decoder_options, model.arena(), buffers, device);
 
   const auto begin = [&] {
     model.store().begin_step();
@@ -88,7 +90,10 @@ ExitCode compare(const Words& words) {
   };
   const auto gradient_of = [&](std::int32_t tensor, float* out) {
     for (const OwnedSlice& slice : model.store().owned()) {
-      if (slice.tensor == tensor) std::copy_n(slice.gradient, slice.count, out + slice.begin);
+      if (slice.tensor != tensor) continue;
+      HostMirror mirror(model.store().stream());
+      const auto bytes = slice.count * static_cast<std::int64_t>(sizeof(float));
+      std::copy_n(mirror.fetch<const float>(slice.gradient, bytes), slice.count, out + slice.begin);
     }
   };
   const CompareReport report = compare_with_reference(

@@ -28,7 +28,7 @@ constexpr const char* kExportHelp =
     "       dstrain export CONFIG.json DIR ...      the same for any architecture\n"
     "Writes config.json and model.safetensors: matrices N(0, initializer_range), norms 1, biases 0. `dstrain train` "
     "with the same\n"
-    "preset and seed starts from the same weights. Presets: nano, 15m, 110m, 0.5b, 1b, 7b, 8b, 70b.\n";
+    "preset and seed starts from the same weights. Presets: nano, 15m, 110m, 0.5b, 1.5b, 1b, 7b, 8b, 70b.\n";
 
 constexpr std::array<FlagSpec, 2> kExportFlags = {{{"seed"}, {"dtype"}}};
 constexpr std::array<std::string_view, 2> kExportPositions = {"preset:NAME", "DIR"};

@@ -28,9 +28,9 @@ constexpr const char* kGenerateHelp =
     "  --enable_thinking true|false|null (true)  --tool_format NAME (the template's)\n"
     "  --do_sample true|false (true)  --temperature 0.95  --top_p 0.7  --top_k 50  --repetition_penalty 1.0\n"
     "  --max_new_tokens 1024  --seed 42  --skip_special_tokens true|false (true)\n"
-    "  --dtype float32|bfloat16|float16  --batch_size 8  --json (one line per prompt)\n";
+    "  --dtype float32|bfloat16|float16  --device auto|cpu|cuda  --batch_size 8  --json (one line per prompt)\n";
 
-constexpr std::array<FlagSpec, 19> kGenerateFlags = {{{"prompt"},
+constexpr std::array<FlagSpec, 20> kGenerateFlags = {{{"prompt"},
                                                       {"tools"},
                                                       {"tool_format"},
                                                       {"enable_thinking"},
@@ -46,6 +46,7 @@ constexpr std::array<FlagSpec, 19> kGenerateFlags = {{{"prompt"},
                                                       {"seed"},
                                                       {"skip_special_tokens"},
                                                       {"dtype"},
+                                                      {"device"},
                                                       {"batch_size"},
                                                       {"adapter_name_or_path"},
                                                       {"json", false}}};
@@ -177,12 +178,13 @@ ExitCode generate(const Words& words) {
   options.max_sequences = std::min<std::int64_t>(batch_size, static_cast<std::int64_t>(ids.size()));
   options.max_length = static_cast<std::int64_t>(longest) + sampling.max_new_tokens;
   options.threads = max_threads();
+  const Device device = device_of_flag(parsed.text("device").value_or("auto"));
   std::shared_ptr<const GeneratorBuffers> buffers;
   LocalModel model(
-      parsed.position(0), {.compute = options.dtype, .train = false, .optimizer = false},
+      parsed.position(0), {.compute = options.dtype, .train = false, .optimizer = false}, device,
       [&](MemoryPlan& plan, const ModelSpec& spec) { buffers = plan_generator(plan, spec, options); },
       adapters_of(parsed));
-  Generator generator(model.spec(), model.layout(), options, model.arena(), buffers, Device{});
+  Generator generator(model.spec(), model.layout(), options, model.arena(), buffers, device);
 
   const bool json = parsed.has("json");
   for (std::size_t first = 0; first < ids.size(); first += static_cast<std::size_t>(batch_size)) {

@@ -17,6 +17,10 @@ namespace dstrain::commands {
 /// "float32", "bfloat16" or "float16" (also "f32", "bf16", "f16"). @throws ConfigError
 DType dtype_of_flag(const std::string& text);
 
+/// The device of a command on one process that `text` ("auto", "cpu" or "cuda") asks for; it is in use afterwards.
+/// Local. @throws ConfigError  there is no such device
+Device device_of_flag(const std::string& text);
+
 /// A store over planned memory, filled from `folder`.
 class LocalModel {
  public:
@@ -24,9 +28,10 @@ class LocalModel {
 
   /// Reads config.json, plans (with what `plan_more` enters), allocates, reads the weights with `adapters` merged.
   /// Local.
+  /// @param device  where the weights lie and kernels run
   /// @throws ConfigError, IoError naming the file;  RefusedError  the folder has no weights, or they do not fit into
   /// memory
-  LocalModel(const std::string& folder, const ZeroOptions& options, const PlanMore& plan_more,
+  LocalModel(const std::string& folder, const ZeroOptions& options, Device device, const PlanMore& plan_more,
              const std::vector<std::filesystem::path>& adapters = {});
 
   [[nodiscard]] const ModelSpec& spec() const noexcept { return spec_; }

@@ -38,11 +38,19 @@ void Decoder::prepare(std::int64_t padded_tokens, bool for_backward) {
 }
 
 ForwardResult Decoder::forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale) {
+  auto* sums = impl_->arena[impl_->buffers->loss_sums].as<double>();
+  queue_forward(store, batch, for_backward, loss_scale, sums);
+  impl_->exec.stream.synchronize();  // the sums are read here, nll() and predicted() by the caller
+  return {sums[0], sums[1], static_cast<std::int64_t>(sums[2])};
+}
+
+void Decoder::queue_forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale,
+                            double* sums) {
   DSTRAIN_CHECK(!for_backward || impl_->options.train, "this decoder was planned without a backward pass");
   impl_->begin(batch, for_backward);
   impl_->embed(store, batch);
   impl_->run_blocks(store, batch);
-  return impl_->head_loss(store, batch, for_backward, loss_scale);
+  impl_->head_loss(store, batch, for_backward, loss_scale, sums);
 }
 
 void Decoder::backward(ParameterStore& store, const MicroBatch& batch) {

@@ -63,6 +63,11 @@ class Decoder {
   /// @param loss_scale  gradients are those of the loss times this number (f16); the loss is given without it
   ForwardResult forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale = 1.0F);
 
+  /// The same without waiting for the GPU: the numbers of ForwardResult come to `sums` as three doubles when the stream
+  /// has come so far (on a CPU: before the call returns). What the batch's rows lie in is read until then.
+  /// @param sums  memory that host and kernels reach; zeros for a batch without tokens
+  void queue_forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale, double* sums);
+
   /// Backward pass of the batch of the last forward(for_backward = true). Collective where the store is.
   void backward(ParameterStore& store, const MicroBatch& batch);
 

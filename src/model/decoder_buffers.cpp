@@ -95,6 +95,7 @@ void plan_head_and_backward(MemoryPlan& plan, DecoderBuffers& b, const DecoderSi
   b.head_rows = plan.add("activations/head_rows", parts.normalised_head ? s.V : 0, DType::f32, phase_forward);
   // Host code reads and writes these.
   b.nll = plan.add("activations/nll", Tf, DType::f32, phase_always, plan.host_visible());
+  b.loss_sums = plan.add("activations/loss_sums", 3, DType::f64, phase_always, plan.host_visible());
   b.predicted =
       plan.add("activations/predicted", o.predictions ? Tf : 0, DType::i32, phase_always, plan.host_visible());
   b.scaled_weights =

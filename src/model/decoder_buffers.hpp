@@ -84,6 +84,7 @@ struct DecoderBuffers {
   BufferId added, kept_added;  ///< what attention and feed-forward layer gave before the norms behind them
   BufferId normed, delta, hidden;
   BufferId logits, dlogits, nll, predicted, kept_final, head_rows;
+  BufferId loss_sums;       ///< f64 [3]: what forward() returns, where kernels write it
   BufferId scaled_weights;  ///< f32, f16 only: the weights times the loss scale
   BufferId dx, dattention, dqkv;
   BufferId workspace;

@@ -146,8 +146,6 @@ struct Decoder::Impl {
     adapters.training = for_backward;
     adapters.sample = batch.sample;
     if (batch.tokens == 0) return;
-    if (!batch.key_lens.empty() && exec.stream.on_device())
-      throw ConfigError("padding that counts has no GPU path yet", "ignore_pad_token_for_loss", "use device: cpu");
     check_batch(batch, {keeps ? options.max_tokens : forward_tokens(options), rope.positions(), sizes.V});
     upload(batch);
     rope.use(exec, batch.padded_len);
@@ -169,7 +167,7 @@ struct Decoder::Impl {
   HeadWeights acquire_head(ParameterStore& store);
   void release_head(ParameterStore& store);
   void normalise(const HeadWeights& weights, const MicroBatch& batch);
-  ForwardResult head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale);
+  void head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale, double* sums);
   MicroBatch scaled(const MicroBatch& batch, float loss_scale) const;
   void block_backward(ParameterStore& store, const MicroBatch& batch, std::int64_t layer);
 

@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "kernels/ops/adapter.hpp"
+#include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/elementwise.hpp"
 #include "model/decoder_impl.hpp"
 
@@ -80,8 +81,8 @@ MicroBatch Decoder::Impl::scaled(const MicroBatch& batch, float loss_scale) cons
   return with_scale;
 }
 
-ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward,
-                                       float loss_scale) {
+void Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale,
+                              double* sums) {
   HeadWeights weights = acquire_head(store);
   if (for_backward) {
     prefetch_below(store, head.unit());  // backward starts with the last block
@@ -89,26 +90,18 @@ ForwardResult Decoder::Impl::head_loss(ParameterStore& store, const MicroBatch& 
     weights.matrix_gradient = head.tied() ? store.gradient(0, exec.stream) : weights.norm_gradient;
     if (head.tied() && batch.tokens > 0) embedding.share_gradient(exec, weights.matrix_gradient);
   }
-  ForwardResult result;
   if (batch.tokens > 0) {
     const HeadBuffers b = head_buffers();
+    const MicroBatch rows = head_rows(batch);
     normalise(weights, batch);
-    head.loss(exec, weights, for_backward ? scaled(head_rows(batch), loss_scale) : head_rows(batch), b, for_backward,
-              options.token_loss);
+    head.loss(exec, weights, for_backward ? scaled(rows, loss_scale) : rows, b, for_backward, options.token_loss);
     if (for_backward) head.backward(exec, weights, batch.padded_tokens, data(buffers->dx), b);
-    exec.stream.synchronize();  // the losses are read below
-    for (std::int64_t t = 0; t < batch.tokens; ++t) {
-      const auto i = static_cast<std::size_t>(t);
-      if (batch.targets[i] < 0) continue;
-      const double nll = b.nll_T[t];
-      result.loss += static_cast<double>(batch.weights[i]) * nll;
-      result.nll_sum += nll;
-      ++result.targets;
-    }
+    ops::loss_sums(exec, sums, b.nll_T, rows.targets.data(), rows.weights.data(), batch.tokens);
+  } else {
+    std::fill_n(sums, 3, 0.0);
   }
   if (for_backward) store.gradient_ready(head.unit(), exec.stream);
   release_head(store);
-  return result;
 }
 
 void Decoder::Impl::block_backward(ParameterStore& store, const MicroBatch& batch, std::int64_t layer) {

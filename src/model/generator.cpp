@@ -70,7 +70,7 @@ struct Generator::Impl {
   }
 
   void run(ParameterStore& store, std::span<const Piece> pieces, std::span<const Sequence> sequences, bool want_logits);
-  void keep(Data to, ConstData qkv) const;
+  void keep(Data to, ConstData qkv, std::int64_t rows) const;
   void attend(const Block& block, std::int64_t layer, std::span<const Piece> pieces, const BlockActivations& a) const;
   void head_pass(ParameterStore& store, std::span<const Piece> pieces, std::int64_t T, Data stream, bool want_logits);
   void head_logits(const HeadWeights& weights, std::span<const Piece> pieces, std::int64_t T, Data stream);
@@ -93,20 +93,23 @@ struct Generator::Impl {
   AnyRank any_rank;                        ///< none: this rank goes its own way
 };
 
-/// Copies keys and values out of a row of q k v: in one piece, or from each group, where they lie side by side too.
-void Generator::Impl::keep(Data to, ConstData qkv) const {
-  if (sizes.group_stride == 0) return ops::convert(exec, to, qkv.at(sizes.Q), 2 * sizes.KV);
+/// Copies keys and values out of rows of q k v: in one piece, or from each group, where they lie side by side too.
+void Generator::Impl::keep(Data to, ConstData qkv, std::int64_t rows) const {
+  const std::int64_t width = sizes.qkv_width();
+  if (sizes.group_stride == 0)
+    return ops::copy_rows(exec, to, qkv.at(sizes.Q), rows, 2 * sizes.KV, 2 * sizes.KV, width);
   const std::int64_t pair = 2 * sizes.head_dim;
-  for (std::int64_t head = 0; head < sizes.kv_heads; ++head)
-    ops::convert(exec, to.at(head * pair), qkv.at(head * sizes.group_stride + sizes.k_at()), pair);
+  for (std::int64_t head = 0; head < sizes.kv_heads; ++head) {
+    ops::copy_rows(exec, to.at(head * pair), qkv.at(head * sizes.group_stride + sizes.k_at()), rows, pair, 2 * sizes.KV,
+                   width);
+  }
 }
 
 /// Keeps the new keys and values, then every sequence looks at all of its own.
 void Generator::Impl::attend(const Block& block, std::int64_t layer, std::span<const Piece> pieces,
                              const BlockActivations& a) const {
   for (const Piece& p : pieces) {
-    for (std::int64_t i = 0; i < p.count; ++i)
-      keep(cache(layer, p.sequence, p.start + i), a.qkv.at((p.row + i) * sizes.qkv_width()));
+    keep(cache(layer, p.sequence, p.start), a.qkv.at(p.row * sizes.qkv_width()), p.count);
     const std::array<std::int32_t, 2> queries = {0, static_cast<std::int32_t>(p.count)};
     const std::array<std::int32_t, 2> keys = {0, static_cast<std::int32_t>(p.start + p.count)};
     AttentionShape shape = block.attention_shape({.T = p.count, .tokens = p.count, .segments = 1});

@@ -108,7 +108,7 @@ struct ModelSpec {
 /// @throws ConfigError with `where` (path of the file) and the key.
 ModelSpec parse_model_spec(std::string_view config_json, const std::string& where);
 
-/// preset:<name>: nano, 15m, 110m, 0.5b, 1b, 7b, 8b, 70b. @throws ConfigError naming the presets.
+/// preset:<name>: nano, 15m, 110m, 0.5b, 1.5b, 1b, 7b, 8b, 70b. @throws ConfigError naming the presets.
 ModelSpec preset_spec(std::string_view name);
 
 /// Units and tensors of the model.

@@ -22,13 +22,14 @@ constexpr const char* llama32_rope =
     R"({"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                                          "original_max_position_embeddings": 8192})";
 
-/// nano: seconds on a laptop. 15m, 110m, 0.5b: small models of known shape. 1b: Llama 3.2. 7b: Llama 2. 8b, 70b:
+/// nano: seconds on a laptop. 15m, 110m: small models of known shape. 0.5b, 1.5b: Qwen 2.5. 1b: Llama 3.2. 7b: Llama 2. 8b, 70b:
 /// Llama 3.
 constexpr Preset presets[] = {
     {"nano", "llama", 64, 2, 4, 2, 176, 512, 512, false, 1e-5, 1e4, nullptr},
     {"15m", "llama", 288, 6, 6, 6, 768, 32000, 1024, true, 1e-6, 1e4, nullptr},
     {"110m", "llama", 768, 12, 12, 12, 2048, 32000, 1024, true, 1e-6, 1e4, nullptr},
     {"0.5b", "qwen2", 896, 24, 14, 2, 4864, 151936, 32768, true, 1e-6, 1e6, nullptr},
+    {"1.5b", "qwen2", 1536, 28, 12, 2, 8960, 151936, 131072, true, 1e-6, 1e6, nullptr},
     {"1b", "llama", 2048, 16, 32, 8, 8192, 128256, 131072, true, 1e-5, 5e5, llama32_rope},
     {"7b", "llama", 4096, 32, 32, 32, 11008, 32000, 4096, false, 1e-5, 1e4, nullptr},
     {"8b", "llama", 4096, 32, 32, 8, 14336, 128256, 8192, false, 1e-5, 5e5, nullptr},

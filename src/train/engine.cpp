@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <span>
 
@@ -115,27 +116,26 @@ class EngineImpl final : public Engine {
     contributors_.clear();
   }
 
-  double forward(const MicroBatch& batch, int contributors, bool last) override {
+  PendingLoss forward(const MicroBatch& batch, int contributors, bool last) override {
     DSTRAIN_CHECK(micro_step_ < options_.max_micro_steps, "more than max_micro_steps = {} forward passes in a step",
                   options_.max_micro_steps);
     DSTRAIN_CHECK(batch.padded_tokens <= plan_.decoder_options.max_tokens, "a micro-batch of {} tokens, planned for {}",
                   batch.padded_tokens, plan_.decoder_options.max_tokens);
-    batch_ = batch;
+    batch_ = kept_rows(batch);
     store_->begin_micro_step(contributors, last);
     if (search_) search_->begin_micro_step(micro_step_, batch.tokens > 0 && comm_.rank() < contributors);
-    const ForwardResult result =
-        decoder_.forward(passing(), batch_, options_.train, static_cast<float>(loss_scale_.scale()));
-    if (search_) search_->look_at_loss(result.loss);
     double* slot = slot_of(comm_.rank(), micro_step_);
-    slot[0] = result.loss;
-    slot[1] = result.nll_sum;
-    slot[2] = static_cast<double>(result.targets);
+    decoder_.queue_forward(passing(), batch_, options_.train, static_cast<float>(loss_scale_.scale()), slot);
+    const PendingLoss loss(slot, store_->stream());
+    if (search_) search_->look_at_loss(loss);
     contributors_.push_back(contributors);
     ++micro_step_;
-    return result.loss;
+    return loss;
   }
 
   void backward() override { decoder_.backward(passing(), batch_); }
+
+  void synchronize() override { store_->stream().synchronize(); }
 
   void begin_search() override {
     begin_step();
@@ -154,34 +154,9 @@ class EngineImpl final : public Engine {
   }
 
   StepResult step(double learning_rate, const std::optional<std::array<double, 2>>& betas) override {
-    StepResult result = sum_slots();
-    if (!std::isfinite(result.loss) && !loss_scale_.active())
-      return not_finite(result, fmt::format("the loss of step {} is {}{}", global_step_ + 1,
-                                            without_sign_of_nan(result.loss), slot_that_is_not_finite()));
-    result.loss_scale = loss_scale_.scale();
-    result.grad_norm = store_->reduce_gradients() / result.loss_scale;
-    result.skipped = loss_scale_.active() && !std::isfinite(result.grad_norm);
-    result.overflow = loss_scale_.update(result.skipped);
-    if (result.skipped) {
-      settle_late_save();
-      ++global_step_;
-      return result;
-    }
-    if (!std::isfinite(result.grad_norm))
-      return not_finite(result, fmt::format("the gradient norm of step {} is {}", global_step_ + 1,
-                                            without_sign_of_nan(result.grad_norm)));
-    double clip = 1.0;
-    if (options_.max_grad_norm > 0)
-      clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
-    StepParameters parameters{
-        .lr = learning_rate, .step = optimizer_steps_ + 1, .gradient_scale = clip / result.loss_scale};
+    StepParameters parameters{.lr = learning_rate, .step = optimizer_steps_ + 1};
     if (betas) parameters.beta1 = (*betas)[0], parameters.beta2 = (*betas)[1];
-    settle_late_save();
-    writer_.secure();  // from here on the state changes
-    store_->optimizer_step(parameters, rates_);
-    ++optimizer_steps_;
-    ++global_step_;
-    return result;
+    return store_->queues_norm() ? queued_step(parameters) : decided_step(parameters);
   }
 
   double evaluate(const MicroBatch& batch) override {
@@ -323,6 +298,98 @@ class EngineImpl final : public Engine {
   static constexpr const char* steps_key = "optimizer_steps";
   static constexpr const char* scale_key = "loss_scale";
   static constexpr const char* seed_key = "engine_seed";
+
+  /// The host reads losses and norm, and decides on the update. Collective.
+  StepResult decided_step(StepParameters& parameters) {
+    if (store_->stream().on_device()) store_->stream().synchronize();  // the losses are the host's from here on
+    StepResult result = sum_slots();
+    if (!loss_is_usable(result)) return not_finite(result, nonfinite_loss(result));
+    take_norm(result, store_->reduce_gradients() / loss_scale_.scale());
+    if (result.skipped) return skipped(result);
+    if (!std::isfinite(result.grad_norm)) return not_finite(result, nonfinite_norm(result));
+    double clip = 1.0;
+    if (options_.max_grad_norm > 0)
+      clip = std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6));  // torch's rule
+    parameters.gradient_scale = clip / result.loss_scale;
+    secure_state();
+    store_->optimizer_step(parameters, rates_);
+    return counted(result);
+  }
+
+  /// The GPU decides and updates; the host queues it all, then waits once, for losses and norm. Collective.
+  StepResult queued_step(StepParameters& parameters) {
+    const ScaleRule rule{.max_norm = options_.max_grad_norm, .loss_scale = loss_scale_.scale()};
+    const double* losses = loss_scale_.active() ? nullptr : slot_of(comm_.rank(), 0);
+    parameters.gradient_scale_at = store_->queue_gradient_norm(rule, losses, micro_step_, slot_numbers);
+    secure_state();
+    store_->optimizer_step(parameters, rates_);
+    const double norm = store_->await_gradient_norm();
+    StepResult result = sum_slots();
+    if (!loss_is_usable(result)) return not_finite(result, nonfinite_loss(result));
+    take_norm(result, norm);
+    if (result.skipped) return skipped(result);
+    if (!std::isfinite(result.grad_norm)) return not_finite(result, nonfinite_norm(result));
+    return counted(result);
+  }
+
+  [[nodiscard]] bool loss_is_usable(const StepResult& result) const {
+    return std::isfinite(result.loss) || loss_scale_.active();
+  }
+  std::string nonfinite_loss(const StepResult& result) {
+    return fmt::format("the loss of step {} is {}{}", global_step_ + 1, without_sign_of_nan(result.loss),
+                       slot_that_is_not_finite());
+  }
+  [[nodiscard]] std::string nonfinite_norm(const StepResult& result) const {
+    return fmt::format("the gradient norm of step {} is {}", global_step_ + 1, without_sign_of_nan(result.grad_norm));
+  }
+
+  /// @param norm  of gradients without the loss scale
+  void take_norm(StepResult& result, double norm) {
+    result.loss_scale = loss_scale_.scale();
+    result.grad_norm = norm;
+    result.skipped = loss_scale_.active() && !std::isfinite(norm);
+    result.overflow = loss_scale_.update(result.skipped);
+  }
+
+  /// From here on the state changes. Collective where a save in flight is late.
+  void secure_state() {
+    settle_late_save();
+    writer_.secure();
+  }
+
+  StepResult skipped(StepResult& result) {
+    settle_late_save();
+    ++global_step_;
+    return result;
+  }
+
+  StepResult counted(StepResult& result) {
+    ++optimizer_steps_;
+    ++global_step_;
+    return result;
+  }
+
+  /// The batch with its rows in memory that nobody changes before the step is over: what is queued reads them later
+  /// than the call that was given them. On a CPU the batch itself.
+  MicroBatch kept_rows(const MicroBatch& batch) {
+    const View kept = arena_[plan_.batch_rows];
+    if (kept.count == 0 || batch.tokens == 0) return batch;
+    const std::int64_t width = plan_.decoder_options.max_tokens;
+    auto* at = kept.as<std::int32_t>() + micro_step_ * batch_row_arrays * width;
+    const auto keep = [&]<typename T>(std::span<const T>& row) {
+      DSTRAIN_CHECK(static_cast<std::int64_t>(row.size()) <= width, "a row of {} tokens, planned for {}", row.size(),
+                    width);
+      std::memcpy(at, row.data(), row.size_bytes());
+      row = {reinterpret_cast<const T*>(at), row.size()};
+      at += width;
+    };
+    MicroBatch own = batch;
+    keep(own.input_ids);
+    keep(own.position_ids);
+    keep(own.targets);
+    keep(own.weights);
+    return own;
+  }
 
   /// Counters out of a checkpoint's texts; what stays is the caller's.
   void take_state(LoadedState& loaded, const std::string& where) {
@@ -486,9 +553,6 @@ class EngineImpl final : public Engine {
 std::unique_ptr<Engine> Engine::initialize(Communicator& comm, const ModelSpec& spec, const EngineOptions& options,
                                            const WeightOrigin& origin) {
   if (options.device.kind == DeviceKind::cuda) {
-    if (options.optim.kind == OptimizerKind::muon && options.train && options.optimizer) {
-      throw ConfigError("optim: muon has no GPU path yet", "optim", "use device: cpu, or another optimizer");
-    }
     require_device_runtime().use(options.device.index);
   }
   auto engine = std::make_unique<EngineImpl>(comm, spec, options);

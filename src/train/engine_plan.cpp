@@ -66,6 +66,10 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
   plan.slot_losses =
       plan.memory.add("staging/slot_losses", static_cast<std::int64_t>(ranks) * options.max_micro_steps * slot_numbers,
                       DType::f64, phase_always, plan.memory.host_visible());
+  const std::int64_t rows = options.device.kind == DeviceKind::cuda && options.train
+                                ? options.max_micro_steps * batch_row_arrays * plan.decoder_options.max_tokens
+                                : 0;
+  plan.batch_rows = plan.memory.add("staging/batch_rows", rows, DType::i32, phase_always, plan.memory.host_visible());
   plan.checkpoint_copies = plan.memory.add("checkpoint/copies", checkpoint_copies_bytes(options, *plan.zero), DType::u8,
                                            phase_always, plan.memory.host_visible());
   plan.memory.finalize();

@@ -27,12 +27,15 @@ struct EnginePlan {
   BufferId matrix_probe;       ///< bytes for the measurement of the matrix peak
   BufferId client;             ///< bytes for the caller (micro-batches)
   BufferId checkpoint_copies;  ///< bytes: state that a checkpoint in flight still needs and an update overwrites
+  BufferId batch_rows;         ///< bytes, on a GPU: the rows of a step's micro-batches until they were brought there
   BufferId slot_losses;        ///< f64 [ranks * max_micro_steps * 3]: loss, nll sum, targets of every slot of a step
 };
 
 /// Elements of the staging buffer: 8 MiB.
 inline constexpr std::int64_t staging_count = 2 << 20;
 inline constexpr int slot_numbers = 3;
+/// Rows of a micro-batch that kernels read, of four bytes a token: ids, positions, targets, weights.
+inline constexpr std::int64_t batch_row_arrays = 4;
 
 /// Pure arithmetic: the same on every rank and without any rank.
 EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, const EngineOptions& options, int ranks);

@@ -74,7 +74,9 @@ class Trainer {
   // trainer_measure.cpp
   void start_measuring();      ///< Local
   void lap(StepPhase phase) {  ///< Local
-    if (profile_) profile_->lap(phase);
+    if (!profile_) return;
+    engine_->synchronize();  // a GPU's time belongs to the phase that queued it
+    profile_->lap(phase);
   }
   void end_measured_step(const StepResult& result, double learning_rate, std::int64_t rows);  ///< Local
   void report_measurements() const;                                                           ///< Local

@@ -21,8 +21,9 @@ class Lamb final : public SliceOptimizer {
 
   void step(const StepParameters& p, const std::vector<TensorRates>& rates, const UnitsUpdated& /*updated*/) override {
     make_directions(p, rates);
+    context_.exec.stream.synchronize();  // from here on the sums are the host's
     if (context_.buffers().scheme.sharded_state && context_.comm.size() > 1)
-      context_.comm.all_reduce(sums_, ReduceOp::sum, context_.exec.stream, "lamb norms");
+      context_.comm.all_reduce(sums_, ReduceOp::sum, Stream{}, "lamb norms");
     apply(p, rates);
   }
 
@@ -87,7 +88,7 @@ std::unique_ptr<SliceOptimizer> make_lamb(const SliceOptimizerContext& context) 
 
 void plan_lamb(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout) {
   z.scratch.sums = plan.add("optimizer/lamb_norms", 2 * static_cast<std::int64_t>(layout.tensors.size()), DType::f64,
-                            phase_optimizer);
+                            phase_optimizer, plan.host_visible());  // kernels make them, the host reads them
 }
 
 }  // namespace dstrain

@@ -43,19 +43,29 @@ std::vector<std::int32_t> orthogonal_tensors(const ZeroBuffers& z, const ModelLa
   return tensors;
 }
 
+/// Elements of the largest matrix.
+std::int64_t largest_matrix(const ZeroBuffers& z, const ModelLayout& layout) {
+  const auto tensors = orthogonal_tensors(z, layout);
+  return tensors.empty() ? 0 : layout.tensors[static_cast<std::size_t>(tensors.front())].count;
+}
+
 class Muon final : public SliceOptimizer {
  public:
   explicit Muon(const SliceOptimizerContext& context) : context_(context) {
     const ZeroBuffers& z = context.buffers();
-    gathered_ = context.memory.view(z.scratch.matrix);
-    iterates_ = context.memory.view(z.scratch.iterates).as<bfloat16>();
+    const View matrices = context.memory.view(z.scratch.matrix);
+    gathered_ = matrices.slice(0, std::min(largest_matrix(z, context.layout), matrices.count));
+    passing_ = matrices.slice(gathered_.count, matrices.count - gathered_.count);
+    const View iterates = context.memory.view(z.scratch.iterates);
+    iterates_ = {iterates.data, iterates.dtype};
     const View workspace = context.memory.view(z.scratch.workspace);
     exec_ = {context.exec.stream, workspace.data, workspace.count};
     std::vector<int> matrix_of(context.layout.tensors.size(), -1);
     for (const std::int32_t tensor : orthogonal_tensors(z, context.layout)) {
       matrix_of[static_cast<std::size_t>(tensor)] = static_cast<int>(matrices_.size());
       matrices_.push_back({tensor, matrix_shape(context.layout.tensors[static_cast<std::size_t>(tensor)]), -1, {}});
-      newton_schulz_prepare(matrices_.back().shape.rows, matrices_.back().shape.columns);
+      newton_schulz_prepare(matrices_.back().shape.rows, matrices_.back().shape.columns,
+                            context.exec.stream.device().kind);
     }
     for (std::size_t i = 0; i < context.owned.size(); ++i) {
       const int m = matrix_of[static_cast<std::size_t>(context.owned[i].tensor)];
@@ -91,6 +101,7 @@ class Muon final : public SliceOptimizer {
 
  private:
   [[nodiscard]] bool sharded() const { return context_.buffers().scheme.sharded_state && context_.comm.size() > 1; }
+  [[nodiscard]] bool on_device() const { return context_.exec.stream.on_device(); }
   [[nodiscard]] bool is_owner(int owner) const { return context_.comm.rank() == owner; }
   [[nodiscard]] float* direction_of(const Matrix& m) const {
     return context_.owned[static_cast<std::size_t>(m.slice)].gradient;
@@ -117,6 +128,7 @@ class Muon final : public SliceOptimizer {
       if (is_owner(owner)) copy(gathered_.as<float>(), direction_of(m), m.shape.rows * m.shape.columns);
       return;
     }
+    if (on_device()) return gather_on_device(m, owner);
     for (const Piece& piece : m.pieces) {
       if (is_owner(piece.rank) && is_owner(owner)) {
         copy(gathered(piece).as<float>(), direction_of(m), piece.count);
@@ -138,6 +150,7 @@ class Muon final : public SliceOptimizer {
                                 "muon: an update");
       return;
     }
+    if (on_device()) return scatter_on_device(m, owner);
     for (const Piece& piece : m.pieces) {
       if (is_owner(piece.rank) && is_owner(owner)) {
         copy(direction_of(m), gathered(piece).as<float>(), piece.count);
@@ -149,7 +162,27 @@ class Muon final : public SliceOptimizer {
     }
   }
 
-  static void copy(float* to, const float* from, std::int64_t count) { std::copy_n(from, count, to); }
+  /// Between GPUs there are collectives and no messages: every rank receives each piece, and those that do not own the
+  /// matrix drop it. Twice the matrix travels to each rank, along the cards' own links.
+  void gather_on_device(const Matrix& m, int owner) {
+    const View whole = is_owner(owner) ? gathered_ : passing_;
+    for (const Piece& piece : m.pieces) {
+      const View at = whole.slice(piece.begin, piece.count);
+      if (is_owner(piece.rank)) copy(at.as<float>(), direction_of(m), piece.count);
+      context_.comm.broadcast(at, piece.rank, context_.exec.stream, "muon: slices of a matrix");
+    }
+  }
+  void scatter_on_device(const Matrix& m, int owner) {
+    const View whole = (is_owner(owner) ? gathered_ : passing_).slice(0, m.shape.rows * m.shape.columns);
+    context_.comm.broadcast(whole, owner, context_.exec.stream, "muon: an update");
+    for (const Piece& piece : m.pieces) {
+      if (is_owner(piece.rank)) copy(direction_of(m), whole.as<float>() + piece.begin, piece.count);
+    }
+  }
+
+  void copy(float* to, const float* from, std::int64_t count) const {
+    copy_bytes(context_.exec.stream, to, from, count * static_cast<std::int64_t>(sizeof(float)));
+  }
 
   /// p *= 1 - lr * wd;  p -= lr * 0.2 sqrt(max(rows, columns)) * u: the update's root mean square is that of AdamW's.
   void apply(const Matrix& m, const StepParameters& p, const std::vector<TensorRates>& rates) const {
@@ -167,7 +200,8 @@ class Muon final : public SliceOptimizer {
   Exec exec_;
   std::vector<Matrix> matrices_;
   View gathered_;
-  bfloat16* iterates_ = nullptr;
+  View passing_;  ///< between GPUs: room for matrices of others
+  Data iterates_;
 };
 
 }  // namespace
@@ -177,17 +211,18 @@ std::unique_ptr<SliceOptimizer> make_muon(const SliceOptimizerContext& context) 
 }
 
 void plan_muon(MemoryPlan& plan, ZeroBuffers& z, const ModelLayout& layout) {
-  std::int64_t largest = 0;
   std::int64_t iterates = 0;
   std::int64_t workspace = 0;
   for (const std::int32_t index : orthogonal_tensors(z, layout)) {
     const TensorLayout& tensor = layout.tensors[static_cast<std::size_t>(index)];
     const MatrixShape shape = matrix_shape(tensor);
-    largest = std::max(largest, tensor.count);
     iterates = std::max(iterates, newton_schulz_elements(shape.rows, shape.columns));
-    workspace = std::max(workspace, newton_schulz_workspace_bytes(shape.rows, shape.columns));
+    workspace = std::max(workspace, newton_schulz_workspace_bytes(shape.rows, shape.columns, plan.target()));
   }
-  z.scratch.matrix = plan.add("optimizer/muon_matrix", largest, DType::f32, phase_optimizer);
+  const bool passes = plan.target() == DeviceKind::cuda && z.scheme.sharded_state && z.ranks > 1;
+  const std::int64_t matrices = passes ? 2 : 1;  // between GPUs matrices of others pass through
+  z.scratch.matrix =
+      plan.add("optimizer/muon_matrix", matrices * largest_matrix(z, layout), DType::f32, phase_optimizer);
   z.scratch.iterates = plan.add("optimizer/muon_iterates", iterates, DType::bf16, phase_optimizer);
   z.scratch.workspace = plan.add("workspace/muon", workspace, DType::u8, phase_optimizer);
 }

@@ -62,6 +62,7 @@ UpdateParameters update_parameters(const OptimizerSettings& settings, const Step
   u.bias_correction = settings.bias_correction;
   u.step = p.step;
   u.gradient_scale = p.gradient_scale;
+  u.gradient_scale_at = p.gradient_scale_at;
   return u;
 }
 

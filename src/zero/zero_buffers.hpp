@@ -21,6 +21,7 @@ struct ZeroScheme {
   bool two_level = false;        ///< sums may run inside the node first
   bool host_states = false;      ///< masters and states lie in host memory beside a GPU; the CPU updates them
   bool host_weights = false;     ///< so do the slices of the weights; units are brought to the GPU when they are used
+  bool queued_norm = false;      ///< the norm stays on the GPU until it made the scale of the update
   bool overlap = false;          ///< collectives run beside kernels: what they use is there twice, or early
 };
 
@@ -53,6 +54,9 @@ struct RowSizes {
   std::int64_t gradient_shard = 0;
   std::int64_t chunks = 0;  ///< chunks in a rank's gradient slices
 };
+
+/// Behind the rows of chunk sums where the norm stays on the GPU: their sum, and the scale of the update.
+inline constexpr std::int64_t update_numbers = 2;
 
 /// Stage 3: room for one gathered unit.
 struct GatherRegion {
@@ -105,7 +109,8 @@ struct ZeroBuffers {
   std::vector<BufferId> buckets;  ///< reduce_each: unit gradients of the running micro step; two where one is sent
                                   ///< while the other is filled
   BufferId held_open;             ///< reduce_each: gradient of unit 0 where the head writes into it first
-  BufferId chunk_sums;            ///< f64: every rank's chunk sums
+  BufferId chunk_sums;            ///< f64: every rank's chunk sums; queued_norm: and its loss, then update_numbers
+  BufferId gradient_norm;         ///< f64, queued_norm: the norm as the host reads it
   std::vector<GatherRegion> regions;
 
   std::vector<TensorUpdate> updates;  ///< by tensor; empty without an optimizer

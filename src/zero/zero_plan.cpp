@@ -15,6 +15,11 @@ namespace {
 /// DeepSpeed's default of 500 million elements would be 2 GB of buffers on every rank.
 constexpr std::int64_t useful_bucket_elements = 25'000'000;
 
+/// Optimizers whose update is one kernel call of a slice.
+bool reads_scale_from_memory(OptimizerKind kind) noexcept {
+  return kind != OptimizerKind::adafactor && kind != OptimizerKind::lamb && kind != OptimizerKind::muon;
+}
+
 ZeroScheme scheme_of(const ZeroOptions& options, int ranks, DeviceKind target) {
   ZeroScheme scheme;
   // On a CPU everything lies in host memory already.
@@ -26,6 +31,9 @@ ZeroScheme scheme_of(const ZeroOptions& options, int ranks, DeviceKind target) {
   scheme.reduce_each = options.reproducible || (options.stage >= 2 && ranks > 1);
   scheme.two_level = !options.reproducible;
   // On a CPU a collective is complete when its call returns: a second bucket would only cost memory there.
+  // Every rank-local rule reads its scale from memory; the others make decisions of their own out of the norm.
+  scheme.queued_norm = target == DeviceKind::cuda && options.train && options.optimizer && !scheme.host_states &&
+                       reads_scale_from_memory(options.optim.kind);
   scheme.overlap = (ranks > 1 || scheme.host_weights) && target == DeviceKind::cuda;
   return scheme;
 }
@@ -204,6 +212,12 @@ void plan_gradients(MemoryPlan& plan, ZeroBuffers& z, bool tied) {
     plan_buckets(plan, z, tied);
   } else {
     z.gradient = plan.add("gradients/full", z.rows.gradient_full, DType::f32, phase_step, kind);
+  }
+  if (z.scheme.queued_norm) {
+    z.chunk_sums = plan.add("gradients/chunk_sums", (z.rows.chunks + 1) * z.ranks + update_numbers, DType::f64,
+                            phase_optimizer, kind);
+    z.gradient_norm = plan.add("gradients/norm", 1, DType::f64, phase_always, plan.host_visible());
+    return;
   }
   // Kernels make them, the host adds them up.
   z.chunk_sums = plan.add("gradients/chunk_sums", z.rows.chunks * z.ranks, DType::f64, phase_optimizer,

@@ -46,6 +46,7 @@ class ShardedStore final : public ZeroStore {
     gather_.reserve(layout.units.size() * part_kinds);
     if (buffers_->options.train && buffers_->options.optimizer)
       optimizer_ = make_slice_optimizer({layout, memory_, comm_, exec_, owned_, *timeline_});
+    if (buffers_->scheme.queued_norm) norm_made_.emplace();
     updated_ = [this](int unit) { hand_out(unit); };
   }
 
@@ -112,6 +113,27 @@ class ShardedStore final : public ZeroStore {
     settle();
     in_micro_step_ = false;
     return gradient_norm(memory_, comm_, exec_);
+  }
+
+  [[nodiscard]] bool queues_norm() const noexcept override { return buffers_->scheme.queued_norm; }
+
+  const double* queue_gradient_norm(const ScaleRule& rule, const double* losses, std::int64_t count,
+                                    std::int64_t ld) override {
+    check_training();
+    DSTRAIN_CHECK(queues_norm(), "the norm of this optimizer's gradients does not stay on the GPU");
+    DSTRAIN_CHECK(in_micro_step_, "gradients are reduced before any micro step of this step");
+    gradients_->finish(exec_.stream);
+    settle();
+    in_micro_step_ = false;
+    const double* scale = dstrain::queue_gradient_norm({memory_, comm_, exec_, *timeline_}, rule, losses, count, ld);
+    norm_made_->record(exec_.stream);
+    return scale;
+  }
+
+  double await_gradient_norm() override {
+    DSTRAIN_CHECK(queues_norm(), "no norm was queued");
+    norm_made_->wait();
+    return *memory_.view(buffers_->gradient_norm).as<double>();
   }
 
   void optimizer_step(const StepParameters& p, const std::vector<TensorRates>& rates) override {
@@ -259,7 +281,8 @@ class ShardedStore final : public ZeroStore {
   std::vector<AllGatherPart> gather_;
   std::unique_ptr<SliceOptimizer> optimizer_;  ///< null without training or without an optimizer
   UnitsUpdated updated_;
-  int handed_out_ = 0;  ///< units below it were handed out in this optimizer step
+  std::optional<HostPoint> norm_made_;  ///< queued_norm: norm and losses of the step are in host memory
+  int handed_out_ = 0;                  ///< units below it were handed out in this optimizer step
   std::uint64_t version_ = 0;
   bool in_micro_step_ = false;
 };

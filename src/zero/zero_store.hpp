@@ -88,6 +88,19 @@ class ZeroStore : public ParameterStore {
   /// Ends the step's reductions and returns the global L2 norm of the summed gradient (before clipping), the same on
   /// all ranks: sums of squares of the chunks added in chunk order. Collective.
   virtual double reduce_gradients() = 0;
+
+  /// Whether the norm may stay on the GPU: queue_gradient_norm() then takes the place of reduce_gradients(). The same
+  /// on all ranks. Local.
+  [[nodiscard]] virtual bool queues_norm() const noexcept = 0;
+  /// reduce_gradients() without waiting for the GPU: queues the norm and, out of it, the scale of the update
+  /// (ops::update_scale). Collective.
+  /// @param losses  of this rank's micro steps, `count` of them `ld` apart, in memory that kernels reach: where their
+  ///                sum over all ranks is not finite the scale is NaN. Null: not looked at
+  /// @return where the scale will stand, for StepParameters::gradient_scale_at
+  virtual const double* queue_gradient_norm(const ScaleRule& rule, const double* losses, std::int64_t count,
+                                            std::int64_t ld) = 0;
+  /// Waits for the queued norm, and for nothing that was queued behind it, and returns it. Local.
+  virtual double await_gradient_norm() = 0;
   /// Updates the owned slices, each tensor with its own rates. Then makes the new weights readable (stages 1, 2 gather
   /// them). Adafactor leaves its updates where the gradients were. Collective.
   /// @param p      gradient_scale = clip factor over loss scale

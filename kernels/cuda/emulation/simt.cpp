@@ -149,10 +149,17 @@ void run_block(int threads) {
 
 }  // namespace
 
+namespace {
+std::int64_t grids = 0;
+}  // namespace
+
+std::int64_t grids_run() noexcept { return grids; }
+
 void run_grid(std::int64_t x, std::int64_t y, std::int64_t z, int threads, std::int64_t shared_bytes,
               void (*body)(const void*), const void* argument) {
   DSTRAIN_CHECK(threads > 0 && threads <= most_threads && threads % warp_size == 0, "a block of {} threads", threads);
   DSTRAIN_CHECK(shared_bytes <= 227 << 10, "{} bytes of shared memory", shared_bytes);
+  ++grids;
   Machine& m = machine();
   m.body = body;
   m.argument = argument;

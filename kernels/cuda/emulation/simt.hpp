@@ -37,6 +37,9 @@ extern Place place;
 void run_grid(std::int64_t x, std::int64_t y, std::int64_t z, int threads, std::int64_t shared_bytes,
               void (*body)(const void*), const void* argument);
 
+/// Calls of run_grid() so far: kernel launches.
+std::int64_t grids_run() noexcept;
+
 void sync_threads();
 void sync_warp();
 char* dynamic_shared();

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "data/jinja/lexer.hpp"
+#include "data/jinja/token_cursor.hpp"
 #include "data/jinja/value.hpp"
 
 namespace dstrain::jinja {
@@ -37,14 +37,20 @@ using Expression = std::function<Value(Scope&)>;
 enum class Flow : std::uint8_t { go_on, next_item, leave_loop };
 using Statement = std::function<Flow(Scope&, std::string& out)>;
 
-/// One expression of a token list, from `at`, which moves behind it.
-Expression parse_expression(const std::vector<Token>& tokens, std::size_t& at);
+/// The expression that `tokens` stand at; they move behind it.
+/// @throws ConfigError  there is none
+Expression parse_expression(TokenCursor& tokens);
 /// The same without `a if b else c` at its top: what a loop runs over.
-Expression parse_without_condition(const std::vector<Token>& tokens, std::size_t& at);
+Expression parse_without_condition(TokenCursor& tokens);
 
 /// A whole template.
 /// @throws ConfigError  syntax that chat templates do not use or that is wrong
 Statement parse_template(const std::vector<Token>& tokens);
+
+/// Gives `names` the value; several take the parts of a list. @throws ConfigError  other numbers of names and parts
+void assign(Scope& scope, const std::vector<std::string>& names, const Value& value);
+/// The same for the member `attribute` of a variable, where it is not empty.
+void assign_member(Scope& scope, const std::vector<std::string>& names, const std::string& attribute, Value value);
 
 // --- what expressions call (operators.cpp, builtins.cpp, methods.cpp) ---
 

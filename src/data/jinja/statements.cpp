@@ -33,17 +33,6 @@ Value loop_variable(const List& items, std::size_t i) {
               {"nextitem", i + 1 < count ? items[i + 1] : Value()}};
 }
 
-void assign(Scope& scope, const std::vector<std::string>& names, const Value& value) {
-  if (names.size() == 1) {
-    scope.set(names.front(), value);
-    return;
-  }
-  const List parts = items_of(value);
-  if (parts.size() != names.size())
-    fail(fmt::format("takes {} values apart into {} names", parts.size(), names.size()));
-  for (std::size_t i = 0; i < names.size(); ++i) scope.set(names[i], parts[i]);
-}
-
 class Parser {
  public:
   explicit Parser(const std::vector<Token>& tokens) : tokens_(tokens) {}
@@ -54,28 +43,14 @@ class Parser {
   }
 
  private:
-  [[nodiscard]] const Token& peek() const { return tokens_[at_]; }
-  std::string name() {
-    if (peek().kind != Token::Kind::name) fail(fmt::format("has `{}` where a name belongs", peek().text));
-    return tokens_[at_++].text;
-  }
-  bool take_name(std::string_view text) {
-    if (peek().kind != Token::Kind::name || peek().text != text) return false;
-    ++at_;
-    return true;
-  }
-  bool take_op(std::string_view text) {
-    if (peek().kind != Token::Kind::op || peek().text != text) return false;
-    ++at_;
-    return true;
-  }
   void end_of_block() {
-    if (peek().kind != Token::Kind::block_end) fail(fmt::format("has `{}` at the end of a tag", peek().text));
-    ++at_;
+    if (tokens_.peek().kind != Token::Kind::block_end)
+      fail(fmt::format("has `{}` at the end of a tag", tokens_.peek().text));
+    tokens_.skip();
   }
   [[nodiscard]] bool at_tag(const std::vector<std::string_view>& names) const {
-    if (peek().kind != Token::Kind::block_begin) return false;
-    const Token& tag = tokens_[at_ + 1];
+    if (tokens_.peek().kind != Token::Kind::block_begin) return false;
+    const Token& tag = tokens_.after();
     for (const auto candidate : names) {
       if (tag.kind == Token::Kind::name && tag.text == candidate) return true;
     }
@@ -87,7 +62,7 @@ class Parser {
     if (++depth_ > max_depth) fail("is nested too deeply");
     std::vector<Statement> out;
     while (!at_tag(ends)) {
-      if (peek().kind == Token::Kind::end) {
+      if (tokens_.peek().kind == Token::Kind::end) {
         if (!ends.empty()) fail(fmt::format("lacks an `{}`", ends.back()));
         break;
       }
@@ -99,13 +74,12 @@ class Parser {
 
   /// Past the tag that ended a list of statements: its name.
   std::string end_tag() {
-    ++at_;
-    return name();
+    tokens_.skip();
+    return tokens_.name();
   }
 
   Statement statement() {
-    const Token token = peek();
-    ++at_;
+    const Token token = tokens_.take();
     if (token.kind == Token::Kind::text) {
       return [text = token.text](Scope&, std::string& out) {
         charge(text.size());
@@ -114,9 +88,10 @@ class Parser {
       };
     }
     if (token.kind == Token::Kind::output_begin) {
-      auto value = parse_expression(tokens_, at_);
-      if (peek().kind != Token::Kind::output_end) fail(fmt::format("has `{}` at the end of an output", peek().text));
-      ++at_;
+      auto value = parse_expression(tokens_);
+      if (tokens_.peek().kind != Token::Kind::output_end)
+        fail(fmt::format("has `{}` at the end of an output", tokens_.peek().text));
+      tokens_.skip();
       return [value](Scope& s, std::string& out) {
         const std::string text = value(s).text();
         charge(text.size());
@@ -124,7 +99,7 @@ class Parser {
         return Flow::go_on;
       };
     }
-    return block(name());
+    return block(tokens_.name());
   }
 
   Statement block(const std::string& tag) {
@@ -143,14 +118,14 @@ class Parser {
   Statement condition() {
     std::vector<std::pair<Expression, std::vector<Statement>>> branches;
     std::vector<Statement> otherwise;
-    Expression when = parse_expression(tokens_, at_);
+    Expression when = parse_expression(tokens_);
     for (;;) {
       end_of_block();
       auto body = statements({"elif", "else", "endif"});
       branches.emplace_back(when, std::move(body));
       const std::string tag = end_tag();
       if (tag == "elif") {
-        when = parse_expression(tokens_, at_);
+        when = parse_expression(tokens_);
         continue;
       }
       if (tag == "else") {
@@ -170,19 +145,19 @@ class Parser {
   }
 
   std::vector<std::string> target() {
-    const bool brackets = take_op("(");
-    std::vector<std::string> names = {name()};
-    while (take_op(",")) names.push_back(name());
-    if (brackets && !take_op(")")) fail("has a target without closing bracket");
+    const bool brackets = tokens_.take_op("(");
+    std::vector<std::string> names = {tokens_.name()};
+    while (tokens_.take_op(",")) names.push_back(tokens_.name());
+    if (brackets && !tokens_.take_op(")")) fail("has a target without closing bracket");
     return names;
   }
 
   Statement loop() {
     auto names = target();
-    if (!take_name("in")) fail("has a loop without `in`");
-    auto over = parse_without_condition(tokens_, at_);
+    if (!tokens_.take_name("in")) fail("has a loop without `in`");
+    auto over = parse_without_condition(tokens_);
     Expression filter = [](Scope&) { return Value(true); };
-    if (take_name("if")) filter = parse_expression(tokens_, at_);
+    if (tokens_.take_name("if")) filter = parse_expression(tokens_);
     end_of_block();
     auto body = statements({"else", "endfor"});
     std::vector<Statement> otherwise;
@@ -213,12 +188,12 @@ class Parser {
   Statement set() {
     auto names = target();
     std::string attribute;
-    if (take_op(".")) attribute = name();
-    if (take_op("=")) {
+    if (tokens_.take_op(".")) attribute = tokens_.name();
+    if (tokens_.take_op("=")) {
       auto value = tuple();
       end_of_block();
       return [=](Scope& s, std::string&) {
-        store(s, names, attribute, value(s));
+        assign_member(s, names, attribute, value(s));
         return Flow::go_on;
       };
     }
@@ -229,15 +204,15 @@ class Parser {
     return [=](Scope& s, std::string&) {
       std::string text;
       run_all(body, s, text);
-      store(s, names, attribute, Value(std::move(text)));
+      assign_member(s, names, attribute, Value(std::move(text)));
       return Flow::go_on;
     };
   }
 
   /// One value, or several with commas: a tuple.
   Expression tuple() {
-    std::vector<Expression> items = {parse_expression(tokens_, at_)};
-    while (take_op(",")) items.push_back(parse_expression(tokens_, at_));
+    std::vector<Expression> items = {parse_expression(tokens_)};
+    while (tokens_.take_op(",")) items.push_back(parse_expression(tokens_));
     if (items.size() == 1) return items.front();
     return [items](Scope& s) {
       List out;
@@ -246,33 +221,17 @@ class Parser {
     };
   }
 
-  static void store(Scope& scope, const std::vector<std::string>& names, const std::string& attribute, Value value) {
-    if (attribute.empty()) {
-      assign(scope, names, value);
-      return;
-    }
-    const Value object = scope.get(names.front());
-    Dict* entries = object.dict();
-    if (entries == nullptr) fail(fmt::format("sets a member of {}", object.type()));
-    for (auto& [key, old] : *entries) {
-      if (key != attribute) continue;
-      old = std::move(value);
-      return;
-    }
-    entries->emplace_back(attribute, std::move(value));
-  }
-
   Statement macro() {
-    const std::string macro_name = name();
-    if (!take_op("(")) fail("has a macro without arguments");
+    const std::string macro_name = tokens_.name();
+    if (!tokens_.take_op("(")) fail("has a macro without arguments");
     std::vector<std::pair<std::string, Expression>> parameters;
-    while (!take_op(")")) {
-      std::string parameter = name();
+    while (!tokens_.take_op(")")) {
+      std::string parameter = tokens_.name();
       Expression fallback = [](Scope&) { return Value(); };
-      if (take_op("=")) fallback = parse_expression(tokens_, at_);
+      if (tokens_.take_op("=")) fallback = parse_expression(tokens_);
       parameters.emplace_back(std::move(parameter), std::move(fallback));
-      take_op(",");
-      if (peek().kind == Token::Kind::block_end) fail("has a macro without closing bracket");
+      tokens_.take_op(",");
+      if (tokens_.peek().kind == Token::Kind::block_end) fail("has a macro without closing bracket");
     }
     end_of_block();
     auto body = std::make_shared<const std::vector<Statement>>(statements({"endmacro"}));
@@ -318,22 +277,11 @@ class Parser {
     return [body = std::move(body)](Scope& s, std::string& out) { return run_all(body, s, out); };
   }
 
-  const std::vector<Token>& tokens_;
-  std::size_t at_ = 0;
+  TokenCursor tokens_;
   int depth_ = 0;
 };
 
 }  // namespace
-
-Value Scope::get(const std::string& name) const {
-  const auto it = variables_.find(name);
-  if (it != variables_.end()) return it->second;
-  return around_ == nullptr ? Value() : around_->get(name);
-}
-
-void Scope::step() {
-  if (++outermost().steps_ > 500'000) fail("runs for too long");
-}
 
 Statement parse_template(const std::vector<Token>& tokens) { return Parser(tokens).run(); }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <map>
 
 #include "comm/mpi_communicator.hpp"
@@ -130,7 +131,7 @@ TEST_P(DeviceEngine, TrainsAdaptersLikeTheCpu) {
 TEST_P(DeviceEngine, UpdatesByEveryOptimizerLikeTheCpu) {
   if (stage() != 1) GTEST_SKIP() << "skipped: one stage is enough";
   for (const auto kind : {OptimizerKind::sgd, OptimizerKind::lion, OptimizerKind::adamw_8bit, OptimizerKind::lion_8bit,
-                          OptimizerKind::adafactor}) {
+                          OptimizerKind::adafactor, OptimizerKind::lamb}) {
     SCOPED_TRACE(static_cast<int>(kind));
     auto options = options_of(stage(), dtype());
     options.optim.kind = kind;
@@ -222,11 +223,108 @@ TEST_P(DeviceEngine, RefusesToOffloadWhatNeedsWholeMatrices) {
   EXPECT_THROW((void)Engine::plan(preset_spec("nano"), options, comm_->size()), ConfigError);
 }
 
-TEST_P(DeviceEngine, RefusesWhatHasNoPathOnAGpu) {
+TEST_P(DeviceEngine, OrthogonalisesLikeTheCpu) {
+  if (dtype() != DType::bf16) GTEST_SKIP() << "skipped: one dtype is enough";
+  auto options = options_of(stage(), dtype());
+  options.optim.kind = OptimizerKind::muon;
+  options.optim.momentum = 0.95;
+  options.optim.nesterov = true;
+  expect_like_cpu(options);
+}
+
+TEST_P(DeviceEngine, CountsPadsLikeTheCpu) {
+  if (stage() > 1) GTEST_SKIP() << "skipped: stages have nothing to do with it";
+  const auto spec = preset_spec("nano");
+  auto options = options_of(stage(), dtype());
+  const auto run = [&](Communicator& comm, const EngineOptions& o) {
+    const auto engine = Engine::initialize(comm, spec, o, {});
+    const test::PackedRows packed(rows_of(comm.rank(), 0), 1.0F / static_cast<float>(41 * comm.size()));
+    MicroBatch batch = packed.batch();
+    const std::int32_t seen[] = {11, 23};  // of 20 and 23 tokens
+    batch.key_lens = seen;
+    engine->begin_step();
+    engine->forward(batch, comm.size(), true);
+    engine->backward();
+    return engine->step(1e-3);
+  };
+  const double near = dtype() == DType::f32 ? 2e-5 : 2e-2;
+
+  const StepResult expected = run(*host_, options);
+  options.device = gpu;
+  const StepResult result = run(*comm_, options);
+
+  EXPECT_NEAR(result.loss, expected.loss, near * expected.loss);
+  EXPECT_NEAR(result.grad_norm, expected.grad_norm, near * expected.grad_norm);
+}
+
+/// A step whose targets weigh `weight`.
+StepResult run_weighted(Engine& engine, const Communicator& comm, float weight) {
+  const test::PackedRows packed(rows_of(comm.rank(), 7), weight);
+  engine.begin_step();
+  engine.forward(packed.batch(), comm.size(), true);
+  engine.backward();
+  return engine.step(1e-3);
+}
+
+TEST_P(DeviceEngine, LeavesWeightsAloneWhereLossOrNormIsNotFinite) {
   auto options = options_of(stage(), dtype());
   options.device = gpu;
-  options.optim.kind = OptimizerKind::muon;
-  EXPECT_THROW((void)Engine::initialize(*comm_, preset_spec("nano"), options, {}), ConfigError);
+  options.on_nonfinite = OnNonfinite::skip;
+  const auto engine = Engine::initialize(*comm_, preset_spec("nano"), options, {});
+  run_step(*engine, *comm_, 0);
+  const auto before = weights_of(*engine);
+
+  // One rank's loss alone is no number, then a sum of finite gradients overflows.
+  const float bad = comm_->rank() == 0 ? std::numeric_limits<float>::quiet_NaN() : 0.01F;
+  const StepResult no_number = run_weighted(*engine, *comm_, bad);
+  EXPECT_TRUE(no_number.skipped && no_number.nonfinite);
+  EXPECT_EQ(weights_of(*engine), before);
+  const StepResult too_large = run_weighted(*engine, *comm_, 1e38F);
+  EXPECT_TRUE(too_large.skipped && too_large.nonfinite);
+  EXPECT_EQ(weights_of(*engine), before);
+  EXPECT_EQ(engine->optimizer_steps(), 1);
+  EXPECT_EQ(engine->global_step(), 3);
+
+  EXPECT_FALSE(run_step(*engine, *comm_, 1).skipped);
+  EXPECT_NE(weights_of(*engine), before);
+}
+
+TEST_P(DeviceEngine, SkipsOverflowsOfALossScale) {
+  if (dtype() != DType::f16) GTEST_SKIP() << "skipped: f16 has a loss scale";
+  auto options = options_of(stage(), dtype());
+  options.device = gpu;
+  options.loss_scale.rule = LossScaleOptions::Rule::torch;
+  options.loss_scale.initial = 1e30;
+  const auto engine = Engine::initialize(*comm_, preset_spec("nano"), options, {});
+  const auto before = weights_of(*engine);
+
+  const StepResult overflow = run_step(*engine, *comm_, 0);
+
+  EXPECT_TRUE(overflow.skipped);
+  EXPECT_FALSE(overflow.nonfinite);
+  EXPECT_EQ(weights_of(*engine), before);
+  EXPECT_EQ(engine->optimizer_steps(), 0);
+  StepResult next = run_step(*engine, *comm_, 0);
+  EXPECT_EQ(next.loss_scale, static_cast<double>(static_cast<float>(1e30) * 0.5F));
+  for (int tries = 0; next.skipped && tries < 150; ++tries) next = run_step(*engine, *comm_, 0);
+  EXPECT_FALSE(next.skipped);
+  EXPECT_NE(weights_of(*engine), before);
+}
+
+TEST_P(DeviceEngine, GivesTheLossOfAMicroBatchToWhoReadsIt) {
+  auto options = options_of(stage(), dtype());
+  options.device = gpu;
+  const auto engine = Engine::initialize(*comm_, preset_spec("nano"), options, {});
+  const test::PackedRows packed(rows_of(comm_->rank(), 0), 0.01F);
+  engine->begin_step();
+
+  const PendingLoss loss = engine->forward(packed.batch(), comm_->size(), true);
+  engine->backward();
+  double sum = loss;
+  comm_->all_reduce(View(&sum, 1, DType::f64), ReduceOp::sum, Stream{}, "sum of losses");
+
+  EXPECT_GT(loss.value(), 0.0);
+  EXPECT_NEAR(engine->step(1e-3).loss, sum, 1e-12 * sum);
 }
 
 TEST_P(DeviceEngine, ChecksItsPlanAndTakesExactlyThat) {
@@ -278,6 +376,29 @@ TEST_P(DeviceEngine, CheckpointsGoBetweenDeviceAndCpu) {
   if (comm_->rank() == 0) {
     EXPECT_TRUE(std::filesystem::exists(folder / "model" / "model.safetensors"));
   }
+}
+
+TEST_P(DeviceEngine, EvaluatesLikeTheCpu) {
+  auto options = options_of(stage(), dtype());
+  options.eval_predictions = true;
+  const auto spec = preset_spec("nano");
+  const test::PackedRows packed(rows_of(comm_->rank(), 3), 1.0F);
+  const auto cpu = Engine::initialize(*host_, spec, options, {});
+  options.device = gpu;
+  const auto device = Engine::initialize(*comm_, spec, options, {});
+
+  const BatchEvaluation expected = cpu->evaluate_batch(packed.batch());
+  const BatchEvaluation result = device->evaluate_batch(packed.batch());
+
+  EXPECT_EQ(result.targets, expected.targets);
+  EXPECT_NEAR(result.nll_sum, expected.nll_sum, (dtype() == DType::f32 ? 1e-5 : 1e-2) * expected.nll_sum);
+  ASSERT_EQ(result.nll.size(), expected.nll.size());
+  ASSERT_EQ(result.predicted.size(), expected.predicted.size());
+  int same = 0;
+  for (std::size_t t = 0; t < result.predicted.size(); ++t)
+    same += result.predicted[t] == expected.predicted[t] ? 1 : 0;
+  EXPECT_GE(same, static_cast<int>(result.predicted.size()) - (dtype() == DType::f32 ? 0 : 4))
+      << "roundings may choose between two likely ones";
 }
 
 TEST_P(DeviceEngine, AnswersLikeTheCpu) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "data/tokenizers/regex_dialect.hpp"
 #include "data/tokenizers/byte_level.hpp"
 #include "data_vectors.hpp"
 
@@ -161,6 +162,20 @@ TEST(Tokenizer, RefusesDamagedFiles) {
       EXPECT_NO_THROW(small_tokenizer(file));
     } else {
       EXPECT_THROW(small_tokenizer(file), ConfigError) << pointer << ' ' << value;
+    }
+  }
+}
+
+// "[:" that no ":]" ends is a class in a class: refused like any others that are nested without end.
+TEST(Patterns, NestedWithoutEndAreRefused) {
+  for (const char* opening : {"[", "[:", "[a&&["}) {
+    std::string pattern;
+    while (pattern.size() < 60'000) pattern += opening;
+    try {
+      (void)to_pcre2(pattern, "here");
+      ADD_FAILURE() << opening;
+    } catch (const ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find("nested too deeply"), std::string::npos) << opening;
     }
   }
 }

@@ -62,7 +62,6 @@ class Attention : public testing::TestWithParam<std::tuple<cpu::Isa, Sizes>> {
   void SetUp() override {
     if (std::get<0>(GetParam()) > cpu::detected_isa())
       GTEST_SKIP() << "skipped: this CPU has no " << cpu::name_of(std::get<0>(GetParam()));
-    if (on_device && !std::get<1>(GetParam()).key_lens.empty()) GTEST_SKIP() << "skipped: on the CPU only";
     cpu::cap_isa(std::get<0>(GetParam()));
   }
   void TearDown() override { cpu::cap_isa(cpu::detected_isa()); }

@@ -206,7 +206,7 @@ TEST(ModelSpec, WhatIsNoJsonObjectIsRefused) {
 
 TEST(Presets, HaveThePublishedNumberOfParameters) {
   const std::vector<std::pair<const char*, std::int64_t>> published = {
-      {"15m", 15'191'712},   {"110m", 109'529'856}, {"0.5b", 494'032'768},   {"1b", 1'235'814'400},
+      {"15m", 15'191'712},   {"110m", 109'529'856}, {"0.5b", 494'032'768}, {"1.5b", 1'543'714'304},   {"1b", 1'235'814'400},
       {"7b", 6'738'415'616}, {"8b", 8'030'261'248}, {"70b", 70'553'706'496},
   };
   for (const auto& [name, parameters] : published)
@@ -219,7 +219,7 @@ TEST(Presets, AnUnknownNameListsThem) {
     (void)preset_spec("13b");
     FAIL();
   } catch (const ConfigError& error) {
-    EXPECT_NE(error.hint().find("nano, 15m, 110m, 0.5b, 1b, 7b, 8b, 70b"), std::string::npos);
+    EXPECT_NE(error.hint().find("nano, 15m, 110m, 0.5b, 1.5b, 1b, 7b, 8b, 70b"), std::string::npos);
   }
 }
 

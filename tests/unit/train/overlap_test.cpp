@@ -3,8 +3,10 @@
 /// searched for races, and for the collectives that have kernels beside them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "comm/device_communicator.hpp"
 #include "comm/plan_communicator.hpp"
@@ -97,6 +99,8 @@ struct Case {
   DType dtype = DType::bf16;
   bool lora = false;
   bool offload = false;
+  OptimizerKind optimizer = OptimizerKind::adamw;
+  bool pure_bf16 = false;
 };
 
 ModelSpec model() {
@@ -122,6 +126,9 @@ class Steps {
     options.max_micro_steps = c.micro_steps;
     options.offload_optimizer = options.offload_param = c.offload;
     options.reduce_bucket_size = 1;  // every unit is a group of its own
+    if (c.dtype == DType::f16) options.loss_scale.rule = LossScaleOptions::Rule::torch;
+    options.optim.kind = c.optimizer;
+    options.optim.pure_bf16 = c.pure_bf16;
     if (c.lora) {
       options.tuning.kind = TuningKind::lora;
       options.tuning.adapter.target_modules = {"q_proj", "v_proj", "down_proj"};
@@ -257,6 +264,70 @@ TEST(Overlap, OfTheFirstUnitsBeginsInsideTheOptimizerStep) {
   }
 
   EXPECT_EQ(beside_an_update, 2 * logged_steps) << "units 0 and 1";
+}
+
+/// Where the host waited: indices of the log.
+std::vector<std::size_t> waits_in(const std::vector<Operation>& log) {
+  std::vector<std::size_t> waits;
+  for (std::size_t i = 0; i < log.size(); ++i) {
+    if (log[i].kind == Operation::Kind::synchronize) waits.push_back(i);
+  }
+  return waits;
+}
+
+std::vector<Case> cases_with_one_wait() {
+  std::vector<Case> all;
+  for (int stage = 0; stage <= 3; ++stage) {
+    for (const int micro_steps : {1, 4}) {
+      for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
+        all.push_back({.stage = stage, .gradient_checkpointing = true, .micro_steps = micro_steps, .dtype = dtype});
+    }
+    all.push_back({.stage = stage, .reproducible = true, .micro_steps = 4});
+    all.push_back({.stage = stage, .micro_steps = 4, .lora = true});
+    all.push_back({.stage = stage, .micro_steps = 4, .optimizer = OptimizerKind::adamw_8bit});
+    all.push_back({.stage = stage, .micro_steps = 4, .pure_bf16 = true});
+  }
+  return all;
+}
+
+TEST(HostWaits, AreOneAStepBehindEverythingThatTheStepQueues) {
+  for (const Case& c : cases_with_one_wait()) {
+    SCOPED_TRACE(testing::Message() << "stage " << c.stage << ", " << c.micro_steps << " micro steps, "
+                                    << name_of(c.dtype) << ", lora " << c.lora << ", reproducible " << c.reproducible
+                                    << ", pure_bf16 " << c.pure_bf16);
+    Steps steps(c);
+    const auto& log = steps.log();
+
+    const auto waits = waits_in(log);
+
+    ASSERT_EQ(waits.size(), static_cast<std::size_t>(logged_steps));
+    for (std::size_t step = 0; step < waits.size(); ++step) {
+      const auto begin = log.begin() + static_cast<std::ptrdiff_t>(step == 0 ? 0 : waits[step - 1] + 1);
+      const auto end = log.begin() + static_cast<std::ptrdiff_t>(waits[step]);
+      const auto updates = std::count_if(begin, end, [](const Operation& o) {
+        return o.name == "update" || o.name == "adamw_8bit" || o.name == "adamw_bf16";
+      });
+      EXPECT_GT(updates, 0) << "step " << step << " queues its update before the host waits";
+    }
+    EXPECT_EQ(std::count_if(log.begin() + static_cast<std::ptrdiff_t>(waits.back()), log.end(),
+                            [](const Operation& o) { return o.kind == Operation::Kind::work; }),
+              0)
+        << "nothing of the step comes after its wait";
+  }
+}
+
+TEST(HostWaits, LeaveEveryMicroStepItsOwnRowsUntilTheyWereRead) {
+  constexpr int micro_steps = 4;
+  Steps steps({.stage = 2, .micro_steps = micro_steps});
+  const auto& log = steps.log();
+  const std::size_t end_of_first = waits_in(log).front();
+  std::set<const void*> sources;
+  constexpr std::int64_t row_bytes = 64 * 4;
+  for (std::size_t i = 0; i < end_of_first; ++i) {
+    if (log[i].name == "copy" && log[i].accesses.at(0).bytes == row_bytes) sources.insert(log[i].accesses.at(1).at);
+  }
+
+  EXPECT_EQ(sources.size(), 4U * micro_steps) << "ids, positions, targets and weights of every micro step";
 }
 
 /// The log as if one stream never waited for events.
