@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# dstrain_add_test(name SOURCES ... LIBS ... [RANKS 1 2 3 4] [LABELS ...] [TIMEOUT s] [DEFINITIONS ...])
+# dstrain_add_test(name SOURCES ... LIBS ... [RANKS 1 2 3 4] [LABELS ...] [TIMEOUT s] [DEFINITIONS ...] [HOT])
+# HOT: optimised under sanitizers too (loops of the reference kernels, large vocabularies).
 # Without RANKS: a plain GoogleTest program, label "unit". With RANKS: one ctest per world size, named name.npN, label "mpi".
 # The target dstrain_unit_tests builds all programs labelled "unit" and nothing else (scripts/test.sh, preset checked).
 if(NOT TARGET dstrain_unit_tests)
   add_custom_target(dstrain_unit_tests)
 endif()
 function(dstrain_add_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;RANKS;LABELS;DEFINITIONS" ${ARGN})
+  cmake_parse_arguments(ARG "HOT" "TIMEOUT" "SOURCES;LIBS;RANKS;LABELS;DEFINITIONS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
@@ -17,7 +18,11 @@ function(dstrain_add_test name)
   target_compile_definitions(${name} PRIVATE DSTRAIN_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                              DSTRAIN_TEST_TMP="${CMAKE_BINARY_DIR}/test-tmp" ${ARG_DEFINITIONS})
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>) # what is tested is optimised; the test compiles in 2/3 of the time
+  if(ARG_HOT)
+    dstrain_optimise_checked(${name})
+  endif()
   dstrain_use_precompiled(${name} dstrain_precompiled_tests)
+  dstrain_merge_sources(${name})
   target_link_libraries(${name} PRIVATE OpenMP::OpenMP_CXX)
   set(env ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1)
   if(NOT ARG_RANKS)

@@ -16,7 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const Json& expected() {
+const Json& rendered_elsewhere() {
   static const Json json = [] {
     std::ifstream file(DSTRAIN_SOURCE_DIR "/tests/oracle/chat_templates.json");
     return Json::parse(file);
@@ -40,9 +40,9 @@ jinja::Value value_of(const Json& json) {
 }
 
 TEST(Jinja, RendersAsJinja2Does) {
-  const jinja::Dict variables = *value_of(expected()["variables"]).dict();
-  ASSERT_GT(expected()["snippets"].size(), 20U);
-  for (const auto& pair : expected()["snippets"]) {
+  const jinja::Dict variables = *value_of(rendered_elsewhere()["variables"]).dict();
+  ASSERT_GT(rendered_elsewhere()["snippets"].size(), 20U);
+  for (const auto& pair : rendered_elsewhere()["snippets"]) {
     const std::string source = pair[0];
     EXPECT_EQ(jinja::render(source, variables), pair[1].get<std::string>()) << source;
   }
@@ -96,7 +96,7 @@ TEST(Jinja, IsBounded) {
 }
 
 TEST(ParsedTemplate, HasTheSlotsThatTheReferenceReads) {
-  for (const auto& [name, chat] : expected()["chats"].items()) {
+  for (const auto& [name, chat] : rendered_elsewhere()["chats"].items()) {
     const auto bos = chat["bos"].is_null() ? std::nullopt : std::optional<std::string>(chat["bos"].get<std::string>());
 
     const TemplateSpec spec = parse_chat_template(chat["source"], whole_texts(bos, "</s>"));
