@@ -5,8 +5,6 @@
 
 #include <vector>
 
-#include "io/checkpoint/content.hpp"
-
 namespace dstrain {
 namespace {
 
@@ -29,17 +27,23 @@ std::pair<hdf5::Space, hdf5::Space> select_range(std::span<const std::int64_t> s
                                                  std::int64_t count, const std::filesystem::path& path,
                                                  hdf5::Doing doing) {
   hdf5::Space in_file = space_of_tensor(shape, path, doing);
-  H5S_seloper_t how = H5S_SELECT_SET;
+  bool beside = false;
   for (const auto& block : blocks_of_range(dims_of(shape), begin, count)) {
-    const auto start = as_extents(block.start);
-    const auto extent = as_extents(block.extent);
-    hdf5::checked(H5Sselect_hyperslab(in_file.get(), how, start.data(), nullptr, extent.data(), nullptr), "select in",
-                  path, doing);
-    how = H5S_SELECT_OR;
+    select_block(in_file, block, beside, path, doing);
+    beside = true;
   }
   const auto elements = static_cast<hsize_t>(count);
   hdf5::Space in_memory(hdf5::checked(H5Screate_simple(1, &elements, nullptr), "select in", path, doing));
   return {std::move(in_file), std::move(in_memory)};
+}
+
+void select_block(const hdf5::Space& space, const Block& block, bool beside, const std::filesystem::path& path,
+                  hdf5::Doing doing) {
+  const auto start = as_extents(block.start);
+  const auto extent = as_extents(block.extent);
+  const auto how = beside ? H5S_SELECT_OR : H5S_SELECT_SET;
+  hdf5::checked(H5Sselect_hyperslab(space.get(), how, start.data(), nullptr, extent.data(), nullptr), "select in", path,
+                doing);
 }
 
 }  // namespace dstrain

@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "io/checkpoint/content.hpp"
 #include "io/hdf5/handles.hpp"
 
 namespace dstrain {
@@ -22,5 +23,9 @@ namespace dstrain {
 [[nodiscard]] std::pair<hdf5::Space, hdf5::Space> select_range(std::span<const std::int64_t> shape, std::int64_t begin,
                                                                std::int64_t count, const std::filesystem::path& path,
                                                                hdf5::Doing doing);
+
+/// Selects a box of a space, instead of what was selected or beside it. Under the gate. @throws IoError
+void select_block(const hdf5::Space& space, const Block& block, bool beside, const std::filesystem::path& path,
+                  hdf5::Doing doing);
 
 }  // namespace dstrain

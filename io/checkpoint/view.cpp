@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "io/checkpoint/ranges.hpp"
 #include "io/files/digest.hpp"
 #include "io/files/file.hpp"
 #include "io/hdf5/handles.hpp"
@@ -22,15 +23,6 @@ using hdf5::Doing;
 constexpr const char* step_key = "step";
 constexpr const char* format_key = "format";
 
-std::vector<hsize_t> extents(std::span<const std::int64_t> values) { return {values.begin(), values.end()}; }
-
-hdf5::Space space_of(std::span<const std::int64_t> shape, const std::filesystem::path& path) {
-  if (shape.empty()) return hdf5::Space(checked(H5Screate(H5S_SCALAR), "describe", path, Doing::writing));
-  const auto dims = extents(shape);
-  return hdf5::Space(
-      checked(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), "describe", path, Doing::writing));
-}
-
 /// Maps one slab: each of its boxes in the tensor to a run of the shard's flat dataset.
 void map_slab(const hdf5::PropertyList& list, const TensorInfo& tensor, const Slab& slab, const Shard& shard,
               CheckpointKind kind, const std::filesystem::path& path) {
@@ -39,11 +31,8 @@ void map_slab(const hdf5::PropertyList& list, const TensorInfo& tensor, const Sl
   for (const auto& block : blocks_of_range(tensor.shape, slab.begin, slab.count)) {
     hsize_t run = 1;
     for (const auto extent : block.extent) run *= static_cast<hsize_t>(extent);
-    const auto target = space_of(tensor.shape, path);
-    const auto start = extents(block.start);
-    const auto extent = extents(block.extent);
-    checked(H5Sselect_hyperslab(target.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr),
-            "describe", path, Doing::writing);
+    const auto target = space_of_tensor(tensor.shape, path, Doing::writing);
+    select_block(target, block, false, path, Doing::writing);
     const hdf5::Space source(checked(H5Screate_simple(1, &source_count, nullptr), "describe", path, Doing::writing));
     checked(H5Sselect_hyperslab(source.get(), H5S_SELECT_SET, &at, nullptr, &run, nullptr), "describe", path,
             Doing::writing);
@@ -72,7 +61,7 @@ void create_dataset(hdf5::Id parent, const Manifest& manifest, std::size_t tenso
     const auto& slab = shard.datasets[static_cast<std::size_t>(kind)].slabs[static_cast<std::size_t>(place.slab)];
     map_slab(list, stored, slab, shard, kind, path);
   }
-  const auto space = space_of(stored.shape, path);
+  const auto space = space_of_tensor(stored.shape, path, Doing::writing);
   const hdf5::PropertyList link(checked(H5Pcreate(H5P_LINK_CREATE), "describe", path, Doing::writing));
   checked(H5Pset_char_encoding(link.get(), H5T_CSET_UTF8), "describe", path, Doing::writing);
   const hdf5::Dataset dataset(checked(
@@ -89,7 +78,7 @@ hdf5::Type text_type(const std::filesystem::path& path, Doing doing) {
 
 void write_attribute(const hdf5::File& file, const char* key, const hdf5::Id type, const void* value,
                      const std::filesystem::path& path) {
-  const auto space = space_of({}, path);
+  const hdf5::Space space(checked(H5Screate(H5S_SCALAR), "describe", path, Doing::writing));
   const hdf5::Attribute attribute(checked(H5Acreate2(file.get(), key, type, space.get(), H5P_DEFAULT, H5P_DEFAULT),
                                           "describe", path, Doing::writing));
   checked(H5Awrite(attribute.get(), type, value), "write", path, Doing::writing);

@@ -16,7 +16,8 @@ namespace {
 
 constexpr IsaTables<OptimizerFunctions> tables = DSTRAIN_ISA_TABLES(optimizer);
 
-/// How many of the states a rule needs, whatever the parameters leave out.
+}  // namespace
+
 bool has_states(UpdateRule rule, const UpdateArrays& arrays, const UpdateParameters& p) {
   switch (rule) {
     case UpdateRule::adamw:
@@ -36,7 +37,17 @@ bool has_states(UpdateRule rule, const UpdateArrays& arrays, const UpdateParamet
   return false;
 }
 
-}  // namespace
+UpdateParameters parameters_of(const AdamWParameters& p) {
+  UpdateParameters parameters;
+  parameters.lr = p.lr;
+  parameters.beta1 = p.beta1;
+  parameters.beta2 = p.beta2;
+  parameters.eps = p.eps;
+  parameters.weight_decay = p.weight_decay;
+  parameters.step = p.step;
+  parameters.gradient_scale = p.gradient_scale;
+  return parameters;
+}
 
 UpdateScalars scalars_of(UpdateRule rule, const UpdateParameters& p) {
   const auto step = static_cast<double>(p.step);
@@ -92,15 +103,8 @@ void update(const Exec& /*exec*/, UpdateRule rule, const UpdateArrays& arrays, s
 
 void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
            std::int64_t count, const AdamWParameters& p) {
-  UpdateParameters parameters;
-  parameters.lr = p.lr;
-  parameters.beta1 = p.beta1;
-  parameters.beta2 = p.beta2;
-  parameters.eps = p.eps;
-  parameters.weight_decay = p.weight_decay;
-  parameters.step = p.step;
-  parameters.gradient_scale = p.gradient_scale;
-  update(exec, UpdateRule::adamw, {master, gradient, {exp_avg, exp_avg_sq, nullptr}, compute_copy}, count, parameters);
+  update(exec, UpdateRule::adamw, {master, gradient, {exp_avg, exp_avg_sq, nullptr}, compute_copy}, count,
+         parameters_of(p));
 }
 
 void adamw_bf16(const Exec& /*exec*/, Data weights, Data exp_avg, Data exp_avg_sq, const float* gradient,

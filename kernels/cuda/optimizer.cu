@@ -102,26 +102,6 @@ void update_as(const Exec& exec, const Pointers& p, std::int64_t count, const cp
   });
 }
 
-/// How many of the states a rule needs, whatever the parameters leave out.
-bool has_states(UpdateRule rule, const UpdateArrays& arrays, const UpdateParameters& p) {
-  switch (rule) {
-    case UpdateRule::adamw:
-    case UpdateRule::adam:
-    case UpdateRule::adam_late:
-      return arrays.state[0] != nullptr && arrays.state[1] != nullptr;
-    case UpdateRule::sgd:
-      return p.momentum == 0.0 || arrays.state[0] != nullptr;
-    case UpdateRule::rmsprop:
-      return arrays.state[0] != nullptr && (!p.centered || arrays.state[1] != nullptr) &&
-             (p.momentum == 0.0 || arrays.state[2] != nullptr);
-    case UpdateRule::adagrad:
-    case UpdateRule::lion:
-    case UpdateRule::momentum:
-      return arrays.state[0] != nullptr;
-  }
-  return false;
-}
-
 constexpr int chunk_threads = 256;
 
 /// One block per chunk: each thread every 256th element in ascending order, then the block's sums in a fixed order.
@@ -191,7 +171,7 @@ __global__ void adamw_bf16_kernel(Bf16* w, Bf16* m, Bf16* v, const float* gradie
 
 void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::int64_t count,
             const UpdateParameters& parameters) {
-  if (!has_states(rule, arrays, parameters)) fail_shape("an optimizer's update lacks a state");
+  if (!cpu::has_states(rule, arrays, parameters)) fail_shape("an optimizer's update lacks a state");
   const Pointers p{arrays.master,
                    arrays.gradient,
                    {arrays.state[0], arrays.state[1], arrays.state[2]},
@@ -219,15 +199,8 @@ void update(const Exec& exec, UpdateRule rule, const UpdateArrays& arrays, std::
 
 void adamw(const Exec& exec, float* master, float* exp_avg, float* exp_avg_sq, const float* gradient, Data compute_copy,
            std::int64_t count, const AdamWParameters& p) {
-  UpdateParameters parameters;
-  parameters.lr = p.lr;
-  parameters.beta1 = p.beta1;
-  parameters.beta2 = p.beta2;
-  parameters.eps = p.eps;
-  parameters.weight_decay = p.weight_decay;
-  parameters.step = p.step;
-  parameters.gradient_scale = p.gradient_scale;
-  update(exec, UpdateRule::adamw, {master, gradient, {exp_avg, exp_avg_sq, nullptr}, compute_copy}, count, parameters);
+  update(exec, UpdateRule::adamw, {master, gradient, {exp_avg, exp_avg_sq, nullptr}, compute_copy}, count,
+         cpu::parameters_of(p));
 }
 
 void adamw_bf16(const Exec& exec, Data weights, Data exp_avg, Data exp_avg_sq, const float* gradient,

@@ -14,13 +14,12 @@
 #include "comm/control_channel.hpp"
 #include "comm/launcher.hpp"
 #include "comm/mpi_handles.hpp"
+#include "comm/pending_messages.hpp"
 #include "comm/silence.hpp"
 #include "core/build_id.hpp"
 
 namespace dstrain {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr int tag_of_greeting = 7001, tag_of_reply = 7002, tag_of_report = 7003, tag_of_verdict = 7004,
               tag_of_neighbours = 7010;
@@ -44,8 +43,7 @@ struct Report {
 };
 
 /// Buffers and requests of the messages. Where a deadline passes, MPI may still write into them: then they are leaked.
-struct Mail {
-  std::vector<MPI_Request> requests;
+struct Mail : PendingMessages {
   std::vector<Greeting> greetings;
   std::vector<Report> reports;
   std::vector<char> bytes, sent;
@@ -85,45 +83,6 @@ class Meeting {
   }
 
  private:
-  [[nodiscard]] Clock::time_point in(double seconds) const {
-    return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-  }
-
-  MPI_Request& next_request() { return mail_->requests.emplace_back(MPI_REQUEST_NULL); }
-  void send(const void* data, std::size_t bytes, int to, int tag) {
-    mpi_check(MPI_Isend(data, static_cast<int>(bytes), MPI_BYTE, to, tag, MPI_COMM_WORLD, &next_request()),
-              "MPI_Isend");
-  }
-  void receive(void* data, std::size_t bytes, int from, int tag) {
-    mpi_check(MPI_Irecv(data, static_cast<int>(bytes), MPI_BYTE, from, tag, MPI_COMM_WORLD, &next_request()),
-              "MPI_Irecv");
-  }
-
-  /// True when all open requests are done before `until`; else those that are not stay in mail_->requests. The slots of
-  /// finished ones become null.
-  bool wait_until(Clock::time_point until) {
-    auto& requests = mail_->requests;
-    std::vector<int> done(requests.size());
-    const auto start = Clock::now();
-    for (;;) {
-      int count = 0;
-      mpi_check(
-          MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &count, done.data(), MPI_STATUSES_IGNORE),
-          "MPI_Testsome");
-      if (count == MPI_UNDEFINED) {
-        requests.clear();
-        return true;
-      }
-      const auto now = Clock::now();
-      if (now > until) return false;
-      if (now - start < std::chrono::milliseconds(2)) {
-        std::this_thread::yield();
-      } else {
-        std::this_thread::sleep_for(std::chrono::microseconds(200));
-      }
-    }
-  }
-
   void hear_greetings();
   void greet();
   void exchange_with_neighbours();
@@ -144,28 +103,27 @@ class Meeting {
 
 void Meeting::hear_greetings() {
   mail_->greetings.resize(static_cast<std::size_t>(size_));
-  mail_->requests.reserve(static_cast<std::size_t>(size_));
   mail_->greetings[0] = mail_->own_greeting;
   for (int r = 1; r < size_; ++r)
-    receive(&mail_->greetings[static_cast<std::size_t>(r)], sizeof(Greeting), r, tag_of_greeting);
-  if (!wait_until(in(timeout_s_))) {
+    mail_->receive(&mail_->greetings[static_cast<std::size_t>(r)], sizeof(Greeting), r, tag_of_greeting);
+  if (!mail_->wait(timeout_s_)) {
     std::vector<int> missing;
     for (int r = 1; r < size_; ++r) {
-      if (mail_->requests[static_cast<std::size_t>(r - 1)] != MPI_REQUEST_NULL) missing.push_back(r);
+      if (mail_->open(static_cast<std::size_t>(r - 1))) missing.push_back(r);
     }
     refuse(missing, fmt::format("sent nothing in {:.3g} s, though MPI has started all {} ranks", timeout_s_, size_));
   }
   check_builds();
   for (const auto& greeting : mail_->greetings) hosts_.push_back(text_of(greeting.host));
-  for (int r = 1; r < size_; ++r) send(&mail_->go, 1, r, tag_of_reply);
-  if (!wait_until(in(timeout_s_))) throw RefusedError("the first messages to other ranks did not leave this host");
+  for (int r = 1; r < size_; ++r) mail_->send(&mail_->go, 1, r, tag_of_reply);
+  if (!mail_->wait(timeout_s_)) throw RefusedError("the first messages to other ranks did not leave this host");
 }
 
 void Meeting::greet() {
   mail_->bytes.resize(1);
-  send(&mail_->own_greeting, sizeof(Greeting), 0, tag_of_greeting);
-  receive(mail_->bytes.data(), 1, 0, tag_of_reply);
-  if (!wait_until(in(timeout_s_))) wait_to_be_ended("no answer to this rank's greeting");
+  mail_->send(&mail_->own_greeting, sizeof(Greeting), 0, tag_of_greeting);
+  mail_->receive(mail_->bytes.data(), 1, 0, tag_of_reply);
+  if (!mail_->wait(timeout_s_)) wait_to_be_ended("no answer to this rank's greeting");
 }
 
 void Meeting::exchange_with_neighbours() {
@@ -181,22 +139,21 @@ void Meeting::exchange_with_neighbours() {
   char* at = mail_->bytes.data();
   for (const int peer : neighbours) {
     for (std::size_t k = 0; k < knocks; ++k) {
-      receive(at, knock_bytes[k], peer, tag_of_neighbours + static_cast<int>(k));
-      send(mail_->sent.data(), knock_bytes[k], peer, tag_of_neighbours + static_cast<int>(k));
+      mail_->receive(at, knock_bytes[k], peer, tag_of_neighbours + static_cast<int>(k));
+      mail_->send(mail_->sent.data(), knock_bytes[k], peer, tag_of_neighbours + static_cast<int>(k));
       at += knock_bytes[k];
     }
   }
-  if (wait_until(in(timeout_s_ / 2))) return;
+  if (mail_->wait(timeout_s_ / 2)) return;
   for (std::size_t i = 0; i < neighbours.size(); ++i) {
-    const auto* first = mail_->requests.data() + i * 2 * knocks;  // receives at even, sends at odd places
-    const auto open = [&](std::size_t k) {
-      return first[2 * k] != MPI_REQUEST_NULL || first[2 * k + 1] != MPI_REQUEST_NULL;
-    };
+    // Receives at even, sends at odd places.
+    const auto receiving = [&](std::size_t k) { return mail_->open(2 * (i * knocks + k)); };
+    const auto sending = [&](std::size_t k) { return mail_->open(2 * (i * knocks + k) + 1); };
     bool any = false, small = false;
-    for (std::size_t k = 0; k < knocks; ++k) any |= open(k);
-    for (std::size_t k = 0; k + 1 < knocks; ++k) small |= first[2 * k] != MPI_REQUEST_NULL;
+    for (std::size_t k = 0; k < knocks; ++k) any |= receiving(k) || sending(k);
+    for (std::size_t k = 0; k + 1 < knocks; ++k) small |= receiving(k);
     if (any) silent_.push_back(neighbours[i]);
-    own_.large_lost |= any && !small && first[2 * (knocks - 1)] != MPI_REQUEST_NULL;
+    own_.large_lost |= any && !small && receiving(knocks - 1);
   }
   publish_contact(rank_, own_);
 }
@@ -206,13 +163,13 @@ void Meeting::hear_reports() {
   if (!mail_) mail_ = std::make_unique<Mail>();
   mail_->reports.resize(static_cast<std::size_t>(size_));
   for (int r = 1; r < size_; ++r)
-    receive(&mail_->reports[static_cast<std::size_t>(r)], sizeof(Report), r, tag_of_report);
-  const bool all = wait_until(in(timeout_s_ * 0.75));
+    mail_->receive(&mail_->reports[static_cast<std::size_t>(r)], sizeof(Report), r, tag_of_report);
+  const bool all = mail_->wait(timeout_s_ * 0.75);
   std::vector<int> named = silent_;
   std::string pairs;
   for (const int peer : silent_) pairs += fmt::format("{}0 and {}", pairs.empty() ? "" : ", ", peer);
   for (int r = 1; r < size_; ++r) {
-    if (!all && mail_->requests[static_cast<std::size_t>(r - 1)] != MPI_REQUEST_NULL) {
+    if (!all && mail_->open(static_cast<std::size_t>(r - 1))) {
       named.push_back(r);
       continue;
     }
@@ -232,8 +189,8 @@ void Meeting::hear_reports() {
     refuse(named, fmt::format("cannot exchange messages over MPI{}{}{}", pairs.empty() ? "" : " (between ranks ", pairs,
                               pairs.empty() ? "" : ")"));
   }
-  for (int r = 1; r < size_; ++r) send(&mail_->go, 1, r, tag_of_verdict);
-  if (!wait_until(in(timeout_s_))) throw RefusedError("the first messages to other ranks did not leave this host");
+  for (int r = 1; r < size_; ++r) mail_->send(&mail_->go, 1, r, tag_of_verdict);
+  if (!mail_->wait(timeout_s_)) throw RefusedError("the first messages to other ranks did not leave this host");
 }
 
 void Meeting::report() {
@@ -243,10 +200,10 @@ void Meeting::report() {
   own.count = static_cast<std::int32_t>(std::min(silent_.size(), own.ranks.size()));
   std::copy_n(silent_.begin(), own.count, own.ranks.begin());
   mail_->bytes.resize(1);
-  send(&own, sizeof own, 0, tag_of_report);
-  receive(mail_->bytes.data(), 1, 0, tag_of_verdict);
+  mail_->send(&own, sizeof own, 0, tag_of_report);
+  mail_->receive(mail_->bytes.data(), 1, 0, tag_of_verdict);
   // Rank 0 waits for all reports first, whose senders may have waited for a neighbour.
-  if (!wait_until(in(timeout_s_ * 1.25))) wait_to_be_ended("no verdict of rank 0 about the first messages");
+  if (!mail_->wait(timeout_s_ * 1.25)) wait_to_be_ended("no verdict of rank 0 about the first messages");
 }
 
 void Meeting::check_builds() const {

@@ -9,6 +9,14 @@
 #include "core/error.hpp"
 
 namespace dstrain {
+namespace {
+
+bool alias_of_adamw(std::string_view optim) {
+  return optim == "adamw_hf" || optim == "adamw_apex_fused" || optim == "adamw_torch_xla" ||
+         optim == "adamw_torch_npu_fused";
+}
+
+}  // namespace
 
 void follow_second_keys(RunConfig& c, bool bucket_is_said, std::vector<std::string>& notes) {
   if (c.train_sampling_strategy == "sequential") c.disable_shuffling = true;
@@ -20,6 +28,26 @@ void follow_second_keys(RunConfig& c, bool bucket_is_said, std::vector<std::stri
   if (!c.resize_vocab && !(c.add_tokens.empty() && c.add_special_tokens.empty())) {
     c.resize_vocab = true;
     notes.emplace_back("tokens are added, so resize_vocab is true");
+  }
+}
+
+void note_substitutes(const RunConfig& c, std::vector<std::string>& notes) {
+  if (c.optim.starts_with("adamw_") && alias_of_adamw(c.optim)) {
+    notes.push_back(fmt::format("optim: {} is taken as adamw_torch", c.optim));
+  }
+  if (c.optim.starts_with("paged_")) {
+    notes.push_back(fmt::format("optim: {} is taken as {}: states are not paged here", c.optim,
+                                c.optim == "paged_adamw_32bit" ? "adamw_torch" : c.optim.substr(6)));
+  }
+  if (c.use_muon && c.deepspeed_optimizer)
+    notes.emplace_back("use_muon: true counts more than DeepSpeed's optimizer section");
+  std::string elsewhere;
+  for (const auto& logger : c.report_to) {
+    if (logger != "none" && logger != "all" && logger != "tensorboard")
+      elsewhere += (elsewhere.empty() ? "" : ", ") + logger;
+  }
+  if (!elsewhere.empty()) {
+    notes.push_back(fmt::format("report_to: {} has no effect (nothing is sent over the network)", elsewhere));
   }
 }
 

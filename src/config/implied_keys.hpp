@@ -15,6 +15,9 @@ namespace dstrain {
 /// @param bucket_is_said  reduce_bucket_size was given
 void follow_second_keys(RunConfig& config, bool bucket_is_said, std::vector<std::string>& notes);
 
+/// Says which optimizer takes the place of one that is another word for it, and which loggers have no effect. Local.
+void note_substitutes(const RunConfig& config, std::vector<std::string>& notes);
+
 /// accelerate's split_batches: each batch is dealt out over `ranks`, so that a rank has its share of the rows. The
 /// order of rows is the usual one of such batches. Returns what is wrong (then nothing is changed), or empty. Local.
 std::string divide_batches(RunConfig& config, int ranks);

@@ -234,7 +234,7 @@ class Resolver : public TrainerKeys {
     }
   }
 
-  /// What LLaMA-Factory derives after reading, and notes that depend on values.
+  /// What LLaMA-Factory derives after reading.
   void settle() {
     auto& c = out_.config;
     if (split_batches_) {
@@ -244,31 +244,11 @@ class Resolver : public TrainerKeys {
     if (c.neat_packing && !c.packing) c.packing = true;
     follow_second_keys(c, out_.origins.contains("reduce_bucket_size"), out_.notes);
     if (c.use_cpu && c.device == "auto") c.device = "cpu";
-    if (c.optim.starts_with("adamw_") && alias_of_adamw(c.optim)) {
-      note(fmt::format("optim: {} is taken as adamw_torch", c.optim));
-    }
-    if (c.optim.starts_with("paged_")) {
-      note(fmt::format("optim: {} is taken as {}: states are not paged here", c.optim,
-                       c.optim == "paged_adamw_32bit" ? "adamw_torch" : c.optim.substr(6)));
-    }
-    if (c.use_muon && c.deepspeed_optimizer) note("use_muon: true counts more than DeepSpeed's optimizer section");
-    std::string elsewhere;
-    for (const auto& logger : c.report_to) {
-      if (logger != "none" && logger != "all" && logger != "tensorboard")
-        elsewhere += (elsewhere.empty() ? "" : ", ") + logger;
-    }
-    if (!elsewhere.empty()) {
-      note(fmt::format("report_to: {} has no effect (nothing is sent over the network)", elsewhere));
-    }
+    note_substitutes(c, out_.notes);
     if (c.resume_from_checkpoint) {
       const auto on = to_bool(ConfigValue::scalar(*c.resume_from_checkpoint));
       if (on) c.resume_from_checkpoint = *on ? "true" : "false";
     }
-  }
-
-  static bool alias_of_adamw(std::string_view optim) {
-    return optim == "adamw_hf" || optim == "adamw_apex_fused" || optim == "adamw_torch_xla" ||
-           optim == "adamw_torch_npu_fused";
   }
 
   /// Places without a line, and what a run needs beyond what is there.

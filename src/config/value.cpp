@@ -117,7 +117,7 @@ std::string ConfigValue::shown() const {
   if (out.size() > kLongest) {
     std::size_t cut = kLongest;
     while (cut > 0 && (static_cast<unsigned char>(out[cut]) & 0xC0U) == 0x80U) --cut;  // not inside a UTF-8 character
-    out = out.substr(0, cut) + "...";
+    out.replace(cut, std::string::npos, "...");
   }
   return out;
 }

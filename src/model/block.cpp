@@ -108,16 +108,20 @@ void Block::rotate(const Exec& exec, const BlockRows& rows, const RopeTables& ro
   ops::rope(exec, qkv, rope.cos(), rope.sin(), rows.positions_T, shape, inverse);
 }
 
+HeadNormShape Block::query_norm_shape(std::int64_t T) const {
+  return {.T = T,
+          .heads = sizes_.heads,
+          .head_dim = sizes_.head_dim,
+          .stride = sizes_.qkv_width(),
+          .kept_stride = sizes_.Q + sizes_.KV,
+          .rstd_stride = sizes_.heads + sizes_.kv_heads,
+          .plus_one = norm_kind_ == NormKind::rms_plus_one};
+}
+
 void Block::head_norms(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a) const {
   if (q_norm_ == nullptr) return;
   const bool keep = a.heads.data != nullptr;
-  HeadNormShape shape{.T = T,
-                      .heads = sizes_.heads,
-                      .head_dim = sizes_.head_dim,
-                      .stride = sizes_.qkv_width(),
-                      .kept_stride = sizes_.Q + sizes_.KV,
-                      .rstd_stride = sizes_.heads + sizes_.kv_heads,
-                      .plus_one = norm_kind_ == NormKind::rms_plus_one};
+  HeadNormShape shape = query_norm_shape(T);
   ops::head_norm_forward(exec, a.qkv, a.heads, a.rstd_heads, w.of(*q_norm_), eps_, shape);
   shape.heads = sizes_.kv_heads;
   ops::head_norm_forward(exec, a.qkv.at(sizes_.Q), keep ? a.heads.at(sizes_.Q) : Data{}, a.rstd_heads + sizes_.heads,
@@ -127,13 +131,7 @@ void Block::head_norms(const Exec& exec, const UnitWeights& w, std::int64_t T, c
 void Block::head_norms_backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, std::int64_t T,
                                 Data dqkv, const BlockActivations& a) const {
   if (q_norm_ == nullptr) return;
-  HeadNormShape shape{.T = T,
-                      .heads = sizes_.heads,
-                      .head_dim = sizes_.head_dim,
-                      .stride = sizes_.qkv_width(),
-                      .kept_stride = sizes_.Q + sizes_.KV,
-                      .rstd_stride = sizes_.heads + sizes_.kv_heads,
-                      .plus_one = norm_kind_ == NormKind::rms_plus_one};
+  HeadNormShape shape = query_norm_shape(T);
   const auto dw = [&](const TensorLayout& norm) { return norm.part == PartKind::trainable ? g.of(norm) : nullptr; };
   ops::head_norm_backward(exec, dqkv, dw(*q_norm_), a.heads, a.rstd_heads, w.of(*q_norm_), shape, g.accumulate);
   shape.heads = sizes_.kv_heads;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/ops/attention.hpp"
+#include "kernels/ops/head_norm.hpp"
 #include "model/decoder_buffers.hpp"
 #include "model/linear.hpp"
 #include "model/norm.hpp"
@@ -107,6 +108,8 @@ class Block {
   /// dx_TD (+)= through a norm from dnormed_TD; where the stream comes from behind the norm, dx_TD goes through it too.
   void norm_backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, const Norm& norm, Data dx_TD,
                      Data dnormed_TD, ConstData x_TD, float* kept, std::int64_t T) const;
+  /// Of the norm of all query heads; that of the keys has kv_heads.
+  [[nodiscard]] HeadNormShape query_norm_shape(std::int64_t T) const;
   void head_norms(const Exec& exec, const UnitWeights& w, std::int64_t T, const BlockActivations& a) const;
   void head_norms_backward(const Exec& exec, const UnitWeights& w, const UnitGradient& g, std::int64_t T, Data dqkv,
                            const BlockActivations& a) const;

@@ -38,6 +38,27 @@ KINDS = ["kill -9 of one rank", "kill -9 of all ranks", "kill -9 of mpirun", "SI
 SAVE_STEPS = 4
 
 
+def arguments(description, work):
+    """What the scripts of this folder take."""
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--work", default=work, help="a folder, emptied first")
+    parser.add_argument("--result", help="a Markdown file")
+    return parser
+
+
+def parsed(parser):
+    """The arguments, and the empty folder to work in."""
+    args = parser.parse_args()
+    args.binary = os.path.realpath(args.binary)
+    work = pathlib.Path(args.work)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    return args, work
+
+
 def environment():
     env = dict(os.environ)
     env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
@@ -252,21 +273,12 @@ def one_run(args, number, expected, duration, training):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--binary", required=True)
+    parser = arguments(__doc__, "/tmp/dstrain-chaos")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--cutoff_len", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--numbers", help="only these runs: 1,101")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--work", default="/tmp/dstrain-chaos")
-    parser.add_argument("--result", help="a Markdown file")
-    args = parser.parse_args()
-    args.binary = os.path.realpath(args.binary)
-    work = pathlib.Path(args.work)
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    args, work = parsed(parser)
 
     begin = time.time()
     with open(work / "undisturbed.txt", "wb") as log:

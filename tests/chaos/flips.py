@@ -9,7 +9,6 @@ Each flip picks a file of checkpoint-4 and a bit of it: half of them file by fil
 bytes. The resumed process must say that checkpoint-4 is damaged and go back to checkpoint-2. Then files that are missing,
 cut short, swapped, or of another checkpoint. Exit code 0 where all were found.
 """
-import argparse
 import collections
 import concurrent.futures
 import os
@@ -20,7 +19,7 @@ import subprocess
 import sys
 import time
 
-from chaos import environment
+from chaos import arguments, environment, parsed
 
 
 def train(args, folder, ranks, extra):
@@ -89,18 +88,9 @@ def structural(args, original):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--binary", required=True)
+    parser = arguments(__doc__, "/tmp/dstrain-flips")
     parser.add_argument("--flips", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--work", default="/tmp/dstrain-flips")
-    parser.add_argument("--result", help="a Markdown file")
-    args = parser.parse_args()
-    args.binary = os.path.abspath(args.binary)
-    work = pathlib.Path(args.work)
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    args, work = parsed(parser)
     original = work / "original"
     begin = time.time()
     made = train(args, original, 2, ["--max_steps", "4", "--save_steps", "2"])

@@ -8,7 +8,7 @@
 namespace dstrain::jinja {
 namespace {
 
-constexpr int max_depth = 200;
+constexpr int max_nested_expressions = 200;
 /// Operators, filters and members that hang together: each runs inside the next.
 constexpr int max_links = 1000;
 
@@ -23,7 +23,7 @@ std::string take_one_of(TokenCursor& tokens, std::initializer_list<std::string_v
 }  // namespace
 
 ExpressionParser::Deeper::Deeper(int& depth) : depth_(depth) {
-  if (++depth_ > max_depth) fail("is nested too deeply");
+  if (++depth_ > max_nested_expressions) fail("is nested too deeply");
 }
 
 void ExpressionParser::link() {

@@ -8,7 +8,7 @@
 namespace dstrain::jinja {
 namespace {
 
-constexpr int max_depth = 100;
+constexpr int max_nested_statements = 100;
 
 Flow run_all(const std::vector<Statement>& statements, Scope& scope, std::string& out) {
   for (const auto& statement : statements) {
@@ -59,7 +59,7 @@ class Parser {
 
   /// Statements up to one of the tags `ends` (which stays), or to the end of the template where there is none.
   std::vector<Statement> statements(const std::vector<std::string_view>& ends) {
-    if (++depth_ > max_depth) fail("is nested too deeply");
+    if (++depth_ > max_nested_statements) fail("is nested too deeply");
     std::vector<Statement> out;
     while (!at_tag(ends)) {
       if (tokens_.peek().kind == Token::Kind::end) {
@@ -258,7 +258,7 @@ class Parser {
   /// Macros may call themselves: not for ever.
   struct Recursion {
     Recursion() {
-      if (++depth > max_depth) {
+      if (++depth > max_nested_statements) {
         --depth;
         fail("calls its macros without end");
       }

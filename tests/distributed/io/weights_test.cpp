@@ -70,6 +70,27 @@ class DistributedWeights : public testing::Test {
     return slices;
   }
 
+  /// Streams a model of `stored` in, to slices of `held`, and out again.
+  void expect_the_same_folder(DType stored, DType held) {
+    write_model(stored, 600);
+    std::optional<SafetensorsModel> model;
+    if (first()) model = SafetensorsModel::open(folder_ / "in");
+    auto slices = deal(33);
+    for (auto& slice : slices) slice.dtype = held;  // a narrow one in the first half of its memory
+    std::vector<float> scratch(first() ? 20 : 0);
+    stream_weights(*comm_, first() ? &*model : nullptr, tensors, slices, scratch);
+    std::optional<SafetensorsModelWriter> writer;
+    if (first()) writer.emplace(folder_ / "out", tensors, stored, 600);
+
+    collect_weights(*comm_, first() ? &*writer : nullptr, tensors, slices, scratch);
+
+    if (!first()) return;
+    for (const auto& entry : fs::directory_iterator(folder_ / "in")) {
+      EXPECT_EQ(test::read_text(entry.path()), test::read_text(folder_ / "out" / entry.path().filename()))
+          << entry.path();
+    }
+  }
+
   std::unique_ptr<Communicator> comm_;
   fs::path folder_;
   std::deque<std::vector<float>> memory_;
@@ -99,47 +120,12 @@ TEST_F(DistributedWeights, ReachTheirOwnersThroughASmallScratch) {
 
 // There and back: the exported folder holds the bytes of the one that was read.
 TEST_F(DistributedWeights, ComeBackAsTheModelTheyCameFrom) {
-  for (const auto dtype : {DType::f32, DType::f16}) {
-    write_model(dtype, 600);
-    std::optional<SafetensorsModel> model;
-    if (first()) model = SafetensorsModel::open(folder_ / "in");
-    const auto slices = deal(33);
-    std::vector<float> scratch(first() ? 20 : 0);
-    stream_weights(*comm_, first() ? &*model : nullptr, tensors, slices, scratch);
-    std::optional<SafetensorsModelWriter> writer;
-    if (first()) writer.emplace(folder_ / "out", tensors, dtype, 600);
-
-    collect_weights(*comm_, first() ? &*writer : nullptr, tensors, slices, scratch);
-
-    if (!first()) continue;
-    for (const auto& entry : fs::directory_iterator(folder_ / "in")) {
-      EXPECT_EQ(test::read_text(entry.path()), test::read_text(folder_ / "out" / entry.path().filename()))
-          << entry.path();
-    }
-  }
+  for (const auto dtype : {DType::f32, DType::f16}) expect_the_same_folder(dtype, DType::f32);
 }
 
 // Frozen weights are kept in two bytes: rounded once on the way in, the same bits on the way out.
 TEST_F(DistributedWeights, NarrowSlicesComeBackAsTheyWereStored) {
-  for (const auto dtype : {DType::bf16, DType::f16}) {
-    write_model(dtype, 600);
-    std::optional<SafetensorsModel> model;
-    if (first()) model = SafetensorsModel::open(folder_ / "in");
-    auto slices = deal(33);
-    for (auto& slice : slices) slice.dtype = dtype;  // in the first half of their memory
-    std::vector<float> scratch(first() ? 20 : 0);
-    stream_weights(*comm_, first() ? &*model : nullptr, tensors, slices, scratch);
-    std::optional<SafetensorsModelWriter> writer;
-    if (first()) writer.emplace(folder_ / "out", tensors, dtype, 600);
-
-    collect_weights(*comm_, first() ? &*writer : nullptr, tensors, slices, scratch);
-
-    if (!first()) continue;
-    for (const auto& entry : fs::directory_iterator(folder_ / "in")) {
-      EXPECT_EQ(test::read_text(entry.path()), test::read_text(folder_ / "out" / entry.path().filename()))
-          << entry.path();
-    }
-  }
+  for (const auto dtype : {DType::bf16, DType::f16}) expect_the_same_folder(dtype, dtype);
 }
 
 TEST_F(DistributedWeights, AMissingTensorIsOneErrorOnAllRanks) {

@@ -73,11 +73,16 @@ INSTANTIATE_TEST_SUITE_P(Sizes, AttentionReference,
                                                .dropout = 0.3F}),
                          [](const auto& info) { return info.param.name; });
 
+/// One head of two columns, two tokens in one segment, not scaled.
+AttentionShape two_tokens() {
+  static const std::vector<std::int32_t> cu = {0, 2};
+  return {2, 1, cu.data(), cu.data(), 2, 1, 1, 2, 2, 2, 2, 1.0F};
+}
+
 // By hand: two keys, values 1 and 3. The first query sees one key; the second has scores 0 and ln 3, so weights 1/4 and
 // 3/4.
 TEST(AttentionReferenceByHand, WeighsTheValues) {
-  const std::vector<std::int32_t> cu = {0, 2};
-  const AttentionShape s{2, 1, cu.data(), cu.data(), 2, 1, 1, 2, 2, 2, 2, 1.0F};
+  const AttentionShape s = two_tokens();
   const double ln3 = std::log(3.0);
   const std::vector<double> q = {5, 0, 1, 0}, k = {0, 0, ln3, 0}, v = {1, 1, 3, 3};
   std::vector<double> out(4), lse(2);
@@ -92,9 +97,8 @@ TEST(AttentionReferenceByHand, WeighsTheValues) {
 // By hand: a cap of 2 turns the scores 0 and 2 atanh(0.5) into 0 and 1; a slope of ln 2 then halves the first key's
 // weight once more.
 TEST(AttentionReferenceByHand, CapsAndBiasesScores) {
-  const std::vector<std::int32_t> cu = {0, 2};
   const std::vector<float> slopes = {static_cast<float>(std::log(2.0))};
-  AttentionShape s{2, 1, cu.data(), cu.data(), 2, 1, 1, 2, 2, 2, 2, 1.0F};
+  AttentionShape s = two_tokens();
   s.softcap = 2.0F;
   s.alibi_slopes = slopes.data();
   const std::vector<double> q = {5, 0, 1, 0}, k = {0, 0, 2 * std::atanh(0.5), 0}, v = {1, 1, 3, 3};

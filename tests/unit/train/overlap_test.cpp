@@ -9,11 +9,11 @@
 #include <set>
 
 #include "comm/device_communicator.hpp"
-#include "comm/plan_communicator.hpp"
 #include "core/parallel.hpp"
 #include "dstrain/engine.hpp"
 #include "model/model_spec.hpp"
 #include "support/emulated/emulated_device.hpp"
+#include "support/plan_backed_communicator.hpp"
 #include "support/token_rows.hpp"
 #include "train/device_setup.hpp"
 
@@ -60,16 +60,11 @@ class MirrorTransport final : public DeviceTransport {
 };
 
 /// The same for host memory.
-class MirrorHost final : public Communicator {
+class MirrorHost final : public test::PlanBackedCommunicator {
  public:
-  [[nodiscard]] int rank() const noexcept override { return plan_.rank(); }
-  [[nodiscard]] int size() const noexcept override { return plan_.size(); }
-  using Communicator::all_gather;
-  using Communicator::reduce_scatter;
-  void reduce_scatter(std::span<const ReduceScatterPart> parts, int contributors, bool two_level, Stream stream,
-                      const char* label) override {
-    plan_.reduce_scatter(parts, contributors, two_level, stream, label);
-  }
+  MirrorHost() : PlanBackedCommunicator(0, ranks) {}
+
+  using PlanBackedCommunicator::all_gather;
   void all_gather(std::span<const AllGatherPart> parts, Stream /*stream*/, const char* /*label*/) override {
     for (const AllGatherPart& part : parts) {
       for (std::int64_t r = 0; r < ranks; ++r) {
@@ -78,17 +73,6 @@ class MirrorHost final : public Communicator {
       }
     }
   }
-  void all_reduce(View v, ReduceOp op, Stream s, const char* label) override { plan_.all_reduce(v, op, s, label); }
-  void broadcast(View v, int root, Stream s, const char* label) override { plan_.broadcast(v, root, s, label); }
-  void barrier(const char* label) override { plan_.barrier(label); }
-  void send(ConstView v, int to, const char* label) override { plan_.send(v, to, label); }
-  void recv(View v, int from, const char* label) override { plan_.recv(v, from, label); }
-  [[nodiscard]] void* allocate_registered(std::int64_t bytes) override { return plan_.allocate_registered(bytes); }
-  void close() override { plan_.close(); }
-  void abort(std::string_view reason, int exit_code) noexcept override { plan_.abort(reason, exit_code); }
-
- private:
-  PlanCommunicator plan_{0, ranks};
 };
 
 struct Case {
