@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # dstrain_add_test(name SOURCES ... LIBS ... [RANKS 1 2 3 4] [LABELS ...] [TIMEOUT s] [DEFINITIONS ...] [HOT])
-# HOT: optimised under sanitizers too (loops of the reference kernels, large vocabularies).
+# HOT: optimised under sanitizers too (loops of the reference kernels, large vocabularies), and started early, as all that is long.
 # Without RANKS: a plain GoogleTest program, label "unit". With RANKS: one ctest per world size, named name.npN, label "mpi".
 # The target dstrain_unit_tests builds all programs labelled "unit" and nothing else (scripts/test.sh, preset checked).
 if(NOT TARGET dstrain_unit_tests)
@@ -32,6 +32,9 @@ function(dstrain_add_test name)
     target_link_libraries(${name} PRIVATE ${ARG_LIBS} dstrain_test_support GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "unit;${ARG_LABELS}" ENVIRONMENT "${env}")
+    if(ARG_HOT)
+      set_tests_properties(${name} PROPERTIES COST 40)
+    endif()
     return()
   endif()
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} dstrain_test_support dstrain_mpi_gtest_main)
@@ -43,6 +46,9 @@ function(dstrain_add_test name)
     add_test(NAME ${name}.np${ranks} COMMAND ${DSTRAIN_MPIRUN} -np ${ranks} $<TARGET_FILE:${name}>)
     set_tests_properties(${name}.np${ranks} PROPERTIES TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${processors} LABELS "mpi;${ARG_LABELS}"
                          ENVIRONMENT "${env};OMP_NUM_THREADS=1;${DSTRAIN_MPI_TEST_ENV}")
+    if(ARG_TIMEOUT GREATER_EQUAL 300) # given to the long ones
+      set_tests_properties(${name}.np${ranks} PROPERTIES COST 30)
+    endif()
   endforeach()
 endfunction()
 

@@ -14,17 +14,17 @@
 namespace dstrain::test {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-const Json& rendered_elsewhere() {
-  static const Json json = [] {
+const OrderedJson& rendered_elsewhere() {
+  static const OrderedJson json = [] {
     std::ifstream file(DSTRAIN_SOURCE_DIR "/tests/oracle/chat_templates.json");
-    return Json::parse(file);
+    return OrderedJson::parse(file);
   }();
   return json;
 }
 
-jinja::Value value_of(const Json& json) {
+jinja::Value value_of(const OrderedJson& json) {
   if (json.is_string()) return json.get<std::string>();
   if (json.is_number_integer()) return json.get<std::int64_t>();
   if (json.is_array()) {
@@ -102,7 +102,7 @@ TEST(ParsedTemplate, HasTheSlotsThatTheReferenceReads) {
     const TemplateSpec spec = parse_chat_template(chat["source"], whole_texts(bos, "</s>"));
 
     const auto texts = [](const Slots& slots) {
-      Json out = Json::array();
+      OrderedJson out = OrderedJson::array();
       for (const Slot& slot : slots) out.push_back(slot.text);
       return out;
     };
