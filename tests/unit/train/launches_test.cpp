@@ -3,6 +3,8 @@
 /// from being bound by it.
 #include <gtest/gtest.h>
 
+#include <cstdio>
+
 #include "comm/local_communicator.hpp"
 #include "core/parallel.hpp"
 #include "dstrain/engine.hpp"
