@@ -92,6 +92,12 @@ void add_batch_sizes(const RunConfig& config, const RunSetup& setup, int ranks, 
   options.client_bytes = elements * static_cast<std::int64_t>(sizeof(std::int32_t));
 }
 
+AttentionKernels attention_kernels(const RunConfig& config) {
+  if (config.attention_backend == "cudnn") return AttentionKernels::cudnn;
+  if (config.attention_backend == "cudnn_any_order") return AttentionKernels::cudnn_any_order;
+  return AttentionKernels::own;
+}
+
 }  // namespace
 
 TokenLoss token_loss(const RunConfig& config) {
@@ -148,6 +154,7 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   if (decays_everything(config)) options.decays = [](const auto&, const auto&) { return true; };
   options.tuning = setup.tuning.tuning;
   options.neftune_noise_alpha = config.neftune_noise_alpha.value_or(0.0);
+  options.attention = attention_kernels(config);
   options.token_loss = token_loss(config);
   options.lr_factor = lr_factors(config);
   options.weight_decay = config.weight_decay;
