@@ -54,7 +54,7 @@ FeederOptions eval_feeder_options(const RunConfig& config, int ranks) {
 
 namespace {
 
-std::int64_t even(std::int64_t n) { return (n + 1) / 2 * 2; }
+std::int64_t even_count(std::int64_t n) { return (n + 1) / 2 * 2; }
 
 /// Sizes of the micro-batches and evaluation batches that will come, and the room for them.
 void add_batch_sizes(const RunConfig& config, const RunSetup& setup, int ranks, EngineOptions& options) {
@@ -69,7 +69,7 @@ void add_batch_sizes(const RunConfig& config, const RunSetup& setup, int ranks, 
     see(*setup.feeder);
     options.max_tokens = setup.feeder->limits().padded_tokens;
     options.token_classes = setup.feeder->limits().token_classes;
-    elements = even(setup.feeder->storage_count());
+    elements = even_count(setup.feeder->storage_count());
   }
   options.eval_predictions = evaluates_accuracy(config);
   for (const auto& source : setup.eval_sources) {

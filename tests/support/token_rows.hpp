@@ -57,4 +57,14 @@ class PackedRows {
   std::int32_t longest_ = 0;
 };
 
+/// A rank's two rows of a step: ids below 300, 41 targets.
+inline std::vector<std::vector<std::int32_t>> two_rows(int rank, int step) {
+  std::vector<std::vector<std::int32_t>> rows(2);
+  for (int r = 0; r < 2; ++r) {
+    for (int i = 0; i < 20 + 3 * r; ++i)
+      rows[static_cast<std::size_t>(r)].push_back((7 * i + 13 * rank + 29 * step + 5 * r) % 300);
+  }
+  return rows;
+}
+
 }  // namespace dstrain::test

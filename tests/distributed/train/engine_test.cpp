@@ -21,17 +21,8 @@ namespace {
 
 constexpr int stages = 4;
 
-std::vector<std::vector<std::int32_t>> rows_of(int rank, int step) {
-  std::vector<std::vector<std::int32_t>> rows(2);
-  for (int r = 0; r < 2; ++r) {
-    for (int i = 0; i < 20 + 3 * r; ++i)
-      rows[static_cast<std::size_t>(r)].push_back((7 * i + 13 * rank + 29 * step + 5 * r) % 300);
-  }
-  return rows;
-}
-
 StepResult run_step(Engine& engine, const Communicator& comm, int step) {
-  const auto rows = rows_of(comm.rank(), step);
+  const auto rows = test::two_rows(comm.rank(), step);
   const test::PackedRows packed(rows, 1.0F / static_cast<float>(41 * comm.size()));
   engine.begin_step();
   engine.forward(packed.batch(), comm.size(), true);
@@ -154,7 +145,7 @@ TEST_P(EngineTest, ANotFiniteLossIsAnErrorAndKeepsTheWeights) {
   engine->for_each_slice([&](std::int32_t, std::int64_t, std::int64_t count, const float* w, const float*) {
     before.insert(before.end(), w, w + count);
   });
-  const auto rows = rows_of(comm_->rank(), 0);
+  const auto rows = test::two_rows(comm_->rank(), 0);
   const test::PackedRows packed(rows, std::numeric_limits<float>::infinity());
 
   engine->begin_step();

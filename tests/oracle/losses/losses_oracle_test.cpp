@@ -73,20 +73,54 @@ struct Case {
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name << " stage " << c.stage << " " << name_of(c.dtype); }
 
-class LossesOracle : public testing::TestWithParam<Case> {
- protected:
-  /// Four micro-batches of one row each, as four virtual ranks would have them.
-  FeederOptions feeder_options(const Json& keys) const {
-    FeederOptions options;
-    options.plan = {.per_device_train_batch_size = 1,
-                    .virtual_ranks = rows_per_step,
-                    .num_train_epochs = 1,
-                    .disable_shuffling = true};
-    options.padding.multiple_of = width;
-    if (keys.value("pads", false)) options.padding.counted_id = pad;
-    return options;
+/// Four micro-batches of one row each, as four virtual ranks would have them.
+FeederOptions feeder_options(const Json& keys) {
+  FeederOptions options;
+  options.plan = {.per_device_train_batch_size = 1,
+                  .virtual_ranks = rows_per_step,
+                  .num_train_epochs = 1,
+                  .disable_shuffling = true};
+  options.padding.multiple_of = width;
+  if (keys.value("pads", false)) options.padding.counted_id = pad;
+  return options;
+}
+
+/// A case as the script ran it: its numbers, its rows, and an engine's options.
+struct OracleRun {
+  OracleRun(Communicator& world, const Case& c)
+      : comm(world),
+        expected(expected_of(c.name)),
+        folder(oracle_folder() / expected["keys"]["base"]),
+        spec(spec_of(folder)),
+        rows(all_rows(spec.vocab_size)),
+        feeder(world, rows.get(), feeder_options(expected["keys"])),
+        storage(static_cast<std::size_t>(feeder.storage_count() + 1) / 2) {
+    feeder.bind(View(storage.data(), 2 * std::ssize(storage), DType::i32));
+    options.zero_stage = c.stage;
+    options.dtype = c.dtype;
+    options.gradient_checkpointing = c.checkpointing;
+    options.max_tokens = feeder.limits().padded_tokens;
+    options.max_position = width;
+    options.max_micro_steps = rows_per_step;
+    options.weight_decay = 0.01;
+    options.token_loss = loss_of(expected["keys"]);
+    options.optim.pure_bf16 = expected["keys"].value("bf16", false);
   }
 
+  [[nodiscard]] auto engine() { return Engine::initialize(comm, spec, options, {folder}); }
+
+  Communicator& comm;
+  Json expected;
+  fs::path folder;
+  ModelSpec spec;
+  std::unique_ptr<TokenStore> rows;
+  Feeder feeder;
+  std::vector<std::int64_t> storage;
+  EngineOptions options;
+};
+
+class LossesOracle : public testing::TestWithParam<Case> {
+ protected:
   std::vector<double> tensor_norms(const Engine& engine, bool replicated) {
     std::vector<double> squares(engine.layout().tensors.size(), 0.0);
     engine.for_each_slice([&](std::int32_t tensor, std::int64_t, std::int64_t count, const float* w, const float*) {
@@ -115,31 +149,16 @@ class LossesOracle : public testing::TestWithParam<Case> {
 
 TEST_P(LossesOracle, MeetsEveryStep) {
   const auto c = GetParam();
-  const Json expected = expected_of(c.name);
-  const fs::path folder = oracle_folder() / expected["keys"]["base"];
-  const ModelSpec spec = spec_of(folder);
-  const auto rows = all_rows(spec.vocab_size);
-  Feeder feeder(*comm_, rows.get(), feeder_options(expected["keys"]));
-  std::vector<std::int64_t> storage(static_cast<std::size_t>(feeder.storage_count() + 1) / 2);
-  feeder.bind(View(storage.data(), 2 * std::ssize(storage), DType::i32));
-  EngineOptions options;
-  options.zero_stage = c.stage;
-  options.dtype = c.dtype;
-  options.gradient_checkpointing = c.checkpointing;
-  options.max_tokens = feeder.limits().padded_tokens;
-  options.max_position = width;
-  options.max_micro_steps = rows_per_step;
-  options.weight_decay = 0.01;
-  options.token_loss = loss_of(expected["keys"]);
-  options.optim.pure_bf16 = expected["keys"].value("bf16", false);
+  OracleRun run(*comm_, c);
+  const Json& expected = run.expected;
   // Where the loss is multiplied by p, an absolute error of -log p (about 4) is a relative one of the loss.
-  const double amplified = options.token_loss.times_probability ? 4.0 : 1.0;
+  const double amplified = run.options.token_loss.times_probability ? 4.0 : 1.0;
   const double tolerance = c.dtype == DType::f32 ? 2e-5 : amplified / 64;
 
-  auto engine = Engine::initialize(*comm_, spec, options, {folder});
+  auto engine = run.engine();
 
   for (int step = 0; step < steps; ++step) {
-    const auto result = run_step(*engine, feeder, step);
+    const auto result = run_step(*engine, run.feeder, step);
     const double loss = expected["losses"][static_cast<std::size_t>(step)];
     const double norm = expected["grad_norms"][static_cast<std::size_t>(step)];
     EXPECT_NEAR(result.loss, loss, tolerance * loss) << "step " << step;
@@ -163,33 +182,20 @@ class EvaluatedLosses : public LossesOracle {};
 // What evaluation says of a batch is the same loss.
 TEST_P(EvaluatedLosses, AreTheSame) {
   const auto c = GetParam();
-  const Json expected = expected_of(c.name);
-  const fs::path folder = oracle_folder() / expected["keys"]["base"];
-  const ModelSpec spec = spec_of(folder);
-  const auto rows = all_rows(spec.vocab_size);
-  Feeder feeder(*comm_, rows.get(), feeder_options(expected["keys"]));
-  std::vector<std::int64_t> storage(static_cast<std::size_t>(feeder.storage_count() + 1) / 2);
-  feeder.bind(View(storage.data(), 2 * std::ssize(storage), DType::i32));
-  EngineOptions options;
-  options.zero_stage = c.stage;
-  options.dtype = c.dtype;
-  options.max_tokens = feeder.limits().padded_tokens;
-  options.max_position = width;
-  options.max_micro_steps = rows_per_step;
-  options.token_loss = loss_of(expected["keys"]);
-  options.optim.pure_bf16 = expected["keys"].value("bf16", false);
-  auto engine = Engine::initialize(*comm_, spec, options, {folder});
-  const StepInfo info = feeder.next(0);
+  OracleRun run(*comm_, c);
+  auto engine = run.engine();
+  const StepInfo info = run.feeder.next(0);
   double sums[2] = {0.0, 0.0};
 
   for (std::int64_t round = 0; round < info.rounds; ++round) {
-    const auto result = engine->evaluate_batch(feeder.has_slot(round) ? feeder.micro_batch(round) : MicroBatch{});
+    const auto result =
+        engine->evaluate_batch(run.feeder.has_slot(round) ? run.feeder.micro_batch(round) : MicroBatch{});
     sums[0] += result.nll_sum;
     sums[1] += static_cast<double>(result.targets);
   }
   comm_->all_reduce(View(sums, 2, DType::f64), ReduceOp::sum, Stream{}, "evaluated");
 
-  const double loss = expected["losses"][0];
+  const double loss = run.expected["losses"][0];
   EXPECT_NEAR(sums[0] / sums[1], loss, (c.dtype == DType::f32 ? 2e-5 : 1.0 / 64) * loss);
   engine.reset();
   comm_->close();
