@@ -54,12 +54,13 @@ std::string_view why_not_segments(const AttentionShape& s) {
 }
 
 std::int64_t workspace_bytes(const Call& call) {
-  if (!call.backward) return 0;
+  constexpr std::int64_t descriptors = 64 << 10;  // 17,152 bytes of any call
+  if (!call.backward) return descriptors;
   const std::int64_t cells = call.batch * call.heads * call.rows;
   std::int64_t bytes = aligned(4 * cells);                                          // output times its gradient, f32
   bytes += call.deterministic ? 2 * cells * call.rows : 4 * cells * call.head_dim;  // of scores; or sums of dq, f32
   if (call.heads != call.kv_heads) bytes += 2 * (2 * cells * call.head_dim);        // dk and dv of every query head
-  return bytes + (64 << 10);
+  return bytes + descriptors;
 }
 
 std::optional<Call> call_of(const AttentionShape& s, DType dtype, bool backward, std::int64_t batch,

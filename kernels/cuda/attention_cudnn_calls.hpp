@@ -4,9 +4,9 @@
 ///
 /// cuDNN's graphs have fixed sizes (batch, rows of the longest segment) and cost 0.5 to 1.4 s of compilation each, so
 /// few are made: a segment belongs to the smallest power of two that holds it, segments of one size go eight at a time
-/// and then one at a time. Nothing of a graph depends on T. Forward takes all heads in one call and no workspace. The
-/// deterministic backward pass of Hopper keeps the gradient of every score, 2 batch heads rows^2 bytes: it runs over as
-/// many key heads at a time as fit into `wanted_bytes`.
+/// and then one at a time. Nothing of a graph depends on T. Forward takes all heads in one call and next to no
+/// workspace. The deterministic backward pass of Hopper keeps the gradient of every score, 2 batch heads rows^2 bytes:
+/// it runs over as many key heads at a time as fit into `wanted_bytes`.
 #pragma once
 
 #include <compare>
