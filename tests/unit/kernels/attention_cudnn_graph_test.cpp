@@ -49,10 +49,13 @@ AttentionShape shape(std::int64_t heads, std::int64_t kv_heads, std::int64_t hea
   return s;
 }
 
-/// Skips where nothing can be compiled here, with cuDNN's reason.
-#define DSTRAIN_NEED_CUDNN_COMPILER()                                                               \
-  const Description tried = describe(*call_of(shape(8, 8, 128), DType::bf16, false, 1, 256), h100); \
-  if (!tried.problem.empty()) GTEST_SKIP() << "skipped: " << tried.problem
+/// Why nothing can be compiled here; empty: it can.
+const std::string& no_compiler() {
+  static const std::string problem = describe(*call_of(shape(8, 8, 128), DType::bf16, false, 1, 256), h100).problem;
+  return problem;
+}
+#define DSTRAIN_NEED_CUDNN_COMPILER() \
+  if (!no_compiler().empty()) GTEST_SKIP() << "skipped: " << no_compiler()
 
 void expect_planned(const Call& call, const Gpu& gpu) {
   const Description d = describe(call, gpu);
@@ -66,12 +69,9 @@ void expect_planned(const Call& call, const Gpu& gpu) {
 
 TEST(CudnnGraph, WantsNoMoreWorkspaceThanIsPlannedOnHopper) {
   DSTRAIN_NEED_CUDNN_COMPILER();
-  for (const std::int64_t head_dim : {64, 80, 96, 128}) {
-    const AttentionShape s = shape(32, 8, head_dim);
-    expect_planned(*call_of(s, DType::bf16, false, 8, 512), h100);
-    expect_planned(*call_of(s, DType::bf16, true, 1, 4096), h100);
-  }
-  expect_planned(*call_of(shape(32, 32, 128), DType::f16, true, 8, 256), h100);
+  expect_planned(*call_of(shape(32, 8, 64), DType::f16, false, 8, 512), h100);
+  expect_planned(*call_of(shape(32, 8, 96), DType::bf16, false, 1, 4096), h100);
+  expect_planned(*call_of(shape(32, 32, 80), DType::bf16, true, 8, 256), h100);
   expect_planned(*call_of(shape(32, 8, 128, 1024), DType::bf16, true, 1, 4096), h100);
   AttentionShape any = shape(32, 8, 128);
   any.kernels = AttentionKernels::cudnn_any_order;
