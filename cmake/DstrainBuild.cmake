@@ -53,7 +53,8 @@ function(dstrain_precompile name)
   target_precompile_headers(${name} PRIVATE ${ARG_HEADERS})
 endfunction()
 function(dstrain_use_precompiled target name)
-  if(DSTRAIN_PRECOMPILE)
+  get_target_property(optimised ${target} DSTRAIN_OPTIMISED)
+  if(DSTRAIN_PRECOMPILE AND NOT optimised)
     # GCC 12 warns about libstdc++'s own copies of strings when it reads them from there; the other presets keep the warnings.
     target_compile_options(${target} PRIVATE
       $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds>)
@@ -61,12 +62,35 @@ function(dstrain_use_precompiled target name)
   endif()
 endfunction()
 
-# dstrain_add_library(core SOURCES a.cpp ... LIBS fmt::fmt ...): static library dstrain_core, alias dstrain::core.
+# dstrain_merge_sources(target): the compiler gets the target's files in batches of DSTRAIN_UNITY. A third of a file's time goes
+# into templates that all of them instantiate. So names in the anonymous namespaces of one target differ; what takes names
+# from many places (using namespace, macros) stands alone by SKIP_UNITY_BUILD_INCLUSION. Preset cpu compiles file by file.
+function(dstrain_merge_sources target)
+  if(DSTRAIN_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${DSTRAIN_UNITY})
+  endif()
+endfunction()
+
+# dstrain_optimise_checked(target): -O1 under sanitizers too, for loops in which tests spend minutes at -O0. Called before
+# dstrain_use_precompiled: what is precompiled is not optimised there.
+function(dstrain_optimise_checked target)
+  if(DSTRAIN_SANITIZE)
+    target_compile_options(${target} PRIVATE -O1)
+    set_target_properties(${target} PROPERTIES DSTRAIN_OPTIMISED ON)
+  endif()
+endfunction()
+
+# dstrain_add_library(core SOURCES a.cpp ... LIBS fmt::fmt ... [HOT]): static library dstrain_core, alias dstrain::core.
+# HOT: optimised under sanitizers too.
 function(dstrain_add_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;PRIVATE_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "HOT" "" "SOURCES;LIBS;PRIVATE_LIBS" ${ARGN})
   add_library(dstrain_${name} STATIC ${ARG_SOURCES})
   add_library(dstrain::${name} ALIAS dstrain_${name})
   # Warnings and include folders of this tree are no business of whoever links the installed library.
   target_link_libraries(dstrain_${name} PUBLIC $<BUILD_INTERFACE:dstrain_options> ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
+  if(ARG_HOT)
+    dstrain_optimise_checked(dstrain_${name})
+  endif()
   dstrain_use_precompiled(dstrain_${name} dstrain_precompiled)
+  dstrain_merge_sources(dstrain_${name})
 endfunction()

@@ -40,6 +40,14 @@ endfunction()
 dstrain_find_cuda_library(cudnn cudnn.h cudnn)
 dstrain_find_cuda_library(nccl nccl.h nccl)
 
+# The headers of cuDNN's frontend, for attention by cuDNN: of CUDNN_FRONTEND_ROOT, of the toolkit or the system, or of the
+# Python package nvidia-cudnn-frontend (scripts/install-deps.sh puts one under build/). Without them the rest is built.
+file(GLOB cudnn_frontend_packages ${PROJECT_SOURCE_DIR}/build/cudnn-frontend/include
+     ${Python3_SITELIB}/include ${Python3_SITEARCH}/include)
+find_path(cudnn_frontend_INCLUDE_DIR cudnn_frontend.h
+  HINTS ${CUDNN_FRONTEND_ROOT} $ENV{CUDNN_FRONTEND_ROOT} PATH_SUFFIXES include
+  PATHS ${CUDAToolkit_INCLUDE_DIRS} ${cudnn_frontend_packages})
+
 # dstrain_version_of(variable header macros...): the numbers of a header, joined by dots.
 function(dstrain_version_of variable header)
   file(READ ${header} text)
@@ -52,6 +60,14 @@ function(dstrain_version_of variable header)
   set(${variable} ${joined} PARENT_SCOPE)
 endfunction()
 dstrain_version_of(cudnn_VERSION ${cudnn_INCLUDE_DIR}/cudnn_version.h CUDNN_MAJOR CUDNN_MINOR CUDNN_PATCHLEVEL)
+if(cudnn_frontend_INCLUDE_DIR)
+  dstrain_version_of(cudnn_frontend_VERSION ${cudnn_frontend_INCLUDE_DIR}/cudnn_frontend_version.h
+                     CUDNN_FRONTEND_MAJOR_VERSION CUDNN_FRONTEND_MINOR_VERSION CUDNN_FRONTEND_PATCH_VERSION)
+  if(cudnn_frontend_VERSION VERSION_LESS 1.13 OR cudnn_VERSION VERSION_LESS 9.8)
+    message(STATUS "cuDNN ${cudnn_VERSION} with frontend ${cudnn_frontend_VERSION}: attention by cuDNN needs 9.8 and 1.13")
+    set(cudnn_frontend_INCLUDE_DIR "" CACHE PATH "" FORCE)
+  endif()
+endif()
 dstrain_version_of(nccl_VERSION ${nccl_INCLUDE_DIR}/nccl.h NCCL_MAJOR NCCL_MINOR NCCL_PATCH)
 
 if(NOT TARGET dstrain::dep::cuda)

@@ -36,7 +36,7 @@ endforeach()
 # include/dstrain/*.hpp and what they include or name, nothing else.
 set(public_headers
   include/dstrain/checkpoint_settings.hpp include/dstrain/engine.hpp include/dstrain/loss_scale_options.hpp include/dstrain/packed_batch.hpp include/dstrain/session.hpp
-  io/checkpoint/writers.hpp kernels/ops/activation.hpp kernels/ops/common.hpp kernels/ops/cross_entropy.hpp kernels/ops/optimizer.hpp kernels/ops/optimizer_settings.hpp
+  io/checkpoint/writers.hpp kernels/ops/activation.hpp kernels/ops/attention_kernels.hpp kernels/ops/common.hpp kernels/ops/cross_entropy.hpp kernels/ops/optimizer.hpp kernels/ops/optimizer_settings.hpp
   src/comm/bootstrap.hpp src/comm/comm_op.hpp src/comm/communicator.hpp src/comm/flight_recorder.hpp src/comm/mpi_communicator.hpp
   src/comm/topology.hpp src/core/device.hpp src/core/dtype.hpp src/core/error.hpp src/core/memory_plan.hpp src/core/view.hpp
   src/model/adapters/adapter_config.hpp src/model/adapters/tuning.hpp src/model/layout.hpp src/model/micro_batch.hpp

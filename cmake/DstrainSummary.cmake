@@ -7,4 +7,9 @@ message(STATUS "  CUDA ${DSTRAIN_WITH_CUDA}, NCCL ${DSTRAIN_WITH_NCCL}, tests ${
 if(DSTRAIN_WITH_CUDA)
   message(STATUS "  CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}, cuDNN ${cudnn_VERSION}, NCCL ${nccl_VERSION} "
                  "(${CUDAToolkit_LIBRARY_DIR})")
+  if(cudnn_frontend_INCLUDE_DIR)
+    message(STATUS "  attention by cuDNN: frontend ${cudnn_frontend_VERSION} (${cudnn_frontend_INCLUDE_DIR})")
+  else()
+    message(STATUS "  attention by cuDNN: not built in, no cuDNN frontend was found (CUDNN_FRONTEND_ROOT)")
+  endif()
 endif()

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# dstrain_add_test(name SOURCES ... LIBS ... [RANKS 1 2 3 4] [LABELS ...] [TIMEOUT s] [DEFINITIONS ...])
+# dstrain_add_test(name SOURCES ... LIBS ... [RANKS 1 2 3 4] [LABELS ...] [TIMEOUT s] [DEFINITIONS ...] [HOT])
+# HOT: optimised under sanitizers too (loops of the reference kernels, large vocabularies), and started early, as all that is long.
 # Without RANKS: a plain GoogleTest program, label "unit". With RANKS: one ctest per world size, named name.npN, label "mpi".
 # The target dstrain_unit_tests builds all programs labelled "unit" and nothing else (scripts/test.sh, preset checked).
 if(NOT TARGET dstrain_unit_tests)
   add_custom_target(dstrain_unit_tests)
 endif()
 function(dstrain_add_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;RANKS;LABELS;DEFINITIONS" ${ARGN})
+  cmake_parse_arguments(ARG "HOT" "TIMEOUT" "SOURCES;LIBS;RANKS;LABELS;DEFINITIONS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
@@ -17,7 +18,11 @@ function(dstrain_add_test name)
   target_compile_definitions(${name} PRIVATE DSTRAIN_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                              DSTRAIN_TEST_TMP="${CMAKE_BINARY_DIR}/test-tmp" ${ARG_DEFINITIONS})
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>) # what is tested is optimised; the test compiles in 2/3 of the time
+  if(ARG_HOT)
+    dstrain_optimise_checked(${name})
+  endif()
   dstrain_use_precompiled(${name} dstrain_precompiled_tests)
+  dstrain_merge_sources(${name})
   target_link_libraries(${name} PRIVATE OpenMP::OpenMP_CXX)
   set(env ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1)
   if(NOT ARG_RANKS)
@@ -27,6 +32,9 @@ function(dstrain_add_test name)
     target_link_libraries(${name} PRIVATE ${ARG_LIBS} dstrain_test_support GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "unit;${ARG_LABELS}" ENVIRONMENT "${env}")
+    if(ARG_HOT)
+      set_tests_properties(${name} PROPERTIES COST 40)
+    endif()
     return()
   endif()
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} dstrain_test_support dstrain_mpi_gtest_main)
@@ -38,6 +46,9 @@ function(dstrain_add_test name)
     add_test(NAME ${name}.np${ranks} COMMAND ${DSTRAIN_MPIRUN} -np ${ranks} $<TARGET_FILE:${name}>)
     set_tests_properties(${name}.np${ranks} PROPERTIES TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${processors} LABELS "mpi;${ARG_LABELS}"
                          ENVIRONMENT "${env};OMP_NUM_THREADS=1;${DSTRAIN_MPI_TEST_ENV}")
+    if(ARG_TIMEOUT GREATER_EQUAL 300) # given to the long ones
+      set_tests_properties(${name}.np${ranks} PROPERTIES COST 30)
+    endif()
   endforeach()
 endfunction()
 

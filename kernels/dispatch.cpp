@@ -296,6 +296,17 @@ std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads, Dev
   DSTRAIN_ASK(attention_workspace_bytes, s, threads);
 }
 
+void attention_prepare(const Exec& exec, const AttentionShape& s, DType dtype, bool backward) {
+  if (on_device(exec.stream.device().kind)) {
+    DSTRAIN_ON_DEVICE(attention_prepare(exec, s, dtype, backward));
+  }
+  cpu::attention_prepare(exec, s, dtype, backward);
+}
+
+std::string attention_choice(const AttentionShape& s, DType dtype, bool backward, DeviceKind device) {
+  DSTRAIN_ASK(attention_choice, s, dtype, backward);
+}
+
 void scale_columns(const Exec& exec, Data x, const float* factor_N, std::int64_t T, std::int64_t N, std::int64_t ldx) {
   DSTRAIN_SEND(scale_columns, x, factor_N, T, N, ldx);
 }

@@ -37,7 +37,7 @@ cuda_libraries='libcuda|libcublas|libcudnn|libnccl|libnv'
 pack() {
   local out=$1 build=$2 file
   rm -rf "$out" && mkdir -p "$out/bin" "$out/lib" "$out/scripts"
-  for file in dstrain tests/unit/kernels/kernels_gpu_{ops,matmul,attention}_test tests/unit/core/core_test; do
+  for file in dstrain tests/unit/kernels/kernels_gpu_{ops,matmul,attention,attention_cudnn}_test tests/unit/core/core_test; do
     [[ -x $build/$file ]] && cp "$build/$file" "$out/bin/"
   done
   cp "$0" "$here/benchmarks/train/torch_peer_gpu.py" "$out/scripts/"
@@ -201,7 +201,7 @@ part_tests() {
   command -v nvidia-smi >/dev/null || skip "nvidia-smi" "${no_gpu:-there is no nvidia-smi here}"
   gpu_check "nvidia-smi" nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv
   local group dtype stage ranks
-  for group in ops matmul attention; do
+  for group in ops matmul attention attention_cudnn; do
     [[ $device == cpu ]] && skip "kernels against the reference: $group" "rehearsed on the CPU"
     gpu_check "kernels against the reference: $group" "$kernel_tests/kernels_gpu_${group}_test" "--gtest_filter=-*avx*"
   done
@@ -221,6 +221,7 @@ part_tests() {
   train "offload" 1 --device "$device" --zero_stage 3 --offload_optimizer cpu --offload_param cpu
   same_losses "offload: GPU losses are the CPU's" "on the CPU" "offload"
   train "LoRA" 1 --device "$device" --finetuning_type lora --lora_target all
+  train "attention by cuDNN" 1 --device "$device" --bf16 true --attention_backend cudnn
   train "8-bit AdamW" 1 --device "$device" --optim adamw_8bit
   train "Muon" 1 --device "$device" --use_muon true
   train "Muon on the CPU" 1 --device cpu --use_muon true
@@ -237,7 +238,7 @@ part_memcheck() {
   [[ $device == cpu ]] && why="rehearsed on the CPU"
   command -v compute-sanitizer >/dev/null || why=${why:-there is no compute-sanitizer here}
   for ((shard = 0; shard < shards; shard++)); do
-    for group in ops matmul attention; do
+    for group in ops matmul attention attention_cudnn; do
       if [[ -n $why ]]; then
         skip "memcheck of the kernels: $group, eighth $shard" "$why"
       else

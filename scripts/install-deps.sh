@@ -63,4 +63,23 @@ if ! cmake_is_new_enough && [[ ! -x $root/build/venv/bin/cmake ]]; then
     exit 2
   fi
 fi
+# Headers for attention by cuDNN, out of a package of PyPI: only where there is a CUDA compiler, and not needed for the rest.
+frontend=nvidia-cudnn-frontend==1.32.0
+nvcc=$(command -v nvcc || true)
+[[ -n $nvcc || ! -x /usr/local/cuda/bin/nvcc ]] || nvcc=/usr/local/cuda/bin/nvcc
+if [[ -n $nvcc && ! -f $root/build/cudnn-frontend/include/cudnn_frontend.h ]]; then
+  wheel=$(mktemp -d)
+  if python3 -m pip download --quiet --no-deps --only-binary=:all: -d "$wheel" "$frontend" &&
+    python3 - "$wheel" "$root/build/cudnn-frontend" <<'PYTHON'; then
+import pathlib, sys, zipfile
+wheel = next(pathlib.Path(sys.argv[1]).glob("*.whl"))
+with zipfile.ZipFile(wheel) as archive:
+    archive.extractall(sys.argv[2], [name for name in archive.namelist() if name.startswith("include/")])
+PYTHON
+    echo "the headers of $frontend are in build/cudnn-frontend"
+  else
+    echo "note: pip could not fetch $frontend; attention by cuDNN will not be built in (docs/gpu.md)"
+  fi
+  rm -rf "$wheel"
+fi
 echo "everything that dstrain needs is installed (${#missing[@]} packages new)"

@@ -20,20 +20,23 @@ mpi_on_one_machine
 failed_suites=()
 tested=()
 
-# suite PRESET: configures, builds, tests. A test that fails does not keep the next suite from running.
-suite() {
-  local preset=$1 started=$SECONDS
-  echo "== $preset: configure and build"
+# phase TEXT: a line with the seconds since the start of this script.
+phase() { echo "== $SECONDS s: $*"; }
+
+# build PRESET JOBS [TARGET]: configures and compiles.
+build() {
+  local preset=$1
+  { cmake --preset "$preset" >"build/$preset-configure.log" 2>&1 || { cat "build/$preset-configure.log"; false; }; } &&
+    cmake --build --preset "$preset" -j "$2" ${3:+--target "$3"}
+}
+
+# test_suite PRESET: runs the tests. One that fails does not keep the next suite from running.
+test_suite() {
+  local preset=$1
+  phase "$preset: test"
   rm -f "build/$preset/Testing/Temporary/LastTest.log" "build/$preset/junit.xml" # an older run must not be counted
-  if ! { cmake --preset "$preset" >"build/$preset-configure.log" 2>&1 || { cat "build/$preset-configure.log"; false; }; } ||
-    ! cmake --build --preset "$preset" -j "$jobs" ${2:+--target "$2"}; then
-    failed_suites+=("$preset (build)")
-    return 0
-  fi
-  echo "== $preset: test ($((SECONDS - started)) s so far)"
   ctest --preset "$preset" -j "${TEST_JOBS:-$((jobs + 1))}" --no-tests=error --output-junit junit.xml || failed_suites+=("$preset")
   tested+=("build/$preset")
-  echo "== $preset: $((SECONDS - started)) s"
 }
 
 # The program with both backends runs everything that the one without CUDA does; preset checked compiles the latter.
@@ -48,8 +51,35 @@ else
 fi
 
 mkdir -p build
-suite "$main_suite"
-[[ ${SKIP_CHECKED:-0} == 1 ]] || suite checked dstrain_unit_tests
+phase "$main_suite: configure and build"
+main_is_built=1
+build "$main_suite" "$jobs" || main_is_built=0
+((main_is_built)) || failed_suites+=("$main_suite (build)")
+
+# The main suite waits for ranks, timeouts and disks half of its time. What it leaves of the processors compiles the next suite, at
+# a low priority: it takes next to nothing from the tests.
+checked_build=
+if [[ ${SKIP_CHECKED:-0} != 1 ]]; then
+  phase "checked: configure and build, beside the tests"
+  set -m # a process group of its own, so that its compilers end with this script
+  { renice -n 10 -p "$BASHPID" >/dev/null && build checked "$jobs" dstrain_unit_tests; } >build/checked-build.log 2>&1 &
+  checked_build=$!
+  set +m
+  trap 'kill -- "-$checked_build" 2>/dev/null || true' EXIT
+fi
+((main_is_built == 0)) || test_suite "$main_suite"
+
+if [[ -n $checked_build ]]; then
+  phase "checked: the rest of the build"
+  if wait "$checked_build"; then
+    test_suite checked
+  else
+    cat build/checked-build.log >&2
+    failed_suites+=("checked (build)")
+  fi
+  trap - EXIT
+fi
+phase "done"
 
 ((${#failed_suites[@]} == 0)) || echo "failed: ${failed_suites[*]}" >&2
 scripts/count-tests.sh "${tested[@]}" || failed_suites+=("count")

@@ -18,6 +18,7 @@
 #include "core/dtype.hpp"
 #include "dstrain/checkpoint_settings.hpp"
 #include "dstrain/loss_scale_options.hpp"
+#include "kernels/ops/attention_kernels.hpp"
 #include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/optimizer_settings.hpp"
 #include "model/adapters/tuning.hpp"
@@ -62,9 +63,10 @@ struct EngineOptions {
   std::int64_t client_bytes = 0;       ///< room in the plan for the caller's own buffers (client_memory())
   int threads = 1;
   std::uint64_t seed = 42;
-  Tuning tuning;                     ///< what is trained: everything, some layers, or adapters
-  double neftune_noise_alpha = 0.0;  ///< 0: no noise
-  TokenLoss token_loss = {};         ///< plain: the negative log likelihood
+  Tuning tuning;                                       ///< what is trained: everything, some layers, or adapters
+  double neftune_noise_alpha = 0.0;                    ///< 0: no noise
+  AttentionKernels attention = AttentionKernels::own;  ///< on a GPU
+  TokenLoss token_loss = {};                           ///< plain: the negative log likelihood
 
   OptimizerSettings optim = {};  ///< which optimizer, and its numbers
   double weight_decay = 0.0;

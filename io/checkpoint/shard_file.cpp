@@ -16,13 +16,11 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "values go to and from little-endian files as they are");
 
-constexpr auto all_kinds = all_checkpoint_kinds();
-
 }  // namespace
 
 std::array<ShardDataset, checkpoint_kinds> lay_out_shard(const CheckpointContent& content) {
   std::array<ShardDataset, checkpoint_kinds> datasets;
-  for (const auto kind : all_kinds) {
+  for (const auto kind : all_checkpoint_kinds()) {
     auto& dataset = datasets[static_cast<std::size_t>(kind)];
     for (const auto& slice : content[kind]) {
       if (slice.count == 0) continue;
@@ -38,7 +36,7 @@ void create_shard(const std::filesystem::path& folder, Shard& shard) {
   {
     const hdf5::Gate gate;
     auto file = hdf5::create_file(path);
-    for (const auto kind : all_kinds) {
+    for (const auto kind : all_checkpoint_kinds()) {
       auto& dataset = shard.datasets[static_cast<std::size_t>(kind)];
       if (dataset.count == 0) continue;
       const auto handle = hdf5::create_flat(file, name_of(kind), storage_of(kind), dataset.count, path);
@@ -60,7 +58,7 @@ void measure_shard(const std::filesystem::path& folder, Shard& shard) {
 std::vector<DrainPiece> pieces_of(const CheckpointContent& content, const Shard& shard, const SlabStart& start,
                                   std::int64_t piece_count) {
   std::vector<DrainPiece> pieces;
-  for (const auto kind : all_kinds) {
+  for (const auto kind : all_checkpoint_kinds()) {
     const auto k = static_cast<std::size_t>(kind);
     auto at = shard.datasets[k].offset + start[k] * element_bytes(kind);
     for (const auto& slice : content[kind]) {

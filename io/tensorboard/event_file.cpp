@@ -47,7 +47,7 @@ class Message {
 
 // Field numbers of event.proto, summary.proto and tensor.proto.
 enum Event { event_wall_time = 1, event_step = 2, event_file_version = 3, event_summary = 5 };
-enum Value { value_tag = 1, value_simple_value = 2, value_tensor = 8, value_metadata = 9 };
+enum ValueField { value_tag = 1, value_simple_value = 2, value_tensor = 8, value_metadata = 9 };
 enum Tensor { tensor_dtype = 1, tensor_shape = 2, tensor_string_val = 8 };
 constexpr int only = 1;  // Summary.value, SummaryMetadata.plugin_data, PluginData.plugin_name, Dim.size
 constexpr int shape_dim = 2;

@@ -167,6 +167,10 @@ std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads) {
   return order_bytes(s) + threads * words_per_thread(s) * static_cast<std::int64_t>(sizeof(float));
 }
 
+void attention_prepare(const Exec& /*exec*/, const AttentionShape& /*s*/, DType /*dtype*/, bool /*backward*/) {}
+
+std::string attention_choice(const AttentionShape& /*s*/, DType /*dtype*/, bool /*backward*/) { return "own kernels"; }
+
 void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, ConstData k, ConstData v,
                        const AttentionShape& s) {
   const int storage = storage_index({q.dtype, k.dtype, v.dtype, out.dtype}, "attention_forward");

@@ -4,12 +4,13 @@
 /// Forward: a block per tile of queries and head walks the keys with a running maximum. Backward: a block per tile of
 /// keys and key/value head walks the queries of its group for dk and dv, a block per tile of queries walks the keys for
 /// dq. Each number has one writer and a fixed order: the same bits in every run, without atomics. This file checks,
-/// brings the segments and chooses between the kernels of attention_mma_*.cu (16 bits, heads of up to 128) and those of
-/// attention_tiles_*.cuh (the rest).
+/// brings the segments and chooses between cuDNN (attention_cudnn.hpp, where it is asked for), the kernels of
+/// attention_mma_*.cu (16 bits, heads of up to 128) and those of attention_tiles_*.cuh (the rest).
 #include <algorithm>
 #include <type_traits>
 #include <vector>
 
+#include "kernels/cuda/attention_cudnn.hpp"
 #include "kernels/cuda/attention_mma.hpp"
 #include "kernels/cuda/attention_tiles_backward.cuh"
 #include "kernels/cuda/attention_tiles_forward.cuh"
@@ -67,6 +68,12 @@ Workspace workspace_of(const Exec& exec, const AttentionShape& s) {
           reinterpret_cast<float*>(at + segments_bytes(s) + slopes_bytes(s))};
 }
 
+std::int64_t own_bytes(const AttentionShape& s) { return segments_bytes(s) + slopes_bytes(s) + delta_bytes(s); }
+/// cuDNN's part lies behind our own.
+char* cudnn_workspace(const Exec& exec, const AttentionShape& s) {
+  return static_cast<char*>(exec.workspace) + own_bytes(s);
+}
+
 /// @throws ShapeError  sizes that do not fit together, or a workspace that is too small
 void check(const Exec& exec, const AttentionShape& s, const char* operation) {
   if (s.T < 0 || s.segments < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.heads % s.kv_heads != 0 || s.head_dim <= 0 ||
@@ -89,7 +96,7 @@ void check(const Exec& exec, const AttentionShape& s, const char* operation) {
   }
   if (s.segments > 0 && s.cu_q[s.segments] > s.T)
     fail_shape(text_of("{}: the segments end at {} of {} rows", operation, s.cu_q[s.segments], s.T));
-  const std::int64_t needed = attention_workspace_bytes(s, 1);
+  const std::int64_t needed = own_bytes(s) + cudnn::pieces_of(s).total();
   if (exec.workspace_bytes < needed) {
     fail_shape(text_of("{} needs {} bytes of workspace and got {}", operation, needed, exec.workspace_bytes));
   }
@@ -178,6 +185,9 @@ std::int64_t choose_tiles(AttentionSizes& s, const Bytes& bytes_of) {
 template <typename S>
 void forward_as(const Exec& exec, Data out, float* lse, ConstData q, ConstData k, ConstData v,
                 const AttentionShape& shape) {
+  if constexpr (sizeof(S) == 2) {
+    if (cudnn_forward(exec, out, lse, q, k, v, shape, cudnn_workspace(exec, shape))) return;
+  }
   const Workspace workspace = workspace_of(exec, shape);
   const Segments segments = upload_segments(exec, shape, workspace);
   AttentionSizes s = sizes_of(shape, workspace);
@@ -212,6 +222,9 @@ template <typename S>
 void backward_as(const Exec& exec, Data dq, Data dk, Data dv, ConstData dout, ConstData out, const float* lse,
                  ConstData q, ConstData k, ConstData v, const AttentionShape& shape) {
   zero_outside<S>(exec, dq, dk, dv, shape);
+  if constexpr (sizeof(S) == 2) {
+    if (cudnn_backward(exec, dq, dk, dv, dout, out, lse, q, k, v, shape, cudnn_workspace(exec, shape))) return;
+  }
   const Workspace workspace = workspace_of(exec, shape);
   const Segments segments = upload_segments(exec, shape, workspace);
   if (segments.count == 0) return;
@@ -239,7 +252,7 @@ void backward_as(const Exec& exec, Data dq, Data dk, Data dv, ConstData dout, Co
 }  // namespace
 
 std::int64_t attention_workspace_bytes(const AttentionShape& s, int /*attention_threads*/) {
-  return segments_bytes(s) + slopes_bytes(s) + delta_bytes(s);
+  return own_bytes(s) + cudnn::pieces_of(s).total() + cudnn::trial_bytes(s);
 }
 
 void attention_forward(const Exec& exec, Data out, float* lse_NT, ConstData q, ConstData k, ConstData v,

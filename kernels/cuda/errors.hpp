@@ -12,6 +12,7 @@ namespace dstrain {
 
 [[noreturn]] void fail_shape(const std::string& what);   ///< throws ShapeError
 [[noreturn]] void fail_device(const std::string& what);  ///< throws CudaError
+void warn_person(const std::string& what);               ///< log::warning
 
 /// `form` with each "{}" replaced by the next argument.
 template <typename... Arguments>

@@ -2,6 +2,9 @@
 /// Causal attention of variable length over packed tokens.
 #pragma once
 
+#include <string>
+
+#include "kernels/ops/attention_kernels.hpp"
 #include "kernels/ops/common.hpp"
 #include "kernels/ops/dropout.hpp"
 
@@ -38,6 +41,7 @@ struct AttentionShape {
       0.0F;  ///< not 0: scaled scores become softcap * tanh(score / softcap) before the mask. arXiv:2408.00118
   /// Weights are dropped behind the softmax; head h uses site + h, element (row of q) * 2^24 + key of the segment.
   DropoutKey dropout = {};
+  AttentionKernels kernels = AttentionKernels::own;
 
   [[nodiscard]] constexpr std::int64_t group() const noexcept { return heads / kv_heads; }
   [[nodiscard]] constexpr std::int64_t q_group() const noexcept {
@@ -60,6 +64,14 @@ void attention_backward(const Exec& exec, Data dq, Data dk, Data dv, ConstData d
                         ConstData q, ConstData k, ConstData v, const AttentionShape& s);
 /// For both passes; depends on sizes only (cu_q, cu_k are not read), with `threads` as max_threads() will be.
 std::int64_t attention_workspace_bytes(const AttentionShape& s, int threads, DeviceKind device = DeviceKind::cpu);
+
+/// Makes what s.kernels needs before the first step, for every call of up to s.T rows in segments of up to
+/// s.max_seqlen, and checks it against dstrain's own kernels on a small problem; where it fails the own kernels are
+/// used, with one warning. Nothing to do for `own`. Takes seconds. cu_q, cu_k and segments are not read; the workspace
+/// is written.
+void attention_prepare(const Exec& exec, const AttentionShape& s, DType dtype, bool backward);
+/// Which kernels a call runs and why, for people: "cuDNN, 8 of 32 heads at a time" or "own kernels: <why>".
+std::string attention_choice(const AttentionShape& s, DType dtype, bool backward, DeviceKind device = DeviceKind::cpu);
 }  // namespace ops
 
 }  // namespace dstrain

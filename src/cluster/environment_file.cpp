@@ -18,11 +18,11 @@ namespace {
 
 constexpr std::int64_t file_limit = 1 << 20;
 
-bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+bool is_blank_in_file(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+std::string_view trimmed_value(std::string_view text) {
+  while (!text.empty() && is_blank_in_file(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank_in_file(text.back())) text.remove_suffix(1);
   return text;
 }
 
@@ -39,14 +39,14 @@ std::string value_of(std::string_view text, std::string& note) {
     if (end != std::string_view::npos) return std::string(text.substr(1, end - 1));
   }
   const auto comment = std::min(text.find(" #"), text.find("\t#"));
-  std::string_view value = trimmed(text.substr(0, comment));
+  std::string_view value = trimmed_value(text.substr(0, comment));
   if (comment != std::string_view::npos)
-    note = fmt::format("\"{}\" is taken as a comment", trimmed(text.substr(comment)));
-  while (!value.empty() && value.back() == ';') value = trimmed(value.substr(0, value.size() - 1));
+    note = fmt::format("\"{}\" is taken as a comment", trimmed_value(text.substr(comment)));
+  while (!value.empty() && value.back() == ';') value = trimmed_value(value.substr(0, value.size() - 1));
   return std::string(value);
 }
 
-void set(std::vector<EnvironmentVariable>& variables, std::string name, std::string value) {
+void put(std::vector<EnvironmentVariable>& variables, std::string name, std::string value) {
   const auto at = std::ranges::find(variables, name, &EnvironmentVariable::first);
   if (at == variables.end()) {
     variables.emplace_back(std::move(name), std::move(value));
@@ -62,24 +62,24 @@ EnvironmentFile parse_environment_file(std::string_view text, const std::string&
   std::string problems;
   for (int number = 1; !text.empty(); ++number) {
     const auto end = std::min(text.find('\n'), text.size());
-    std::string_view line = trimmed(text.substr(0, end));
+    std::string_view line = trimmed_value(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty() || line.front() == '#') continue;
-    if (line.starts_with("export ") || line.starts_with("export\t")) line = trimmed(line.substr(7));
+    if (line.starts_with("export ") || line.starts_with("export\t")) line = trimmed_value(line.substr(7));
     const auto equals = line.find('=');
-    const std::string_view name = trimmed(line.substr(0, equals));
+    const std::string_view name = trimmed_value(line.substr(0, equals));
     if (equals == std::string_view::npos || !is_name(name)) {
       problems += fmt::format("{}{}:{}: \"{}\" is not NAME=VALUE", problems.empty() ? "" : "\n  ", where, number, line);
       continue;
     }
     std::string note;
-    std::string value = value_of(trimmed(line.substr(equals + 1)), note);
+    std::string value = value_of(trimmed_value(line.substr(equals + 1)), note);
     if (value.find('\0') != std::string::npos) {
       problems += fmt::format("{}{}:{}: a value with a zero byte", problems.empty() ? "" : "\n  ", where, number);
       continue;
     }
     if (!note.empty()) file.notes.push_back(fmt::format("{}:{}: {}", where, number, note));
-    set(file.variables, std::string(name), std::move(value));
+    put(file.variables, std::string(name), std::move(value));
   }
   if (!problems.empty()) throw ConfigError(problems, {}, "one NAME=VALUE a line, for example NCCL_SOCKET_IFNAME=eth0");
   return file;
@@ -96,7 +96,7 @@ EnvironmentFile read_environment_files() {
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(place, ignored)) continue;
     EnvironmentFile file = parse_environment_file(read_file(place, file_limit), place.string());
-    for (auto& [key, value] : file.variables) set(all.variables, key, value);
+    for (auto& [key, value] : file.variables) put(all.variables, key, value);
     std::ranges::move(file.notes, std::back_inserter(all.notes));
   }
   return all;

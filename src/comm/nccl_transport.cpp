@@ -25,12 +25,12 @@ namespace {
 cudaStream_t native(const Stream& stream) { return static_cast<cudaStream_t>(stream.native()); }
 
 /// One communicator and whether it is still whole. Ending it waits for the others, unless it is aborted.
-class Group {
+class NcclGroup {
  public:
-  Group() = default;
-  Group(const Group&) = delete;
-  Group& operator=(const Group&) = delete;
-  ~Group() { abort(); }
+  NcclGroup() = default;
+  NcclGroup(const NcclGroup&) = delete;
+  NcclGroup& operator=(const NcclGroup&) = delete;
+  ~NcclGroup() { abort(); }
 
   void set(ncclComm_t comm) noexcept { comm_ = comm; }
   [[nodiscard]] ncclComm_t get() const noexcept { return comm_; }
@@ -71,7 +71,7 @@ class NcclTransport final : public DeviceTransport {
 
   void exchange(std::span<const Message> sends, std::span<const Message> receives, ExchangeScope scope,
                 const Stream& stream, const char* label) override {
-    const Group& group = group_of(scope);
+    const NcclGroup& group = group_of(scope);
     ncclComm_t comm = whole(group, label);
     check(group, ncclGroupStart(), label);
     for (const Message& m : sends)
@@ -129,12 +129,12 @@ class NcclTransport final : public DeviceTransport {
 
   void close() override {
     deregister();
-    for (Group* group : {&across_, &node_, &all_}) finalize(*group);
+    for (NcclGroup* group : {&across_, &node_, &all_}) finalize(*group);
     release();
   }
 
   void abort() noexcept override {
-    for (Group* group : {&across_, &node_, &all_}) group->abort();
+    for (NcclGroup* group : {&across_, &node_, &all_}) group->abort();
   }
 
  private:
@@ -162,7 +162,7 @@ class NcclTransport final : public DeviceTransport {
     wait(all_, "joining the GPUs");
   }
 
-  void split(Group& group, int color, int key) {
+  void split(NcclGroup& group, int color, int key) {
     ncclConfig_t config = config_of();
     config.splitShare = 1;  // the connections of the group that it is split off
     ncclComm_t comm = nullptr;
@@ -173,7 +173,7 @@ class NcclTransport final : public DeviceTransport {
     wait(group, "ncclCommSplit");
   }
 
-  [[nodiscard]] const Group& group_of(ExchangeScope scope) const noexcept {
+  [[nodiscard]] const NcclGroup& group_of(ExchangeScope scope) const noexcept {
     if (scope == ExchangeScope::all) return all_;
     return scope == ExchangeScope::node ? node_ : across_;
   }
@@ -182,13 +182,13 @@ class NcclTransport final : public DeviceTransport {
     if (scope == ExchangeScope::all) return peer;
     return scope == ExchangeScope::node ? nodes_.local_rank(peer) : nodes_.node(peer);
   }
-  static ncclComm_t whole(const Group& group, const char* call) {
+  static ncclComm_t whole(const NcclGroup& group, const char* call) {
     ncclComm_t comm = group.get();
     if (comm == nullptr) throw CommError(fmt::format("{}: the group was aborted", call));
     return comm;
   }
 
-  void finalize(Group& group) const {
+  void finalize(NcclGroup& group) const {
     ncclComm_t comm = group.take();
     if (comm == nullptr) return;
     ncclResult_t status = ncclCommFinalize(comm);
@@ -220,7 +220,7 @@ class NcclTransport final : public DeviceTransport {
 
   /// Without waiting for anybody.
   void release() noexcept {
-    for (Group* group : {&across_, &node_, &all_}) group->abort();
+    for (NcclGroup* group : {&across_, &node_, &all_}) group->abort();
     for (const Registered& memory : registered_) static_cast<void>(ncclMemFree(memory.at));
     registered_.clear();
   }
@@ -231,17 +231,17 @@ class NcclTransport final : public DeviceTransport {
            std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(seconds));
   }
 
-  static void check(const Group& group, ncclResult_t status, const char* call) {
+  static void check(const NcclGroup& group, ncclResult_t status, const char* call) {
     if (status != ncclSuccess && status != ncclInProgress) fail(call, status, group.get());
   }
 
-  void end_calls(const Group& group, const char* label) const {
+  void end_calls(const NcclGroup& group, const char* label) const {
     check(group, ncclGroupEnd(), label);
     wait(group, label);
   }
 
   /// Until NCCL has taken the call in (it runs on the stream afterwards), or an error shows.
-  void wait(const Group& group, const char* call) const {
+  void wait(const NcclGroup& group, const char* call) const {
     const auto end = deadline();
     for (int turn = 0;; ++turn) {
       ncclComm_t comm = whole(group, call);
@@ -260,9 +260,9 @@ class NcclTransport final : public DeviceTransport {
   int rank_;
   double timeout_s_;
   std::vector<Registered> registered_;
-  Group all_;
-  Group node_;    ///< null where the two levels are one
-  Group across_;  ///< likewise
+  NcclGroup all_;
+  NcclGroup node_;    ///< null where the two levels are one
+  NcclGroup across_;  ///< likewise
 };
 
 }  // namespace

@@ -15,7 +15,7 @@
 namespace dstrain {
 namespace {
 
-constexpr std::int64_t page = 4096;
+constexpr std::int64_t page_bytes = 4096;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t step) noexcept {
@@ -39,7 +39,7 @@ struct NodeGroup::Header {
 };
 
 NodeGroup::NodeGroup(MpiComm comm, std::int64_t half_bytes, bool world_wide, int spin)
-    : comm_(std::move(comm)), half_bytes_(round_up(half_bytes, page)), world_wide_(world_wide), spin_(spin) {
+    : comm_(std::move(comm)), half_bytes_(round_up(half_bytes, page_bytes)), world_wide_(world_wide), spin_(spin) {
   static_assert(std::atomic<std::uint32_t>::is_always_lock_free, "atomics in shared memory must not need a lock");
   mpi_check(MPI_Comm_rank(comm_.get(), &rank_), "MPI_Comm_rank");
   mpi_check(MPI_Comm_size(comm_.get(), &size_), "MPI_Comm_size");
@@ -53,7 +53,7 @@ NodeGroup::NodeGroup(MpiComm comm, std::int64_t half_bytes, bool world_wide, int
 NodeGroup::~NodeGroup() = default;
 
 std::int64_t NodeGroup::control_bytes(std::int64_t half_bytes) noexcept {
-  return round_up(sizeof(Header), page) + 2 * half_bytes;
+  return round_up(sizeof(Header), page_bytes) + 2 * half_bytes;
 }
 
 void NodeGroup::barrier() {
@@ -116,7 +116,8 @@ void NodeGroup::wait_for_generation(std::uint32_t wanted) {
 }
 
 char* NodeGroup::staging(int local_rank) const {
-  return control_.base[static_cast<std::size_t>(local_rank)] + round_up(sizeof(Header), page) + half_ * half_bytes_;
+  return control_.base[static_cast<std::size_t>(local_rank)] + round_up(sizeof(Header), page_bytes) +
+         half_ * half_bytes_;
 }
 
 void NodeGroup::publish(std::span<const SharedPlace> places) {
@@ -149,7 +150,8 @@ bool NodeGroup::make_region(std::int64_t bytes, Region& region) {
   void* own = nullptr;
   MPI_Win window = MPI_WIN_NULL;
   // One page more than asked: where the parts begin is the library's choice, aligned they are by us.
-  const int code = MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes + page), 1, info, comm_.get(), &own, &window);
+  const int code =
+      MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes + page_bytes), 1, info, comm_.get(), &own, &window);
   MPI_Info_free(&info);
   int good = code == MPI_SUCCESS ? 1 : 0, all_good = 0;
   mpi_check(MPI_Allreduce(&good, &all_good, 1, MPI_INT, MPI_MIN, comm_.get()), "MPI_Allreduce");
@@ -158,7 +160,7 @@ bool NodeGroup::make_region(std::int64_t bytes, Region& region) {
   mpi_check(MPI_Win_lock_all(MPI_MODE_NOCHECK, window), "MPI_Win_lock_all");
   region.bytes = bytes;
   const auto aligned = [](void* raw) {
-    return reinterpret_cast<char*>(round_up(reinterpret_cast<std::intptr_t>(raw), page));
+    return reinterpret_cast<char*>(round_up(reinterpret_cast<std::intptr_t>(raw), page_bytes));
   };
   // The same part may be mapped at another offset from a page elsewhere: each owner tells how far in it begins.
   std::int64_t skip = aligned(own) - static_cast<char*>(own);

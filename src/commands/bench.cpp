@@ -16,7 +16,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kBenchHelp =
     "usage: [mpirun -np N] dstrain bench gemm|attention|kernels|collectives|step [--model 110m] [--tokens 1024]\n"
     "       [--dtype float32|bfloat16|float16] [--device auto|cpu|cuda] [--device-oversubscribe] [--repeats 10]\n"
     "       [--lora] [--zero-stage 0] [--threads N] [--json]\n"
@@ -26,17 +26,17 @@ constexpr const char* kHelp =
     "GB/s\n"
     "(collectives: busbw of nccl-tests). Models: nano, 15m, 110m, 0.5b, 1.5b, 1b, 7b, 8b, 70b.\n";
 
-constexpr std::array<FlagSpec, 10> kFlags = {{{"model"},
-                                              {"tokens"},
-                                              {"dtype"},
-                                              {"device"},
-                                              {"device-oversubscribe", false},
-                                              {"repeats"},
-                                              {"lora", false},
-                                              {"zero-stage"},
-                                              {"threads"},
-                                              {"json", false}}};
-constexpr std::array<std::string_view, 1> kPositions = {"WHAT"};
+constexpr std::array<FlagSpec, 10> kBenchFlags = {{{"model"},
+                                                   {"tokens"},
+                                                   {"dtype"},
+                                                   {"device"},
+                                                   {"device-oversubscribe", false},
+                                                   {"repeats"},
+                                                   {"lora", false},
+                                                   {"zero-stage"},
+                                                   {"threads"},
+                                                   {"json", false}}};
+constexpr std::array<std::string_view, 1> kBenchPositions = {"WHAT"};
 
 DType dtype_of_text(const std::string& text) {
   if (text == "float32") return DType::f32;
@@ -95,13 +95,13 @@ void print(const BenchLines& lines, bool json) {
   }
 }
 
-ExitCode run(MpiSession& session, const Words& words) {
+ExitCode run_bench(MpiSession& session, const Words& words) {
   auto world = make_world_communicator();
   BenchOptions options;
   RunConfig device;
   std::unique_ptr<ParsedWords> parsed;
   on_all_ranks(*world, "read the flags", [&] {
-    parsed = std::make_unique<ParsedWords>(words, kFlags, kPositions);
+    parsed = std::make_unique<ParsedWords>(words, kBenchFlags, kBenchPositions);
     options = options_of(*parsed);
     device.device = parsed->text("device").value_or("auto");
     device.device_oversubscribe = parsed->has("device-oversubscribe");
@@ -127,10 +127,10 @@ ExitCode run(MpiSession& session, const Words& words) {
 
 ExitCode bench(const Words& words) {
   if (words.empty() || asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kBenchHelp);
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
-  return static_cast<ExitCode>(spmd_main(0, nullptr, [&](MpiSession& session) { return run(session, words); }));
+  return static_cast<ExitCode>(spmd_main(0, nullptr, [&](MpiSession& session) { return run_bench(session, words); }));
 }
 
 }  // namespace dstrain::commands

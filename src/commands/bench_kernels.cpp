@@ -84,7 +84,10 @@ BenchLines bench_gemm(const BenchOptions& o) {
   return lines;
 }
 
-BenchLines bench_attention(const BenchOptions& o) {
+namespace {
+
+/// Both passes over one segment, by the kernels that were asked for.
+BenchLines time_attention(const BenchOptions& o, AttentionKernels kernels) {
   const DecoderSizes s(preset_spec(o.model));
   const Stream stream(o.device, nullptr);
   BenchMemory memory(stream);
@@ -100,12 +103,14 @@ BenchLines bench_attention(const BenchOptions& o) {
   a.q_stride = a.kv_stride = s.qkv_width();
   a.out_stride = s.Q;
   a.scale = 0.1F;
+  a.kernels = kernels;
   const Data qkv = memory.random(o.tokens * s.qkv_width(), o.dtype),
              dqkv = memory.random(o.tokens * s.qkv_width(), o.dtype);
   const Data out = memory.random(o.tokens * s.Q, o.dtype), dout = memory.random(o.tokens * s.Q, o.dtype);
   auto* lse = static_cast<float*>(memory.bytes(o.tokens * s.heads * 4));
   const std::int64_t space = ops::attention_workspace_bytes(a, max_threads(), o.device.kind);
   const Exec exec{stream, memory.bytes(space), space};
+  ops::attention_prepare(exec, a, o.dtype, true);
   // Two products of heads x T x T/2 x head_dim forward, five backward.
   const double product = static_cast<double>(s.Q) * static_cast<double>(o.tokens) * static_cast<double>(o.tokens);
   auto forward = measure(
@@ -117,7 +122,22 @@ BenchLines bench_attention(const BenchOptions& o) {
                             qkv.at(s.v_at()), a);
   });
   backward.flops = 5 * product;
+  if (o.device.kind == DeviceKind::cuda) {
+    forward.note = ops::attention_choice(a, o.dtype, false, o.device.kind);
+    backward.note = ops::attention_choice(a, o.dtype, true, o.device.kind);
+  }
   return {forward, backward};
+}
+
+}  // namespace
+
+BenchLines bench_attention(const BenchOptions& o) {
+  BenchLines lines = time_attention(o, AttentionKernels::own);
+  if (o.device.kind != DeviceKind::cuda || o.dtype == DType::f32) return lines;
+  for (const AttentionKernels kernels : {AttentionKernels::cudnn, AttentionKernels::cudnn_any_order}) {
+    for (auto& line : time_attention(o, kernels)) lines.push_back(std::move(line));
+  }
+  return lines;
 }
 
 BenchLines bench_kernels(const BenchOptions& o) {

@@ -18,14 +18,15 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kCompareHelp =
     "usage: dstrain compare MODEL_DIR reference.safetensors [--dtype float32|bfloat16|float16] "
     "[--device auto|cpu|cuda] [--gradient_checkpointing false] [--json]\n"
     "The reference holds input_ids, attention_mask, labels, logits, loss and grad.<name> of one right-padded batch.\n"
     "Exit code 0 where all agree: float32 logits and loss to 1e-5 + 1e-5 |x|, gradients to 1e-4 in their 2-norm.\n";
 
-constexpr std::array<FlagSpec, 4> kFlags = {{{"dtype"}, {"device"}, {"gradient_checkpointing"}, {"json", false}}};
-constexpr std::array<std::string_view, 2> kPositions = {"MODEL_DIR", "reference.safetensors"};
+constexpr std::array<FlagSpec, 4> kCompareFlags = {
+    {{"dtype"}, {"device"}, {"gradient_checkpointing"}, {"json", false}}};
+constexpr std::array<std::string_view, 2> kComparePositions = {"MODEL_DIR", "reference.safetensors"};
 
 double ratio(const GradientError& g) { return g.norm > 0.0 ? g.difference / g.norm : g.difference; }
 
@@ -64,10 +65,10 @@ void print_json(const CompareReport& r) {
 
 ExitCode compare(const Words& words) {
   if (asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kCompareHelp);
     return ExitCode::good;
   }
-  const ParsedWords parsed(words, kFlags, kPositions);
+  const ParsedWords parsed(words, kCompareFlags, kComparePositions);
   const auto reference = ReferenceFile::open(parsed.position(1));
   DecoderOptions decoder_options;
   decoder_options.dtype = dtype_of_flag(parsed.text("dtype").value_or("float32"));

@@ -9,7 +9,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kConfigHelp =
     "usage: dstrain config cfg.yaml [key=value ...] [--key value ...]   resolved values, and where each came from\n"
     "       dstrain config cfg.yaml ... --ranks N                       as on N ranks: DeepSpeed's train_batch_size "
     "counts\n"
@@ -36,7 +36,7 @@ ExitCode config(const Words& words) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     const auto& word = words[i];
     if (word == "--help" || word == "-h") {
-      fmt::print("{}{}", kHelp, keys_help());
+      fmt::print("{}{}", kConfigHelp, keys_help());
       return ExitCode::good;
     }
     if (word == "--keys-markdown") {

@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kHelp =
+constexpr const char* kDataHelp =
     "usage: dstrain data cfg.yaml [key=value ...] [--show N] [--json]   the processed rows of any stage: text, "
     "every column, counts; those to train on and those to evaluate on\n"
     "       dstrain data --tokenize MODEL_DIR [--add_special] [--slow] [--split_special_tokens]\n"
@@ -40,7 +40,7 @@ struct DataWords {
   Words rest;
 };
 
-DataWords split(const Words& words) {
+DataWords split_words(const Words& words) {
   DataWords out;
   const auto value_of = [&](std::size_t& i) {
     if (i + 1 == words.size()) throw ConfigError(words[i] + " needs a value", "command line", "dstrain data --help");
@@ -154,10 +154,10 @@ void print_rows(const std::string& title, const Json& rows, const Json& counts) 
 
 ExitCode data(const Words& words) {
   if (words.empty() || asks_for_help(words)) {
-    fmt::print("{}{}", kHelp, keys_help({KeyGroup::model, KeyGroup::data, KeyGroup::finetuning}));
+    fmt::print("{}{}", kDataHelp, keys_help({KeyGroup::model, KeyGroup::data, KeyGroup::finetuning}));
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
-  const auto flags = split(words);
+  const auto flags = split_words(words);
   if (!flags.tokenize.empty()) return tokenize(flags);
   const auto resolved = resolve_config(flags.rest, FileAccess::local(), {.inputs_must_exist = true});
   const auto opened = open_run_data(resolved.config);

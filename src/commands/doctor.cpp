@@ -26,7 +26,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kDoctorHelp =
     "usage: [mpirun ... | srun --mpi=pmix | dstrain launch ...] dstrain doctor [cfg.yaml [key=value ...]] [flags]\n"
     "Looks at hosts, network, devices, limits and clocks, and measures the links between hosts, pair by pair. With a\n"
     "configuration also at memory, disk and folders against its plan. Exit code 0 good, 3 where a run would fail.\n"
@@ -168,7 +168,7 @@ ExitCode examine(MpiSession& session, const DoctorFlags& flags) {
 
 ExitCode doctor(const Words& words) {
   if (asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kDoctorHelp);
     return ExitCode::good;
   }
   const auto flags = parse(words);

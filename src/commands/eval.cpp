@@ -8,7 +8,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kEvalHelp =
     "usage: [mpirun -np N] dstrain eval cfg.yaml [key=value ...]\n"
     "Evaluates the model of the configuration on eval_dataset, or on the part of dataset that val_size keeps, and "
     "writes\n"
@@ -22,7 +22,7 @@ constexpr const char* kHelp =
 
 ExitCode eval(const Words& words) {
   if (words.empty() || asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kEvalHelp);
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
   Words all = words;

@@ -19,7 +19,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kExportHelp =
     "usage: dstrain export cfg.yaml [key=value ...]   keys: model_name_or_path, adapter_name_or_path, adapter_folder, "
     "export_dir,\n"
     "                                                 export_size (GB), infer_dtype\n"
@@ -30,8 +30,8 @@ constexpr const char* kHelp =
     "with the same\n"
     "preset and seed starts from the same weights. Presets: nano, 15m, 110m, 0.5b, 1.5b, 1b, 7b, 8b, 70b.\n";
 
-constexpr std::array<FlagSpec, 2> kFlags = {{{"seed"}, {"dtype"}}};
-constexpr std::array<std::string_view, 2> kPositions = {"preset:NAME", "DIR"};
+constexpr std::array<FlagSpec, 2> kExportFlags = {{{"seed"}, {"dtype"}}};
+constexpr std::array<std::string_view, 2> kExportPositions = {"preset:NAME", "DIR"};
 constexpr std::int64_t piece_elements = 1 << 20;
 
 /// Somebody's trained model is not to be replaced by noise.
@@ -64,11 +64,11 @@ void write_weights(const ModelSpec& spec, const ModelLayout& layout, const std::
 
 ExitCode export_model(const Words& words) {
   if (asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kExportHelp);
     return ExitCode::good;
   }
   if (asks_for_merge(words)) return export_merged(words);
-  const ParsedWords parsed(words, kFlags, kPositions);
+  const ParsedWords parsed(words, kExportFlags, kExportPositions);
   const ModelSource source = open_model(parsed.position(0));
   if (source.has_weights) {
     throw ConfigError(fmt::format("{} has weights; this command makes random ones", parsed.position(0)), "command line",

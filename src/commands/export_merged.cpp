@@ -21,7 +21,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr std::int64_t piece_elements = 4 << 20;
+constexpr std::int64_t merged_piece_elements = 4 << 20;
 constexpr std::int64_t gigabyte = 1'000'000'000;
 
 DType dtype_by_name(const std::string& name) {
@@ -78,7 +78,7 @@ ExitCode export_merged(const Words& words) {
   const DType dtype = export_dtype(config, source);
   const std::filesystem::path folder = *config.export_dir;
   SafetensorsModelWriter writer(folder, tensors, dtype, config.export_size * gigabyte);
-  std::vector<float> scratch(static_cast<std::size_t>(piece_elements));
+  std::vector<float> scratch(static_cast<std::size_t>(merged_piece_elements));
   copy_weights(*weights, tensors, writer, scratch);
 
   if (source.spec.tie_word_embeddings && !tuned.tie_word_embeddings) {

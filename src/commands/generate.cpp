@@ -19,7 +19,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kGenerateHelp =
     "usage: dstrain generate MODEL_DIR --prompt \"text\" [--template NAME] [--system \"text\"] [--tools FILE.json]\n"
     "       dstrain generate MODEL_DIR --prompts FILE.jsonl|- ...   lines: \"text\", {\"prompt\": ...} or "
     "{\"messages\": [...]}\n"
@@ -30,27 +30,27 @@ constexpr const char* kHelp =
     "  --max_new_tokens 1024  --seed 42  --skip_special_tokens true|false (true)\n"
     "  --dtype float32|bfloat16|float16  --device auto|cpu|cuda  --batch_size 8  --json (one line per prompt)\n";
 
-constexpr std::array<FlagSpec, 20> kFlags = {{{"prompt"},
-                                              {"tools"},
-                                              {"tool_format"},
-                                              {"enable_thinking"},
-                                              {"prompts"},
-                                              {"template"},
-                                              {"system"},
-                                              {"do_sample"},
-                                              {"temperature"},
-                                              {"top_p"},
-                                              {"top_k"},
-                                              {"repetition_penalty"},
-                                              {"max_new_tokens"},
-                                              {"seed"},
-                                              {"skip_special_tokens"},
-                                              {"dtype"},
-                                              {"device"},
-                                              {"batch_size"},
-                                              {"adapter_name_or_path"},
-                                              {"json", false}}};
-constexpr std::array<std::string_view, 1> kPositions = {"MODEL_DIR"};
+constexpr std::array<FlagSpec, 20> kGenerateFlags = {{{"prompt"},
+                                                      {"tools"},
+                                                      {"tool_format"},
+                                                      {"enable_thinking"},
+                                                      {"prompts"},
+                                                      {"template"},
+                                                      {"system"},
+                                                      {"do_sample"},
+                                                      {"temperature"},
+                                                      {"top_p"},
+                                                      {"top_k"},
+                                                      {"repetition_penalty"},
+                                                      {"max_new_tokens"},
+                                                      {"seed"},
+                                                      {"skip_special_tokens"},
+                                                      {"dtype"},
+                                                      {"device"},
+                                                      {"batch_size"},
+                                                      {"adapter_name_or_path"},
+                                                      {"json", false}}};
+constexpr std::array<std::string_view, 1> kGeneratePositions = {"MODEL_DIR"};
 constexpr std::int64_t most_prompt_bytes = 256 << 20;
 
 std::vector<Prompt> prompts_of(const ParsedWords& words) {
@@ -151,10 +151,10 @@ void print_answer(const Tokenizer& tokenizer, std::size_t number, const Generate
 
 ExitCode generate(const Words& words) {
   if (asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kGenerateHelp);
     return ExitCode::good;
   }
-  const ParsedWords parsed(words, kFlags, kPositions);
+  const ParsedWords parsed(words, kGenerateFlags, kGeneratePositions);
   const auto prompts = prompts_of(parsed);
   SamplingOptions sampling = sampling_of(parsed);
   const std::int64_t batch_size = parsed.integer_or("batch_size", 8);

@@ -15,7 +15,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kHostsHelp =
     "usage: dstrain hosts [--hostfile F] [--include SPEC | --exclude SPEC] [--num_nodes N] [--num_gpus G] [--format "
     "NAME]\n"
     "  --hostfile F   DeepSpeed's hostfile (default /job/hostfile; without one: this machine)\n"
@@ -25,14 +25,14 @@ constexpr const char* kHelp =
     "  --num_gpus G   devices 0 to G-1 of each host\n"
     "  --format NAME  openmpi (default), rankfile, slurm, hydra, json\n";
 
-constexpr std::array<FlagSpec, 8> kFlags = {{{"hostfile"},
-                                             {"include"},
-                                             {"exclude"},
-                                             {"num_nodes"},
-                                             {"num_gpus"},
-                                             {"num_accelerators"},
-                                             {"format"},
-                                             {"json", false}}};
+constexpr std::array<FlagSpec, 8> kHostsFlags = {{{"hostfile"},
+                                                  {"include"},
+                                                  {"exclude"},
+                                                  {"num_nodes"},
+                                                  {"num_gpus"},
+                                                  {"num_accelerators"},
+                                                  {"format"},
+                                                  {"json", false}}};
 
 std::optional<int> count(const ParsedWords& words, std::string_view flag) {
   if (!words.has(flag)) return std::nullopt;
@@ -43,14 +43,14 @@ std::optional<int> count(const ParsedWords& words, std::string_view flag) {
 
 ExitCode hosts(const Words& words) {
   if (asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kHostsHelp);
     return ExitCode::good;
   }
   Words spelled = words;
   for (auto& word : spelled) {
     if (word == "-H") word = "--hostfile";
   }
-  const ParsedWords parsed(spelled, kFlags, {});
+  const ParsedWords parsed(spelled, kHostsFlags, {});
   SelectionFlags flags;
   flags.include = parsed.text("include").value_or("");
   flags.exclude = parsed.text("exclude").value_or("");

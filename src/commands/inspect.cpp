@@ -15,7 +15,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kInspectHelp =
     "usage: dstrain inspect checkpoint-<step>                  tensors, shards, metadata\n"
     "       dstrain inspect checkpoint-<step> --verify         reads every byte and compares all digests\n"
     "       dstrain inspect checkpoint-<step> --pack OUT.h5    writes one plain HDF5 file\n"
@@ -97,7 +97,7 @@ struct Arguments {
   throw ConfigError(problem, "command line", "dstrain inspect --help");
 }
 
-Arguments parse(const Words& words) {
+Arguments parse_arguments(const Words& words) {
   Arguments arguments;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const auto& word = words[i];
@@ -139,9 +139,9 @@ void check(const Arguments& arguments) {
 }  // namespace
 
 ExitCode inspect(const Words& words) {
-  const Arguments arguments = parse(words);
+  const Arguments arguments = parse_arguments(words);
   if (arguments.help) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kInspectHelp);
     return ExitCode::good;
   }
   check(arguments);

@@ -19,7 +19,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kLaunchHelp =
     "usage: dstrain launch [flags] cfg.yaml [key=value ...]\n"
     "Starts the ranks: inside a Slurm allocation by srun or mpirun, with a hostfile by mpirun over ssh, else by "
     "mpirun\n"
@@ -63,7 +63,7 @@ ExitCode launch_words(const Words& words) {
 
 ExitCode launch(const Words& words) {
   if (words.empty() || words.front() == "--help" || words.front() == "-h") {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kLaunchHelp);
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
   try {  // every node says what is wrong with itself: srun may have started all of them

@@ -25,7 +25,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kPlanHelp =
     "usage: dstrain plan cfg.yaml [key=value ...] [--ranks N] [--ranks_per_node M] [--json]\n"
     "       dstrain plan --deepspeed-table cfg.yaml [--ranks N] [--ranks_per_node M]   DeepSpeed's estimate beside "
     "ours\n"
@@ -157,7 +157,7 @@ std::string comparison(const PlanWords& flags, const ModelSpec& spec, EngineOpti
 
 ExitCode plan(const Words& words) {
   if (asks_for_help(words)) {
-    fmt::print("{}{}", kHelp, keys_help());
+    fmt::print("{}{}", kPlanHelp, keys_help());
     return ExitCode::good;
   }
   const auto flags = split(words);

@@ -12,24 +12,24 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kPlotHelp =
     "usage: dstrain plot TABLE.csv PICTURE.png [--x COLUMN] [--title TEXT] [--x_label TEXT] [--y_label TEXT]\n"
     "Draws every column of the table over column --x (default: the first). The first line names the columns, "
     "separated\n"
     "by commas; an empty value leaves a gap.\n";
 
-constexpr std::array<FlagSpec, 4> kFlags = {{{"x"}, {"title"}, {"x_label"}, {"y_label"}}};
-constexpr std::array<std::string_view, 2> kPositions = {"TABLE.csv", "PICTURE.png"};
+constexpr std::array<FlagSpec, 4> kPlotFlags = {{{"x"}, {"title"}, {"x_label"}, {"y_label"}}};
+constexpr std::array<std::string_view, 2> kPlotPositions = {"TABLE.csv", "PICTURE.png"};
 constexpr std::int64_t kLargestTable = std::int64_t{16} << 20;
 
 }  // namespace
 
 ExitCode plot(const Words& words) {
   if (asks_for_help(words)) {
-    fmt::print("{}", kHelp);
+    fmt::print("{}", kPlotHelp);
     return ExitCode::good;
   }
-  const ParsedWords parsed(words, kFlags, kPositions);
+  const ParsedWords parsed(words, kPlotFlags, kPlotPositions);
   const std::string& table = parsed.position(0);
   auto plot = plot_of_table(read_file(table, kLargestTable), table, parsed.text("x").value_or(""));
   plot.title = parsed.text("title").value_or(table);

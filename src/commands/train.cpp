@@ -23,7 +23,7 @@
 namespace dstrain::commands {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kTrainHelp =
     "usage: mpirun -np N dstrain cfg.yaml [key=value ...]\n"
     "       mpirun -np N dstrain train --stage sft --model_name_or_path MODEL ... (the same keys as flags)\n"
     "Fine-tunes as the configuration says. Only rank 0 reads configuration, model and data. `dstrain config --explain "
@@ -68,7 +68,7 @@ ExitCode run(MpiSession& session, const Words& words) {
 
 ExitCode train(const Words& words) {
   if (words.empty() || asks_for_help(words)) {
-    fmt::print("{}{}", kHelp, words.empty() ? "" : keys_help());
+    fmt::print("{}{}", kTrainHelp, words.empty() ? "" : keys_help());
     return words.empty() ? ExitCode::usage : ExitCode::good;
   }
   return run_job(words);

@@ -93,7 +93,7 @@ constexpr SectionType kSchedules[] = {
     {"lrrangetest", "LRRangeTest", {}, 0, kRangeTest, {}},
 };
 
-std::string lower(std::string text) {
+std::string lower_case(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   return text;
 }
@@ -142,7 +142,7 @@ const SectionType* SectionReader::type_of(const ConfigValue& section) {
     problem(section, fmt::format("key '{}': {} has no \"type\"", path_, section.shown()));
     return nullptr;
   }
-  const auto wanted = lower(type->text);
+  const auto wanted = lower_case(type->text);
   const auto found = std::find_if(types_.begin(), types_.end(), [&](const auto& one) { return one.lower == wanted; });
   if (found == types_.end()) {
     refuse_type(*type);

@@ -6,7 +6,7 @@ namespace dstrain::keys {
 namespace {
 constexpr std::string_view kSameNumbers = "it tunes how DeepSpeed communicates; the numbers stay the same";
 constexpr std::string_view kUnits = "whole layers are gathered and released one by one";
-constexpr std::string_view kHost = "on CPUs everything lies in host memory already";
+constexpr std::string_view kHostAlready = "on CPUs everything lies in host memory already";
 constexpr std::string_view kNoNvme = "use device: cpu, or shard over more ranks";
 constexpr std::string_view kNvmeOnly = "only read with device: nvme, which is refused";
 constexpr std::string_view kNotYet = "not supported yet; leave it out: the results stay the same";
@@ -44,19 +44,19 @@ std::vector<KeySpec> deepspeed_zero() {
       noted("zero_optimization.offload_param.buffer_count", integer, "5", "Buffers for a disk", kNvmeOnly),
       noted("zero_optimization.offload_param.buffer_size", integer, "1e8", "Buffers for a disk", kNvmeOnly),
       noted("zero_optimization.offload_param.max_in_cpu", integer, "1e9", "Elements kept off the disk", kNvmeOnly),
-      noted("zero_optimization.offload_param.pin_memory", boolean, "false", "Page-locked memory", kHost),
+      noted("zero_optimization.offload_param.pin_memory", boolean, "false", "Page-locked memory", kHostAlready),
       becomes("zero_optimization.offload_optimizer.device", text, "none", "none, cpu", "offload_optimizer")
           .choices("none|cpu")
           .not_yet("nvme", kNoNvme),
       noted("zero_optimization.offload_optimizer.nvme_path", text, "null", "Folder on a fast disk", kNvmeOnly),
       noted("zero_optimization.offload_optimizer.buffer_count", integer, "4", "Buffers for a disk", kNvmeOnly),
-      noted("zero_optimization.offload_optimizer.pin_memory", boolean, "false", "Page-locked memory", kHost),
+      noted("zero_optimization.offload_optimizer.pin_memory", boolean, "false", "Page-locked memory", kHostAlready),
       noted("zero_optimization.offload_optimizer.pipeline_read", boolean, "false", "Read ahead", kNvmeOnly),
       noted("zero_optimization.offload_optimizer.pipeline_write", boolean, "false", "Write behind", kNvmeOnly),
       noted("zero_optimization.offload_optimizer.pipeline", boolean, "false", "Read ahead and write behind", kNvmeOnly),
       noted("zero_optimization.offload_optimizer.fast_init", boolean, "false", "Start with a disk", kNvmeOnly),
-      noted("zero_optimization.offload_optimizer.ratio", number, "1.0", "Share that is offloaded", kHost),
-      noted("zero_optimization.offload_optimizer.super_offload", boolean, "false", "Kind of offload", kHost),
+      noted("zero_optimization.offload_optimizer.ratio", number, "1.0", "Share that is offloaded", kHostAlready),
+      noted("zero_optimization.offload_optimizer.super_offload", boolean, "false", "Kind of offload", kHostAlready),
       noted("zero_optimization.offload_optimizer.cpuadam_cores_perc", number, "0.8", "Cores of the update",
             "threads is the key for it"),
       becomes("zero_optimization.cpu_offload", boolean, "null", "Old form of offload_optimizer: {device: cpu}",
@@ -65,7 +65,8 @@ std::vector<KeySpec> deepspeed_zero() {
               "offload_param"),
       becomes("zero_optimization.cpu_offload_params", boolean, "null", "Old form of offload_param: {device: cpu}",
               "offload_param"),
-      noted("zero_optimization.cpu_offload_use_pin_memory", boolean, "null", "Page-locked memory", kHost).off("false"),
+      noted("zero_optimization.cpu_offload_use_pin_memory", boolean, "null", "Page-locked memory", kHostAlready)
+          .off("false"),
       noted("zero_optimization.sub_group_size", integer, "1e9", "Elements updated at once", kSameNumbers),
       noted("zero_optimization.stage3_param_persistence_threshold", integer, "1e5",
             "Parameters up to this size stay whole", kUnits),
@@ -116,8 +117,8 @@ std::vector<KeySpec> deepspeed_zero() {
       noted("zero_optimization.save_muon_momentum_buffer_in_memory", boolean, "false", "Muon's buffer",
             "optimizer states stay in memory"),
       noted("zero_optimization.leaf_module.*", any, "null", "Modules gathered as one", kUnits),
-      noted("zero_optimization.zenflow.*", any, "null", "Kind of offload", kHost),
-      noted("zero_optimization.super_offload", boolean, "false", "Kind of offload", kHost),
+      noted("zero_optimization.zenflow.*", any, "null", "Kind of offload", kHostAlready),
+      noted("zero_optimization.super_offload", boolean, "false", "Kind of offload", kHostAlready),
       noted("zero_optimization.cpuadam_cores_perc", number, "0.8", "Cores of the update", "threads is the key for it"),
   };
 }

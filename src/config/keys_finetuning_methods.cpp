@@ -5,12 +5,12 @@
 namespace dstrain::keys {
 namespace {
 constexpr std::string_view kNotPlanned = "leave it out and use AdamW with ZeRO";
-constexpr std::string_view kNotYet = "not supported yet; leave it out and use AdamW with ZeRO";
+constexpr std::string_view kUseAdamW = "not supported yet; leave it out and use AdamW with ZeRO";
 constexpr std::string_view kGalore = "only read with use_galore, which is refused";
 constexpr std::string_view kApollo = "only read with use_apollo, which is refused";
 constexpr std::string_view kBadam = "only read with use_badam, which is refused";
-constexpr std::string_view kNoNetwork = "nothing is sent over the network; trainer_log.jsonl holds every logging step";
-constexpr std::string_view kTextOnly = "text only";
+constexpr std::string_view kNoTracker = "nothing is sent over the network; trainer_log.jsonl holds every logging step";
+constexpr std::string_view kTextModels = "text only";
 }  // namespace
 
 std::vector<KeySpec> finetuning_methods() {
@@ -44,21 +44,21 @@ std::vector<KeySpec> finetuning_methods() {
       noted("badam_update_ratio", number, "0.05", "BAdam", kBadam),
       noted("badam_mask_mode", text, "adjacent", "BAdam", kBadam),
       noted("badam_verbose", integer, "0", "BAdam", kBadam),
-      refused("use_adam_mini", boolean, "false", "Adam-mini", kNotYet),
+      refused("use_adam_mini", boolean, "false", "Adam-mini", kUseAdamW),
       runs("use_muon", &RunConfig::use_muon,
            "Muon on hidden matrices, AdamW on the rest, as LLaMA-Factory builds it; instead of optim"),
-      noted("use_swanlab", boolean, "false", "SwanLab", kNoNetwork),
-      noted("swanlab_project", text, "llamafactory", "SwanLab", kNoNetwork),
-      noted("swanlab_workspace", text, "null", "SwanLab", kNoNetwork),
-      noted("swanlab_run_name", text, "null", "SwanLab", kNoNetwork),
-      noted("swanlab_mode", text, "cloud", "SwanLab", kNoNetwork),
-      noted("swanlab_api_key", text, "null", "SwanLab password, never printed", kNoNetwork),
-      noted("swanlab_logdir", text, "null", "SwanLab", kNoNetwork),
-      noted("swanlab_lark_webhook_url", text, "null", "SwanLab", kNoNetwork),
-      noted("swanlab_lark_secret", text, "null", "SwanLab password, never printed", kNoNetwork),
-      noted("freeze_vision_tower", boolean, "true", "Images", kTextOnly),
-      noted("freeze_multi_modal_projector", boolean, "true", "Images", kTextOnly),
-      noted("freeze_language_model", boolean, "false", "Images", kTextOnly),
+      noted("use_swanlab", boolean, "false", "SwanLab", kNoTracker),
+      noted("swanlab_project", text, "llamafactory", "SwanLab", kNoTracker),
+      noted("swanlab_workspace", text, "null", "SwanLab", kNoTracker),
+      noted("swanlab_run_name", text, "null", "SwanLab", kNoTracker),
+      noted("swanlab_mode", text, "cloud", "SwanLab", kNoTracker),
+      noted("swanlab_api_key", text, "null", "SwanLab password, never printed", kNoTracker),
+      noted("swanlab_logdir", text, "null", "SwanLab", kNoTracker),
+      noted("swanlab_lark_webhook_url", text, "null", "SwanLab", kNoTracker),
+      noted("swanlab_lark_secret", text, "null", "SwanLab password, never printed", kNoTracker),
+      noted("freeze_vision_tower", boolean, "true", "Images", kTextModels),
+      noted("freeze_multi_modal_projector", boolean, "true", "Images", kTextModels),
+      noted("freeze_language_model", boolean, "false", "Images", kTextModels),
   };
 }
 

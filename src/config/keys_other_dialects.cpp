@@ -4,7 +4,7 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kPlacement = "mpirun or srun place the ranks";
+constexpr std::string_view kLauncherPlaces = "mpirun or srun place the ranks";
 constexpr std::string_view kHostfile = "give the hostfile to dstrain launch: --hostfile";
 }  // namespace
 
@@ -66,27 +66,27 @@ std::vector<KeySpec> launcher() {
   using enum ValueType;
   return {
       noted("hostfile", text, "/job/hostfile", "deepspeed", kHostfile),
-      noted("include", text, "\"\"", "deepspeed", kPlacement),
-      noted("exclude", text, "\"\"", "deepspeed", kPlacement),
-      noted("num_nodes", integer, "-1", "deepspeed", kPlacement),
-      noted("num_gpus", integer, "-1", "deepspeed", kPlacement),
-      noted("num_accelerators", integer, "-1", "deepspeed", kPlacement),
-      noted("master_addr", text, "\"\"", "deepspeed, torchrun", kPlacement),
-      noted("master_port", integer, "29500", "deepspeed, torchrun", kPlacement),
-      noted("launcher", text, "pdsh", "deepspeed", kPlacement),
-      noted("launcher_args", text, "\"\"", "deepspeed", kPlacement),
-      noted("node_rank", integer, "0", "deepspeed, torchrun", kPlacement),
-      noted("nnodes", text, "\"1\"", "torchrun", kPlacement),
-      noted("nproc_per_node", text, "\"1\"", "torchrun", kPlacement),
-      noted("rdzv_backend", text, "static", "torchrun", kPlacement),
-      noted("rdzv_endpoint", text, "\"\"", "torchrun", kPlacement),
-      noted("rdzv_id", text, "none", "torchrun", kPlacement),
-      noted("max_restarts", integer, "0", "torchrun", kPlacement),
-      noted("num_processes", integer, "-1", "accelerate", kPlacement),
-      noted("num_machines", integer, "1", "accelerate", kPlacement),
-      noted("machine_rank", integer, "0", "accelerate", kPlacement),
-      noted("main_process_ip", text, "null", "accelerate", kPlacement),
-      noted("main_process_port", integer, "null", "accelerate", kPlacement),
+      noted("include", text, "\"\"", "deepspeed", kLauncherPlaces),
+      noted("exclude", text, "\"\"", "deepspeed", kLauncherPlaces),
+      noted("num_nodes", integer, "-1", "deepspeed", kLauncherPlaces),
+      noted("num_gpus", integer, "-1", "deepspeed", kLauncherPlaces),
+      noted("num_accelerators", integer, "-1", "deepspeed", kLauncherPlaces),
+      noted("master_addr", text, "\"\"", "deepspeed, torchrun", kLauncherPlaces),
+      noted("master_port", integer, "29500", "deepspeed, torchrun", kLauncherPlaces),
+      noted("launcher", text, "pdsh", "deepspeed", kLauncherPlaces),
+      noted("launcher_args", text, "\"\"", "deepspeed", kLauncherPlaces),
+      noted("node_rank", integer, "0", "deepspeed, torchrun", kLauncherPlaces),
+      noted("nnodes", text, "\"1\"", "torchrun", kLauncherPlaces),
+      noted("nproc_per_node", text, "\"1\"", "torchrun", kLauncherPlaces),
+      noted("rdzv_backend", text, "static", "torchrun", kLauncherPlaces),
+      noted("rdzv_endpoint", text, "\"\"", "torchrun", kLauncherPlaces),
+      noted("rdzv_id", text, "none", "torchrun", kLauncherPlaces),
+      noted("max_restarts", integer, "0", "torchrun", kLauncherPlaces),
+      noted("num_processes", integer, "-1", "accelerate", kLauncherPlaces),
+      noted("num_machines", integer, "1", "accelerate", kLauncherPlaces),
+      noted("machine_rank", integer, "0", "accelerate", kLauncherPlaces),
+      noted("main_process_ip", text, "null", "accelerate", kLauncherPlaces),
+      noted("main_process_port", integer, "null", "accelerate", kLauncherPlaces),
       noted("mpirun_hostfile", text, "null", "accelerate", kHostfile),
   };
 }

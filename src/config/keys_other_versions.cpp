@@ -4,7 +4,7 @@
 
 namespace dstrain::keys {
 namespace {
-constexpr std::string_view kTextOnly = "text only";
+constexpr std::string_view kTextRows = "text only";
 constexpr std::string_view kLength = "use cutoff_len, which counts prompt and answer together";
 constexpr std::string_view kNoUpload = "nothing is sent over the network";
 constexpr std::string_view kNoLoader = "rows are tokens in memory; there are no loader processes";
@@ -21,10 +21,10 @@ std::vector<KeySpec> other_versions() {
             "cutoff_len is shared in today's way, by the lengths of prompt and answer"),
       refused("source_prefix", text, "null", "Text before every prompt (2023)", "use default_system"),
       noted("lora_bias", text, "none", "PEFT's bias", "biases stay frozen, as with none").choices("none"),
-      refused("visual_inputs", boolean, "false", "Images (0.8)", kTextOnly),
-      refused("train_mm_proj_only", boolean, "false", "Images (0.9.0)", kTextOnly),
-      noted("image_resolution", integer, "512", "Images (0.9.0)", kTextOnly),
-      noted("video_resolution", integer, "128", "Videos (0.9.0)", kTextOnly),
+      refused("visual_inputs", boolean, "false", "Images (0.8)", kTextRows),
+      refused("train_mm_proj_only", boolean, "false", "Images (0.9.0)", kTextRows),
+      noted("image_resolution", integer, "512", "Images (0.9.0)", kTextRows),
+      noted("video_resolution", integer, "128", "Videos (0.9.0)", kTextRows),
       refused("sharded_ddp", any, "\"\"", "fairscale (transformers before 4.34)",
               "use zero_stage, which shards the same")
           .off("null|false"),

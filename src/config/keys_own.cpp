@@ -29,6 +29,13 @@ std::vector<KeySpec> own() {
           .choices("auto|cpu|cuda"),
       runs("device_oversubscribe", &C::device_oversubscribe,
            "Let ranks of a node share a GPU; their collectives go through host memory"),
+      runs("attention_backend", &C::attention_backend,
+           "Whose attention kernels a GPU runs in bf16 and fp16: dstrain's own; cuDNN's where it takes the shape, "
+           "compiled "
+           "and compared with the own ones at start; or those with a faster backward pass that gives other bits in "
+           "every "
+           "run (docs/gpu.md)")
+          .choices("own|cudnn|cudnn_any_order"),
       runs(
           "checkpoint_writers", &C::checkpoint_writers,
           "Who writes a checkpoint: every rank a file of its own; one file for each node; rank 0 alone, for an "

@@ -5,7 +5,7 @@
 namespace dstrain::keys {
 namespace {
 constexpr std::string_view kAtOnce = "results are added up batch by batch; nothing is gathered at the end";
-constexpr std::string_view kNoUpload = "nothing is sent to a hub; upload output_dir yourself";
+constexpr std::string_view kUploadYourself = "nothing is sent to a hub; upload output_dir yourself";
 }  // namespace
 
 std::vector<KeySpec> training_output() {
@@ -81,15 +81,15 @@ std::vector<KeySpec> training_output() {
           .choices("passive|detail|debug|info|warning|error|critical"),
       noted("log_level_replica", text, "warning", "How much other ranks say", "other ranks say errors only"),
       noted("log_on_each_node", boolean, "true", "Who logs", "rank 0 logs"),
-      refused("push_to_hub", boolean, "false", "Upload", kNoUpload),
-      noted("hub_model_id", text, "null", "Upload", kNoUpload),
-      noted("hub_strategy", text, "every_save", "Upload", kNoUpload),
-      noted("hub_token", text, "null", "Hub password, never printed", kNoUpload),
-      noted("hub_private_repo", boolean, "null", "Upload", kNoUpload),
-      noted("hub_always_push", boolean, "false", "Upload", kNoUpload),
-      noted("push_to_hub_model_id", text, "null", "Upload", kNoUpload),
-      noted("push_to_hub_organization", text, "null", "Upload", kNoUpload),
-      noted("push_to_hub_token", text, "null", "Hub password, never printed", kNoUpload),
+      refused("push_to_hub", boolean, "false", "Upload", kUploadYourself),
+      noted("hub_model_id", text, "null", "Upload", kUploadYourself),
+      noted("hub_strategy", text, "every_save", "Upload", kUploadYourself),
+      noted("hub_token", text, "null", "Hub password, never printed", kUploadYourself),
+      noted("hub_private_repo", boolean, "null", "Upload", kUploadYourself),
+      noted("hub_always_push", boolean, "false", "Upload", kUploadYourself),
+      noted("push_to_hub_model_id", text, "null", "Upload", kUploadYourself),
+      noted("push_to_hub_organization", text, "null", "Upload", kUploadYourself),
+      noted("push_to_hub_token", text, "null", "Hub password, never printed", kUploadYourself),
   };
 }
 

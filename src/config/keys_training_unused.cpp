@@ -5,7 +5,7 @@
 namespace dstrain::keys {
 namespace {
 constexpr std::string_view kTorch = "dstrain is not torch";
-constexpr std::string_view kNoLoader = "rows are tokens in memory; there are no loader processes";
+constexpr std::string_view kNoLoaderProcess = "rows are tokens in memory; there are no loader processes";
 constexpr std::string_view kNoColumns = "rows have no columns to choose from";
 }  // namespace
 
@@ -21,10 +21,10 @@ std::vector<KeySpec> training_unused() {
       runs("ddp_bucket_cap_mb", &RunConfig::ddp_bucket_cap_mb,
            "Gradient buckets of so many MiB of fp32, where reduce_bucket_size is not said"),
       noted("ddp_broadcast_buffers", boolean, "null", "torch's DistributedDataParallel", kTorch),
-      noted("dataloader_num_workers", integer, "0", "Loader processes", kNoLoader),
-      noted("dataloader_prefetch_factor", integer, "null", "Loader processes", kNoLoader),
-      noted("dataloader_pin_memory", boolean, "true", "Loader processes", kNoLoader),
-      noted("dataloader_persistent_workers", boolean, "false", "Loader processes", kNoLoader),
+      noted("dataloader_num_workers", integer, "0", "Loader processes", kNoLoaderProcess),
+      noted("dataloader_prefetch_factor", integer, "null", "Loader processes", kNoLoaderProcess),
+      noted("dataloader_pin_memory", boolean, "true", "Loader processes", kNoLoaderProcess),
+      noted("dataloader_persistent_workers", boolean, "false", "Loader processes", kNoLoaderProcess),
       noted("remove_unused_columns", boolean, "true", "Columns", kNoColumns),
       noted("label_names", list, "null", "Columns", kNoColumns),
       noted("torch_empty_cache_steps", integer, "null", "torch's allocator", kTorch),

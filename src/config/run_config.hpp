@@ -184,6 +184,7 @@ struct RunConfig {
   bool reproducible = false;
   std::string device = "auto";                        ///< auto, cpu, cuda
   bool device_oversubscribe = false;                  ///< ranks of a node may share a GPU
+  std::string attention_backend = "own";              ///< own, cudnn, cudnn_any_order
   std::string checkpoint_writers = "rank";            ///< rank, node, single, collective
   bool async_checkpoint = true;                       ///< write behind the next steps
   std::optional<int> async_checkpoint_max_lag;        ///< steps; default: a tenth of the interval

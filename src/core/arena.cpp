@@ -16,7 +16,7 @@
 namespace dstrain {
 namespace {
 
-constexpr std::int64_t page = 4096;
+constexpr std::int64_t page_bytes = 4096;
 constexpr std::int64_t huge_page = std::int64_t{2} << 20;
 
 /// Largest buffers first: what a person can make smaller.
@@ -57,7 +57,7 @@ void* map_aligned(std::int64_t bytes) noexcept {
 void touch(void* base, std::int64_t bytes) {
   parallel_for(bytes, huge_page, [&](std::int64_t begin, std::int64_t end) {
     auto* bytes_of_arena = static_cast<volatile char*>(base);
-    for (std::int64_t i = begin; i < end; i += page) bytes_of_arena[i] = 0;
+    for (std::int64_t i = begin; i < end; i += page_bytes) bytes_of_arena[i] = 0;
   });
 }
 

@@ -122,9 +122,14 @@ std::string device_libraries() {
   static_cast<void>(ncclGetVersion(&nccl));
   const std::size_t blas = cublasLtGetVersion();
   const std::size_t dnn = cudnnGetVersion();
-  return fmt::format("CUDA {}.{}, cuBLASLt {}.{}.{}, cuDNN {}.{}.{}, NCCL {}.{}.{}", runtime / 1000,
+#ifdef DSTRAIN_CUDNN_FRONTEND_VERSION
+  constexpr const char* attention = "attention with frontend " DSTRAIN_CUDNN_FRONTEND_VERSION;
+#else
+  constexpr const char* attention = "attention not built in";
+#endif
+  return fmt::format("CUDA {}.{}, cuBLASLt {}.{}.{}, cuDNN {}.{}.{} ({}), NCCL {}.{}.{}", runtime / 1000,
                      runtime % 1000 / 10, blas / 10000, blas / 100 % 100, blas % 100, dnn / 10000, dnn / 100 % 100,
-                     dnn % 100, nccl / 10000, nccl / 100 % 100, nccl % 100);
+                     dnn % 100, attention, nccl / 10000, nccl / 100 % 100, nccl % 100);
 }
 
 }  // namespace dstrain

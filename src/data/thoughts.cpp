@@ -14,7 +14,7 @@ std::string_view stripped(std::string_view word) {
 }
 
 /// `text` without every copy of `part`.
-std::string without(std::string_view text, std::string_view part) {
+std::string without_copies(std::string_view text, std::string_view part) {
   std::string out(text);
   for (auto at = out.find(part); at != std::string::npos; at = out.find(part, at)) out.erase(at, part.size());
   return out;
@@ -58,14 +58,15 @@ FunctionMessage split_function_message(const ThoughtWords* words, std::string_vi
     const std::string_view own = between(text, words->open, words->close, /*greedy=*/false);
     if (!own.empty()) found = own;
   }
-  FunctionMessage message{std::string(found), found.empty() ? std::string(text) : without(text, found)};
+  FunctionMessage message{std::string(found), found.empty() ? std::string(text) : without_copies(text, found)};
   if (python::parse_json(message.calls)) return message;
   // Since 0.9.5 the calls may stand between the words that a model writes around them.
   constexpr std::string_view open = "<tool_call>";
   constexpr std::string_view close = "</tool_call>";
   const std::string_view tagged = between(text, open, close, /*greedy=*/false);
   if (tagged.empty()) return message;
-  return {without(text, tagged), std::string(tagged.substr(open.size(), tagged.size() - open.size() - close.size()))};
+  return {without_copies(text, tagged),
+          std::string(tagged.substr(open.size(), tagged.size() - open.size() - close.size()))};
 }
 
 }  // namespace dstrain

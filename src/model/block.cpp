@@ -90,6 +90,7 @@ AttentionShape Block::attention_shape(const BlockRows& rows) const {
   a.softcap = attention_softcap_;
   a.alibi_slopes = alibi_slopes_.empty() ? nullptr : alibi_slopes_.data();
   a.dropout = dropout(rows, dropout_.attention, first_head_site);
+  a.kernels = rows.attention;
   return a;
 }
 

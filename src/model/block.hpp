@@ -54,6 +54,7 @@ struct BlockRows {
   const std::int32_t* positions_T = nullptr;
   DropoutKey dropout = {};                 ///< seed and sample; probability 0: nothing is dropped
   const std::int32_t* key_lens = nullptr;  ///< MicroBatch's; null: none
+  AttentionKernels attention = AttentionKernels::own;
 };
 
 /// Where the tensors of block `layer` lie, and its mathematics. Holds no weights and no activations.

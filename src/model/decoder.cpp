@@ -14,13 +14,13 @@ namespace dstrain {
 
 Decoder::Decoder(const ModelSpec& spec, const ModelLayout& layout, const DecoderOptions& options, const Arena& arena,
                  std::shared_ptr<const DecoderBuffers> buffers, Device device) {
-  DSTRAIN_CHECK(buffers != nullptr && buffers->options.dtype == options.dtype &&
-                    buffers->options.train == options.train &&
-                    buffers->options.gradient_checkpointing == options.gradient_checkpointing &&
-                    buffers->options.max_tokens == options.max_tokens &&
-                    forward_tokens(buffers->options) == forward_tokens(options) &&
-                    buffers->options.predictions == options.predictions,
-                "the decoder's plan was made for other options");
+  DSTRAIN_CHECK(
+      buffers != nullptr && buffers->options.dtype == options.dtype && buffers->options.train == options.train &&
+          buffers->options.gradient_checkpointing == options.gradient_checkpointing &&
+          buffers->options.max_tokens == options.max_tokens &&
+          forward_tokens(buffers->options) == forward_tokens(options) &&
+          buffers->options.predictions == options.predictions && buffers->options.attention == options.attention,
+      "the decoder's plan was made for other options");
   DSTRAIN_CHECK(max_threads() <= options.threads, "{} threads are at work, the plan is for {}", max_threads(),
                 options.threads);
   impl_ = std::make_unique<Impl>(spec, layout, arena, std::move(buffers), device);
@@ -35,6 +35,12 @@ void Decoder::prepare(std::int64_t padded_tokens, bool for_backward) {
                            adapter_products(m.spec, m.layout, m.options.dtype, padded_tokens, train)}) {
     for (const Product& p : list) ops::matmul_prepare(p.shape, p.a_b, p.c, p.accumulate, m.exec.stream.device().kind);
   }
+  if (m.options.attention == AttentionKernels::own) return;
+  BlockRows rows{.T = padded_tokens, .max_seqlen = static_cast<std::int32_t>(padded_tokens)};
+  rows.attention = m.options.attention;
+  rows.dropout.probability = train && m.options.dropout ? 1.0F : 0.0F;  // the blocks know theirs
+  for (const Block& block : m.blocks)
+    ops::attention_prepare(m.exec, block.attention_shape(rows), m.options.dtype, train);
 }
 
 ForwardResult Decoder::forward(ParameterStore& store, const MicroBatch& batch, bool for_backward, float loss_scale) {

@@ -26,6 +26,7 @@ struct DecoderOptions {
   bool dropout = true;               ///< false: none in training either, whatever config.json says
   double neftune_noise_alpha = 0.0;  ///< 0: no noise on embeddings in training
   TokenLoss token_loss = {};         ///< of passes with and without backward
+  AttentionKernels attention = AttentionKernels::own;
 };
 
 /// Entries of the decoder in a MemoryPlan.

@@ -35,7 +35,7 @@ void add_linear(std::vector<Product>& products, LinearShape linear, DType dtype,
     products.push_back({linear.weight_gradient(T), dtype, DType::f32, accumulate});
 }
 
-AttentionShape attention_shape(const DecoderSizes& s, std::int64_t T) {
+AttentionShape attention_shape(const DecoderSizes& s, std::int64_t T, AttentionKernels kernels) {
   AttentionShape a{};
   a.T = T;
   a.segments = 1;
@@ -45,7 +45,9 @@ AttentionShape attention_shape(const DecoderSizes& s, std::int64_t T) {
   a.head_dim = s.head_dim;
   a.q_stride = a.kv_stride = s.qkv_width();
   a.out_stride = s.Q;
+  a.q_group_stride = a.kv_head_stride = s.group_stride;
   a.scale = 1.0F;
+  a.kernels = kernels;
   return a;
 }
 
@@ -161,7 +163,8 @@ std::int64_t decoder_workspace_bytes(const ModelSpec& spec, const ModelLayout& l
                              adapter_products(spec, layout, options.dtype, T, train)}) {
       for (const Product& p : list) bytes = std::max(bytes, ops::matmul_workspace_bytes(p.shape, p.a_b, p.c, device));
     }
-    bytes = std::max(bytes, ops::attention_workspace_bytes(attention_shape(sizes, T), options.threads, device));
+    bytes = std::max(
+        bytes, ops::attention_workspace_bytes(attention_shape(sizes, T, options.attention), options.threads, device));
     bytes = std::max(bytes, Norm::workspace_bytes(spec, T, device));
     bytes = std::max(bytes, ops::head_norm_workspace_bytes({.T = T, .head_dim = sizes.head_dim}, device));
   }

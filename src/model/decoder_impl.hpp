@@ -102,7 +102,8 @@ struct Decoder::Impl {
             batch.max_seqlen,
             for_kernels(buffers->positions, batch.position_ids).data(),
             dropout_of(batch),
-            batch.key_lens.empty() ? nullptr : batch.key_lens.data()};
+            batch.key_lens.empty() ? nullptr : batch.key_lens.data(),
+            options.attention};
   }
 
   [[nodiscard]] EmbeddingRows embedding_rows(const MicroBatch& batch) const {

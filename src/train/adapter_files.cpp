@@ -13,7 +13,7 @@ namespace dstrain {
 
 namespace {
 
-constexpr std::int64_t max_config_bytes = 16 << 20;
+constexpr std::int64_t max_adapter_config_bytes = 16 << 20;
 constexpr std::string_view prefix = "base_model.model.";
 constexpr std::string_view config_name = "adapter_config.json";
 constexpr std::string_view weights_name = "adapter_model.safetensors";
@@ -56,7 +56,7 @@ AdapterFolder AdapterFolder::open(const std::filesystem::path& folder) {
   adapter.path_ = folder / weights_name;
   if (!std::filesystem::exists(adapter.path_)) throw_no_weights(folder);
   const auto config = folder / config_name;
-  adapter.config_ = parse_adapter_config(read_file(config, max_config_bytes), config.string());
+  adapter.config_ = parse_adapter_config(read_file(config, max_adapter_config_bytes), config.string());
   adapter.file_.push_back(SafetensorsModel::open(adapter.path_));
   for (const TensorInfo& tensor : adapter.file_.front().tensors()) {
     adapter.tensors_.push_back({layout_name(tensor.name), tensor.shape});

@@ -12,7 +12,9 @@
 namespace dstrain {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double unix_time_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 }  // namespace
 
@@ -34,12 +36,12 @@ void CsvMonitor::add(std::string_view tag, double value, std::int64_t samples) {
 
 DeepSpeedMonitor::DeepSpeedMonitor(const RunConfig& config) {
   if (config.csv_monitor) csv_.emplace(*config.csv_monitor);
-  if (config.tensorboard_monitor) events_.emplace(*config.tensorboard_monitor, now());
+  if (config.tensorboard_monitor) events_.emplace(*config.tensorboard_monitor, unix_time_s());
 }
 
 void DeepSpeedMonitor::add(std::string_view tag, double value, std::int64_t samples) {
   if (csv_) csv_->add(tag, value, samples);
-  if (events_) events_->add_scalar(tag, value, samples, now());
+  if (events_) events_->add_scalar(tag, value, samples, unix_time_s());
 }
 
 }  // namespace dstrain

@@ -47,7 +47,8 @@ EnginePlan make_engine_plan(const ModelSpec& spec, const ModelLayout& layout, co
                           .threads = options.threads,
                           .seed = options.seed,
                           .neftune_noise_alpha = options.neftune_noise_alpha,
-                          .token_loss = options.token_loss};
+                          .token_loss = options.token_loss,
+                          .attention = options.attention};
   plan.zero = plan_zero(plan.memory, layout, plan.zero_options, ranks);
   plan.decoder = plan_decoder(plan.memory, spec, layout, plan.decoder_options);
   if (options.max_prompts > 0) {

@@ -16,7 +16,7 @@ namespace dstrain {
 namespace {
 
 /// Units in a message; those behind them are counted.
-constexpr std::size_t most_told = 3;
+constexpr std::size_t most_units_told = 3;
 /// Of device memory on its way to the digest.
 constexpr std::int64_t piece_bytes = 16 << 20;
 
@@ -88,7 +88,7 @@ std::string compare_replicas(Communicator& comm, const ModelLayout& layout, cons
     std::vector<std::string> digests;
     for (const auto& digest : all) digests.push_back(digest.substr(unit * digest_letters, digest_letters));
     const OddRanks odd = find_odd_ranks(digests);
-    if (odd.ranks.empty() || ++found > most_told) continue;
+    if (odd.ranks.empty() || ++found > most_units_told) continue;
     text += text.empty() ? "" : "; ";
     if (odd.majority) {
       text += fmt::format("{} of rank {} is not what the other {} ranks hold", layout.units[unit].name,
@@ -98,7 +98,7 @@ std::string compare_replicas(Communicator& comm, const ModelLayout& layout, cons
                           rank_list(odd.ranks));
     }
   }
-  if (found > most_told) text += fmt::format("; and {} more units", found - most_told);
+  if (found > most_units_told) text += fmt::format("; and {} more units", found - most_units_told);
   return text;
 }
 

@@ -54,7 +54,7 @@ FeederOptions eval_feeder_options(const RunConfig& config, int ranks) {
 
 namespace {
 
-std::int64_t even(std::int64_t n) { return (n + 1) / 2 * 2; }
+std::int64_t even_count(std::int64_t n) { return (n + 1) / 2 * 2; }
 
 /// Sizes of the micro-batches and evaluation batches that will come, and the room for them.
 void add_batch_sizes(const RunConfig& config, const RunSetup& setup, int ranks, EngineOptions& options) {
@@ -69,7 +69,7 @@ void add_batch_sizes(const RunConfig& config, const RunSetup& setup, int ranks, 
     see(*setup.feeder);
     options.max_tokens = setup.feeder->limits().padded_tokens;
     options.token_classes = setup.feeder->limits().token_classes;
-    elements = even(setup.feeder->storage_count());
+    elements = even_count(setup.feeder->storage_count());
   }
   options.eval_predictions = evaluates_accuracy(config);
   for (const auto& source : setup.eval_sources) {
@@ -90,6 +90,12 @@ void add_batch_sizes(const RunConfig& config, const RunSetup& setup, int ranks, 
   }
   options.max_position = (longest_row + 7) / 8 * 8;  // HF pads rows to a multiple of 8
   options.client_bytes = elements * static_cast<std::int64_t>(sizeof(std::int32_t));
+}
+
+AttentionKernels attention_kernels(const RunConfig& config) {
+  if (config.attention_backend == "cudnn") return AttentionKernels::cudnn;
+  if (config.attention_backend == "cudnn_any_order") return AttentionKernels::cudnn_any_order;
+  return AttentionKernels::own;
 }
 
 }  // namespace
@@ -148,6 +154,7 @@ EngineOptions engine_options(const RunConfig& config, const RunSetup& setup, int
   if (decays_everything(config)) options.decays = [](const auto&, const auto&) { return true; };
   options.tuning = setup.tuning.tuning;
   options.neftune_noise_alpha = config.neftune_noise_alpha.value_or(0.0);
+  options.attention = attention_kernels(config);
   options.token_loss = token_loss(config);
   options.lr_factor = lr_factors(config);
   options.weight_decay = config.weight_decay;

@@ -27,7 +27,7 @@ std::string_view user_of(std::string_view host) {
   return at == std::string_view::npos ? std::string_view() : host.substr(0, at);
 }
 
-std::string without_user(std::string_view host) {
+std::string bare_host(std::string_view host) {
   const auto at = host.find('@');
   return std::string(at == std::string_view::npos ? host : host.substr(at + 1));
 }
@@ -45,7 +45,7 @@ std::string common_user(const Placement& placement) {
 
 void refuse_bad_names(const Placement& placement) {
   for (const auto& host : placement) {
-    const std::string name = without_user(host.name);
+    const std::string name = bare_host(host.name);
     const bool good = std::ranges::all_of(
         name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_'; });
     if (good && !name.empty()) continue;
@@ -133,10 +133,10 @@ class MpirunLine {
 void add_hosts(MpirunLine& line, const Surroundings& here, const Placement& placement) {
   bool ours_is_later = false;
   for (std::size_t i = 1; i < placement.size(); ++i)
-    ours_is_later = ours_is_later || is_this_machine(here, without_user(placement[i].name));
+    ours_is_later = ours_is_later || is_this_machine(here, bare_host(placement[i].name));
   std::string list;
   for (const auto& host : placement) {
-    const std::string name = without_user(host.name);
+    const std::string name = bare_host(host.name);
     if (!ours_is_later) {
       list += fmt::format("{}{}:{}", list.empty() ? "" : ",", name, host.devices.size());
       continue;
@@ -173,7 +173,7 @@ std::string quoted(const std::string& word) {
 std::vector<HostAddresses> addresses_of_hosts(const Surroundings& here, const Placement& placement) {
   std::vector<HostAddresses> hosts;
   for (const auto& host : placement) {
-    const std::string name = without_user(host.name);
+    const std::string name = bare_host(host.name);
     const bool local = is_this_machine(here, name);
     hosts.push_back({name, local ? std::vector<Ipv4>() : here.addresses_of(name), local});
   }

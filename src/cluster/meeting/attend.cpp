@@ -21,7 +21,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double elapsed_s(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 bool ends_wait(int signal) { return signal == SIGINT || signal == SIGTERM || signal == SIGHUP; }
 
@@ -40,7 +40,7 @@ Entrance try_to_enter(const MeetingOptions& options, const NodeCard& card, doubl
   const auto start = Clock::now();
   try {
     while (!visitor.is_welcome() && visitor.refusal().empty()) {
-      if (seconds_since(start) > options.handshake_s) return {{}, "something there does not answer", {}};
+      if (elapsed_s(start) > options.handshake_s) return {{}, "something there does not answer", {}};
       pollfd waiting{connection.get(), POLLIN, 0};
       poll(&waiting, 1, 250);
       const auto bytes = receive_some(connection);
@@ -67,7 +67,7 @@ Seated enter(const MeetingOptions& options, const NodeCard& card, SignalQueue& s
     auto entrance = try_to_enter(options, card, 5);
     if (entrance.seat) return std::move(*entrance.seat);
     if (!entrance.refusal.empty()) throw RefusedError(entrance.refusal, "meeting");
-    const double waited = seconds_since(start);
+    const double waited = elapsed_s(start);
     const auto where = fmt::format("{}:{}", options.master, options.port);
     if (waited >= options.timeout_s) {
       throw RefusedError(fmt::format("node 0 did not answer for {:.0f} s: {}", waited, entrance.problem), where,
@@ -127,7 +127,7 @@ class Daemon {
     if (!end_asked_) {
       child_.send(SIGTERM);
       end_asked_ = Clock::now();
-    } else if (seconds_since(*end_asked_) > 5) {
+    } else if (elapsed_s(*end_asked_) > 5) {
       child_.kill_all();
     }
   }
@@ -230,7 +230,7 @@ class Attendance {
   /// The job is over: the daemon ends by itself, or is ended.
   void finish_daemon() {
     const auto start = Clock::now();
-    while (daemon_ && !daemon_->has_ended() && seconds_since(start) < 3) {
+    while (daemon_ && !daemon_->has_ended() && elapsed_s(start) < 3) {
       wait();
       (void)daemon_->news();
     }

@@ -22,13 +22,13 @@ constexpr const char* how_to_make =
     "`dstrain launch --make_token FILE` makes one; copy the file to every node, or put its text into the variable "
     "DSTRAIN_TOKEN of the job";
 
-std::string trimmed(const std::string& text) {
+std::string trimmed_token(const std::string& text) {
   const auto first = text.find_first_not_of(" \t\r\n");
   return first == std::string::npos ? std::string() : text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
 std::string checked(const std::string& text, const std::string& where) {
-  std::string token = trimmed(text);
+  std::string token = trimmed_token(text);
   if (token.size() >= least_letters) return token;
   throw ConfigError(fmt::format("the token has {} characters; {} are the least", token.size(), least_letters), where,
                     how_to_make);

@@ -9,7 +9,7 @@
 namespace dstrain::jinja {
 namespace {
 
-constexpr int max_depth = 200;
+constexpr int max_value_depth = 200;
 constexpr std::size_t whole_budget = 512U << 20;
 thread_local std::size_t budget = whole_budget;
 
@@ -72,7 +72,7 @@ std::string Value::text() const {
 }
 
 python::Value Value::to_python(int depth) const {
-  if (depth > max_depth) fail("prints a value that holds itself");
+  if (depth > max_value_depth) fail("prints a value that holds itself");
   charge(64 + (string() != nullptr ? string()->size() : 0));
   python::Value out;
   if (is_none()) return out;
@@ -116,7 +116,7 @@ Value Value::member(std::string_view key) const {
 }
 
 bool Value::equals(const Value& other, int depth) const {
-  if (depth > max_depth) fail("compares a value that holds itself");
+  if (depth > max_value_depth) fail("compares a value that holds itself");
   charge(16 + (string() != nullptr ? string()->size() / 16 : 0));
   if (const auto a = number()) {
     const auto b = other.number();

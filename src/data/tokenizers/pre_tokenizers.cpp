@@ -9,11 +9,6 @@
 namespace dstrain::pipeline {
 namespace {
 
-template <typename... F>
-struct Overload : F... {
-  using F::operator()...;
-};
-
 /// One part of a stretch: a match of the pattern, or what lies between two.
 struct Part {
   std::size_t begin, end;

@@ -21,7 +21,7 @@
 namespace dstrain {
 namespace {
 
-constexpr const char* file_name = "tokenizer.model";
+constexpr const char* model_file = "tokenizer.model";
 constexpr std::string_view mark = "\xE2\x96\x81";
 using Type = SentencePieceProto::Type;
 
@@ -54,11 +54,11 @@ std::unique_ptr<const WordModel> make_bpe(const SentencePieceProto& proto) {
     mergeable.emplace_back(bpe.loose[i], static_cast<std::int32_t>(bpe.vocab.size() + i));
     ranks.push_back(0);
   }
-  bpe.merges = merges_by_token(mergeable, ranks, file_name);
+  bpe.merges = merges_by_token(mergeable, ranks, model_file);
   bpe.unk_token = proto.pieces[static_cast<std::size_t>(proto.unk_id)].text;
   bpe.fuse_unk = true;
   bpe.byte_fallback = proto.byte_fallback;
-  return std::make_unique<BpeModel>(std::move(bpe), file_name);
+  return std::make_unique<BpeModel>(std::move(bpe), model_file);
 }
 
 std::unique_ptr<const WordModel> make_unigram(const SentencePieceProto& proto) {
@@ -72,7 +72,7 @@ std::unique_ptr<const WordModel> make_unigram(const SentencePieceProto& proto) {
   unigram.unk_id = proto.unk_id;
   unigram.byte_fallback = proto.byte_fallback;
   unigram.single_precision = true;
-  return std::make_unique<UnigramModel>(std::move(unigram), file_name);
+  return std::make_unique<UnigramModel>(std::move(unigram), model_file);
 }
 
 std::unique_ptr<const WordModel> make_model(const SentencePieceProto& proto) {
@@ -83,9 +83,9 @@ std::unique_ptr<const WordModel> make_model(const SentencePieceProto& proto) {
     case SentencePieceProto::Algorithm::unigram:
       return make_unigram(proto);
     case SentencePieceProto::Algorithm::word:
-      throw ConfigError("model_type WORD is not supported", file_name, "BPE, Unigram and CHAR models are");
+      throw ConfigError("model_type WORD is not supported", model_file, "BPE, Unigram and CHAR models are");
   }
-  throw ConfigError("model_type is not known", file_name);
+  throw ConfigError("model_type is not known", model_file);
 }
 
 /// Encodes as the sentencepiece library does (0.2), and as the classes around it: see SentencePieceFamily.
@@ -94,9 +94,9 @@ class SentencePieceModel final : public TextModel {
   SentencePieceModel(SentencePieceProto proto, SentencePieceFamily family)
       : proto_(std::move(proto)),
         family_(std::move(family)),
-        normalizer_(proto_, file_name),
+        normalizer_(proto_, model_file),
         model_(make_model(proto_)) {
-    if (!proto_.denormalizer_charsmap.empty()) denormalizer_.emplace(proto_.denormalizer_charsmap, file_name);
+    if (!proto_.denormalizer_charsmap.empty()) denormalizer_.emplace(proto_.denormalizer_charsmap, model_file);
   }
 
   std::string normalize(std::string_view text) const override { return std::string(text); }
@@ -227,11 +227,11 @@ class SentencePieceModel final : public TextModel {
 }  // namespace
 
 std::unique_ptr<const TextModel> read_sentencepiece(std::string_view bytes, SentencePieceFamily family) {
-  return std::make_unique<SentencePieceModel>(parse_sentencepiece(bytes, file_name), std::move(family));
+  return std::make_unique<SentencePieceModel>(parse_sentencepiece(bytes, model_file), std::move(family));
 }
 
 SentencePieceTokens sentencepiece_tokens(std::string_view bytes) {
-  const SentencePieceProto proto = parse_sentencepiece(bytes, file_name);
+  const SentencePieceProto proto = parse_sentencepiece(bytes, model_file);
   SentencePieceTokens tokens;
   tokens.unk = proto.pieces[static_cast<std::size_t>(proto.unk_id)].text;
   for (const auto& piece : proto.pieces) {

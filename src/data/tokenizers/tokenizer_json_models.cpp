@@ -28,10 +28,10 @@ std::string model_type(const element& model) {
   return json_read::member(model, "max_input_chars_per_word") ? "WordPiece" : "WordLevel";
 }
 
-std::string text(const element& model, const char* key) {
+std::string text_member(const element& model, const char* key) {
   return json_read::string_member(model, key, file_name).value_or("");
 }
-bool flag(const element& model, const char* key) {
+bool flag_member(const element& model, const char* key) {
   return json_read::bool_member(model, key, file_name).value_or(false);
 }
 
@@ -80,13 +80,13 @@ std::unique_ptr<const WordModel> read_bpe(const element& model, bool raw_bytes) 
   for (const auto merge : *merges) names.push_back(read_merge(merge));
   BpeDefinition bpe;
   bpe.vocab = read_vocab(model);
-  bpe.continuing_subword_prefix = text(model, "continuing_subword_prefix");
-  bpe.end_of_word_suffix = text(model, "end_of_word_suffix");
+  bpe.continuing_subword_prefix = text_member(model, "continuing_subword_prefix");
+  bpe.end_of_word_suffix = text_member(model, "end_of_word_suffix");
   bpe.merges = merges_by_name(bpe.vocab, names, bpe.continuing_subword_prefix, file_name);
-  bpe.unk_token = text(model, "unk_token");
-  bpe.fuse_unk = flag(model, "fuse_unk");
-  bpe.byte_fallback = flag(model, "byte_fallback");
-  bpe.ignore_merges = flag(model, "ignore_merges");
+  bpe.unk_token = text_member(model, "unk_token");
+  bpe.fuse_unk = flag_member(model, "fuse_unk");
+  bpe.byte_fallback = flag_member(model, "byte_fallback");
+  bpe.ignore_merges = flag_member(model, "ignore_merges");
   bpe.byte_level = raw_bytes;
   return std::make_unique<BpeModel>(std::move(bpe), file_name);
 }
@@ -107,7 +107,7 @@ std::unique_ptr<const WordModel> read_unigram(const element& model) {
   if (unk_id < -1 || unk_id >= max_vocabulary)
     throw ConfigError(fmt::format("unk_id {} is not an id", unk_id), file_name);
   unigram.unk_id = static_cast<std::int32_t>(unk_id);
-  unigram.byte_fallback = flag(model, "byte_fallback");
+  unigram.byte_fallback = flag_member(model, "byte_fallback");
   return std::make_unique<UnigramModel>(std::move(unigram), file_name);
 }
 
@@ -127,8 +127,8 @@ std::unique_ptr<const WordModel> read_word_piece(const element& model) {
 
 bool can_take_raw_bytes(const element& root) {
   const element model = model_of(root);
-  return model_type(model) == "BPE" && text(model, "continuing_subword_prefix").empty() &&
-         text(model, "end_of_word_suffix").empty() && !flag(model, "byte_fallback");
+  return model_type(model) == "BPE" && text_member(model, "continuing_subword_prefix").empty() &&
+         text_member(model, "end_of_word_suffix").empty() && !flag_member(model, "byte_fallback");
 }
 
 std::unique_ptr<const WordModel> read_model(const element& root, bool raw_bytes) {

@@ -15,7 +15,7 @@ bool is_first_generation(const ConfigObject& c, const ModelSpec& s) {
   return s.vocab_size == 64000 || std::find(classes.begin(), classes.end(), "BaiChuanForCausalLM") != classes.end();
 }
 
-void read(const ConfigObject& c, ModelSpec& s) {
+void read_baichuan(const ConfigObject& c, ModelSpec& s) {
   const bool rotary = c.has("max_position_embeddings");
   read_sizes(
       c, s,
@@ -48,6 +48,6 @@ const Family baichuan = {"baichuan",
                           .middle_norm = "post_attention_layernorm",
                           .final_norm = "model.norm",
                           .head = "lm_head"},
-                         read};
+                         read_baichuan};
 
 }  // namespace dstrain::families

@@ -8,7 +8,7 @@ namespace dstrain::families {
 
 namespace {
 
-void read(const ConfigObject& c, ModelSpec& s) {
+void read_bloom(const ConfigObject& c, ModelSpec& s) {
   read_sizes(c, s,
              {.hidden = c.has("n_embed") ? "n_embed" : "hidden_size",
               .intermediate = nullptr,
@@ -44,6 +44,6 @@ const Family bloom = {"bloom",
                        .middle_norm = "post_attention_layernorm",
                        .final_norm = "transformer.ln_f",
                        .head = "lm_head"},
-                      read};
+                      read_bloom};
 
 }  // namespace dstrain::families

@@ -27,7 +27,7 @@ void refuse_other_generations(const ConfigObject& c) {
   require_flag(c, "prefix_projection", false, "a trained prefix is not supported");
 }
 
-void read(const ConfigObject& c, ModelSpec& s) {
+void read_chatglm(const ConfigObject& c, ModelSpec& s) {
   refuse_other_generations(c);
   read_sizes(c, s, sizes);
   s.qkv_in_groups = !c.flag_or("multi_query_attention", false);  // then head by head, as Bloom has them
@@ -64,6 +64,6 @@ const Family chatglm = {"chatglm",
                          .middle_norm = "post_attention_layernorm",
                          .final_norm = "transformer.encoder.final_layernorm",
                          .head = "transformer.output_layer"},
-                        read};
+                        read_chatglm};
 
 }  // namespace dstrain::families

@@ -7,7 +7,7 @@ namespace dstrain::families {
 
 namespace {
 
-void read(const ConfigObject& c, ModelSpec& s) {
+void read_glm(const ConfigObject& c, ModelSpec& s) {
   read_llama_shape(c, s, {.rotary_part = 0.5, .default_head_dim = 128});
   s.rope.interleaved = true;
   s.norm_eps = c.number_or("rms_norm_eps", 1.5625e-7, 1e-30, 1.0);
@@ -21,7 +21,7 @@ constexpr FamilyNames fused_names() {
 }
 
 /// GLM-4-0414 and GLM-Z1 norm what a layer gave before it joins the stream.
-constexpr FamilyNames with_norms_behind(FamilyNames n) {
+constexpr FamilyNames with_four_norms(FamilyNames n) {
   n.attention_norm = "post_self_attn_layernorm";
   n.feed_forward_norm = "post_mlp_layernorm";
   return n;
@@ -29,7 +29,7 @@ constexpr FamilyNames with_norms_behind(FamilyNames n) {
 
 }  // namespace
 
-const Family glm = {"glm", fused_names(), read};
-const Family glm4 = {"glm4", with_norms_behind(fused_names()), read};
+const Family glm = {"glm", fused_names(), read_glm};
+const Family glm4 = {"glm4", with_four_norms(fused_names()), read_glm};
 
 }  // namespace dstrain::families

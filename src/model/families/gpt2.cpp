@@ -7,7 +7,7 @@ namespace dstrain::families {
 
 namespace {
 
-void read(const ConfigObject& c, ModelSpec& s) {
+void read_gpt2(const ConfigObject& c, ModelSpec& s) {
   read_sizes(c, s,
              {.hidden = "n_embd",
               .intermediate = c.has("n_inner") ? "n_inner" : nullptr,
@@ -46,6 +46,6 @@ const Family gpt2 = {"gpt2",
                       .middle_norm = "ln_2",
                       .final_norm = "transformer.ln_f",
                       .head = "lm_head"},
-                     read};
+                     read_gpt2};
 
 }  // namespace dstrain::families

@@ -27,7 +27,7 @@ ModelSpec spec_of_test() {
   return spec;
 }
 
-std::vector<std::vector<std::int32_t>> rows_of(int slot, int step) {
+std::vector<std::vector<std::int32_t>> token_rows_of(int slot, int step) {
   std::vector<std::vector<std::int32_t>> rows(1);
   for (int i = 0; i < 23; ++i) rows[0].push_back((7 * i + 13 * slot + 29 * step) % 300);
   return rows;
@@ -37,7 +37,7 @@ std::vector<std::vector<std::int32_t>> rows_of(int slot, int step) {
 void run_step(Engine& engine, const Communicator& comm, int step, int slots) {
   engine.begin_step();
   for (int first = 0; first < slots; first += comm.size()) {
-    const auto rows = rows_of(first + comm.rank(), step);
+    const auto rows = token_rows_of(first + comm.rank(), step);
     const test::PackedRows packed(rows, 1.0F / static_cast<float>(22 * slots));
     engine.forward(packed.batch(), comm.size(), first + comm.size() >= slots);
     engine.backward();

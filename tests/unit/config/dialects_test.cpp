@@ -13,7 +13,7 @@ using test::error_of;
 using test::Files;
 using test::has_note;
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// A trainer's file beside accelerate's.
 ResolvedConfig with_accelerate(const std::string& accelerate, const std::string& more = "", Files files = {},
@@ -59,25 +59,25 @@ TEST(Accelerate, FsdpIsTheStageThatShardsTheSame) {
   EXPECT_EQ(stage("SHARD_GRAD_OP"), 2);
   EXPECT_EQ(stage("NO_SHARD"), 0);
   EXPECT_EQ(stage("1"), 3);
-  EXPECT_TRUE(contains(error_of([&] { stage("FULL_SHRAD"); }), "is not one of FULL_SHARD"));
+  EXPECT_TRUE(says(error_of([&] { stage("FULL_SHRAD"); }), "is not one of FULL_SHARD"));
 }
 
 TEST(Accelerate, SaysWhatItCannotDoAndWhereMpiDecides) {
-  EXPECT_TRUE(contains(error_of([] { with_accelerate("distributed_type: MEGATRON_LM\n"); }),
-                       "use DEEPSPEED with zero_stage: 3"));
   EXPECT_TRUE(
-      contains(error_of([] { with_accelerate("mixed_precision: fp16\n"); }), "A `distributed_type` must be specified"));
-  EXPECT_TRUE(contains(error_of([] { with_accelerate("distributed_type: NO\nmixed_precison: bf16\n"); }),
-                       "unknown key 'mixed_precison' of accelerate; did you mean mixed_precision? (acc.yaml:2)"));
-  EXPECT_TRUE(contains(error_of([] { with_accelerate("distributed_type: NO\nmain_process_ip: x.x.x.x\n"); }),
-                       "\"x.x.x.x\" is not an address"));
-  EXPECT_TRUE(contains(error_of([] {
-                         with_accelerate(
-                             "distributed_type: DEEPSPEED\nmixed_precision: bf16\ndeepspeed_config: "
-                             "{deepspeed_config_file: ds.json, zero_stage: 2}\n",
-                             "", {{"ds.json", "{}"}});
-                       }),
-                       "the following accelerate config variables will be ignored: ['zero_stage', 'mixed_precision']"));
+      says(error_of([] { with_accelerate("distributed_type: MEGATRON_LM\n"); }), "use DEEPSPEED with zero_stage: 3"));
+  EXPECT_TRUE(
+      says(error_of([] { with_accelerate("mixed_precision: fp16\n"); }), "A `distributed_type` must be specified"));
+  EXPECT_TRUE(says(error_of([] { with_accelerate("distributed_type: NO\nmixed_precison: bf16\n"); }),
+                   "unknown key 'mixed_precison' of accelerate; did you mean mixed_precision? (acc.yaml:2)"));
+  EXPECT_TRUE(says(error_of([] { with_accelerate("distributed_type: NO\nmain_process_ip: x.x.x.x\n"); }),
+                   "\"x.x.x.x\" is not an address"));
+  EXPECT_TRUE(says(error_of([] {
+                     with_accelerate(
+                         "distributed_type: DEEPSPEED\nmixed_precision: bf16\ndeepspeed_config: "
+                         "{deepspeed_config_file: ds.json, zero_stage: 2}\n",
+                         "", {{"ds.json", "{}"}});
+                   }),
+                   "the following accelerate config variables will be ignored: ['zero_stage', 'mixed_precision']"));
   EXPECT_TRUE(has_note(with_accelerate("distributed_type: MULTI_CPU\nnum_processes: 8\n", "", {}, {.world_size = 2}),
                        "num_processes: 8 (acc.yaml:2), but there are 2 ranks"));
 }
@@ -130,14 +130,13 @@ TEST(GdGpt, APipelineIsRefusedWithWhatDoesTheSame) {
         "    axes: [pipe, data]\n    dims: [8, 1]\n  parts: [1, 5, 5, 5, 5, 5, 5, 1]\ndata_path: d.json\nsave_path: "
         "out\n");
   });
-  EXPECT_TRUE(contains(
-      error, "a pipeline of 8 stages is not supported; remove model_topo and say zero_optimization: {stage: 3}"))
-      << error;
-  EXPECT_TRUE(contains(error, "train_batch_size 128 = micro-batch 1 * gradient_accumulation_steps 16 * 8 ranks"))
-      << error;
-  EXPECT_TRUE(contains(error, "(file.yaml:7)")) << error;
   EXPECT_TRUE(
-      contains(error_of([] { alone("model_path: m\naux_max_z_loss: {weight: 2.0e-4}\n"); }), "remove aux_max_z_loss"));
+      says(error, "a pipeline of 8 stages is not supported; remove model_topo and say zero_optimization: {stage: 3}"))
+      << error;
+  EXPECT_TRUE(says(error, "train_batch_size 128 = micro-batch 1 * gradient_accumulation_steps 16 * 8 ranks")) << error;
+  EXPECT_TRUE(says(error, "(file.yaml:7)")) << error;
+  EXPECT_TRUE(
+      says(error_of([] { alone("model_path: m\naux_max_z_loss: {weight: 2.0e-4}\n"); }), "remove aux_max_z_loss"));
 }
 
 TEST(DeepSpeedChat, FlagsAndRecipeBecomeTheTrainers) {
@@ -201,7 +200,7 @@ TEST(Launchers, TheirOptionsAndWordsAreDropped) {
       {{"ds.json", R"({"zero_optimization": {"stage": 2}})"}});
   EXPECT_EQ(resolved.config.zero_stage, 2);
   EXPECT_TRUE(has_note(resolved, "options of a launcher have no effect: num_gpus, hostfile"));
-  EXPECT_TRUE(contains(error_of([] { test::resolve({"<client_entry.py>", "<client", "args>"}); }), "is a placeholder"));
+  EXPECT_TRUE(says(error_of([] { test::resolve({"<client_entry.py>", "<client", "args>"}); }), "is a placeholder"));
   EXPECT_TRUE(with_accelerate("distributed_type: NO\n").notes.empty());
 }
 
@@ -225,15 +224,15 @@ TEST(DeepSpeedScheduler, WhatIsWrongNamesTypeParameterAndLine) {
   EXPECT_EQ(deepspeed_error("{\"scheduler\": {\n\"type\": \"WarmupRL\"}}"),
             "key 'scheduler.type': WarmupRL is not one of WarmupLR, WarmupDecayLR, WarmupCosineLR, OneCycle, "
             "LRRangeTest; did you mean WarmupLR? (ds.json:2)");
-  EXPECT_TRUE(contains(deepspeed_error(R"({"scheduler": {"type": "WarmupLR", "params": {"warmup_num_step": 3}}})"),
-                       "WarmupLR takes no such parameter; did you mean warmup_num_steps?"));
-  EXPECT_TRUE(contains(deepspeed_error(R"({"scheduler": {"type": "WarmupLR", "params": {"warmup_type": "cubic"}}})"),
-                       "is not log or linear"));
-  EXPECT_TRUE(contains(deepspeed_error(R"({"scheduler": {"type": "OneCycle", "params": {"cycle_min_lr": 1e-5}}})"),
-                       "OneCycle needs cycle_max_lr"));
-  EXPECT_TRUE(contains(deepspeed_error(R"({"scheduler": {"type": "WarmupLR", "params": {"warmup_max_lr": 1e-3}}})",
-                                       "learning_rate: 1e-4\n"),
-                       "- ds scheduler.params.warmup_max_lr=1e-3 vs hf learning_rate=1e-4"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"scheduler": {"type": "WarmupLR", "params": {"warmup_num_step": 3}}})"),
+                   "WarmupLR takes no such parameter; did you mean warmup_num_steps?"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"scheduler": {"type": "WarmupLR", "params": {"warmup_type": "cubic"}}})"),
+                   "is not log or linear"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"scheduler": {"type": "OneCycle", "params": {"cycle_min_lr": 1e-5}}})"),
+                   "OneCycle needs cycle_max_lr"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"scheduler": {"type": "WarmupLR", "params": {"warmup_max_lr": 1e-3}}})",
+                                   "learning_rate: 1e-4\n"),
+                   "- ds scheduler.params.warmup_max_lr=1e-3 vs hf learning_rate=1e-4"));
 }
 
 TEST(DeepSpeedOptimizer, ItsParametersAreTheTrainersKeys) {
@@ -265,19 +264,19 @@ TEST(DeepSpeedOptimizer, LambRuns) {
   EXPECT_EQ(c.optim, "lamb");
   ASSERT_TRUE(c.deepspeed_optimizer.has_value());
   EXPECT_DOUBLE_EQ(c.deepspeed_optimizer->number_or("max_coeff", 0), 0.3);
-  EXPECT_TRUE(contains(deepspeed_error(R"({"optimizer": {"type": "Lamb", "params": {"eps_inside_sqrt": true}}})"),
-                       "eps_inside_sqrt"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"optimizer": {"type": "Lamb", "params": {"eps_inside_sqrt": true}}})"),
+                   "eps_inside_sqrt"));
 }
 
 TEST(DeepSpeedOptimizer, TypesThatDoNotRunSayWhy) {
-  EXPECT_TRUE(contains(deepspeed_error(R"({"optimizer": {"type": "OneBitAdam"}})"), "1-bit optimizers"));
-  EXPECT_TRUE(contains(deepspeed_error(R"({"optimizer": {"type": "MuAdam"}})"), "mu-parametrisation"));
-  EXPECT_TRUE(contains(deepspeed_error(R"({"optimizer": {"type": "AdmaW"}})"), "did you mean AdamW?"));
-  EXPECT_TRUE(contains(deepspeed_error(R"({"optimizer": {"type": "AdamW", "params": {"max_grad_norm": 1.0}}})"),
-                       "'gradient_clipping'"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"optimizer": {"type": "OneBitAdam"}})"), "1-bit optimizers"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"optimizer": {"type": "MuAdam"}})"), "mu-parametrisation"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"optimizer": {"type": "AdmaW"}})"), "did you mean AdamW?"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"optimizer": {"type": "AdamW", "params": {"max_grad_norm": 1.0}}})"),
+                   "'gradient_clipping'"));
   EXPECT_TRUE(
-      contains(deepspeed_error(R"({"optimizer": {"type": "AdamW", "params": {"beta": 1.0}}})"), "did you mean betas?"));
-  EXPECT_TRUE(contains(deepspeed_error(R"({"optimizer": {"params": {}}})"), "has no \"type\""));
+      says(deepspeed_error(R"({"optimizer": {"type": "AdamW", "params": {"beta": 1.0}}})"), "did you mean betas?"));
+  EXPECT_TRUE(says(deepspeed_error(R"({"optimizer": {"params": {}}})"), "has no \"type\""));
 }
 
 }  // namespace

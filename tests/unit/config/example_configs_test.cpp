@@ -14,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Reads the disk; what a LLaMA-Factory checkout has under examples/deepspeed is taken from the data folder.
-FileAccess with_examples(const fs::path& data) {
+FileAccess with_demo_data(const fs::path& data) {
   const auto disk = FileAccess::local();
   const auto moved = [data](const fs::path& path) {
     return path.string().starts_with("examples/deepspeed/") ? data / "configs/llamafactory/deepspeed" / path.filename()
@@ -27,7 +27,7 @@ FileAccess with_examples(const fs::path& data) {
 }
 
 ResolvedConfig resolve_file(const fs::path& data, const fs::path& file) {
-  return resolve_config(parse_arguments({file.string()}), with_examples(data));
+  return resolve_config(parse_arguments({file.string()}), with_demo_data(data));
 }
 
 class ReferenceRun : public testing::TestWithParam<const char*> {};

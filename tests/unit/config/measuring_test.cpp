@@ -12,12 +12,12 @@ namespace {
 
 using test::error_of;
 
-ResolvedConfig with(const std::string& json, const std::string& more = "") {
+ResolvedConfig with_keys(const std::string& json, const std::string& more = "") {
   return test::resolve_with("deepspeed: ds.json\n" + more, {}, {{"ds.json", json}});
 }
 
 TEST(Measuring, SectionsBecomeKeys) {
-  const auto c = with(R"({"wall_clock_breakdown": true, "steps_per_print": 5, "dump_state": true,
+  const auto c = with_keys(R"({"wall_clock_breakdown": true, "steps_per_print": 5, "dump_state": true,
                           "memory_breakdown": false, "comms_logger": {"enabled": true},
                           "csv_monitor": {"enabled": true, "output_path": "logs", "job_name": "j"},
                           "tensorboard": {"enabled": true, "output_path": "tb"}})")
@@ -34,7 +34,7 @@ TEST(Measuring, SectionsBecomeKeys) {
 }
 
 TEST(Measuring, SectionsThatAreOffAreOff) {
-  const auto c = with(R"({"comms_logger": {"enabled": false}, "csv_monitor": {"enabled": false, "job_name": "j"},
+  const auto c = with_keys(R"({"comms_logger": {"enabled": false}, "csv_monitor": {"enabled": false, "job_name": "j"},
                           "flops_profiler": {"enabled": false, "profile_step": 3}})")
                      .config;
   EXPECT_FALSE(c.comms_logger);
@@ -44,9 +44,10 @@ TEST(Measuring, SectionsThatAreOffAreOff) {
 }
 
 TEST(Measuring, TheProfilerBringsTheBreakdown) {
-  const auto c = with(R"({"flops_profiler": {"enabled": true, "profile_step": 3, "module_depth": 2, "detailed": false,
+  const auto c =
+      with_keys(R"({"flops_profiler": {"enabled": true, "profile_step": 3, "module_depth": 2, "detailed": false,
                           "top_modules": 1, "output_file": "f.txt"}})")
-                     .config;
+          .config;
   EXPECT_EQ(c.flops_profiler_step, 3);
   EXPECT_EQ(c.flops_profiler_depth, 2);
   EXPECT_FALSE(c.flops_profiler_detailed);
@@ -55,18 +56,19 @@ TEST(Measuring, TheProfilerBringsTheBreakdown) {
 }
 
 TEST(Measuring, TheTrainersOwnKeysWin) {
-  const auto c = with(R"({"steps_per_print": 5, "wall_clock_breakdown": true})",
-                      "steps_per_print: 7\nwall_clock_breakdown: false\n")
+  const auto c = with_keys(R"({"steps_per_print": 5, "wall_clock_breakdown": true})",
+                           "steps_per_print: 7\nwall_clock_breakdown: false\n")
                      .config;
   EXPECT_EQ(c.steps_per_print, 7.0);
   EXPECT_FALSE(c.wall_clock_breakdown);
 }
 
 TEST(Measuring, WhatIsNoStepIsNamed) {
-  EXPECT_NE(error_of([] { with(R"({"steps_per_print": 0})"); }).find("steps_per_print"), std::string::npos);
-  EXPECT_NE(error_of([] { with(R"({"flops_profiler": {"enabled": true, "profile_step": 0}})"); }).find("profile_step"),
-            std::string::npos);
-  EXPECT_NO_THROW(with("{\"steps_per_print\": Infinity}"));
+  EXPECT_NE(error_of([] { with_keys(R"({"steps_per_print": 0})"); }).find("steps_per_print"), std::string::npos);
+  EXPECT_NE(
+      error_of([] { with_keys(R"({"flops_profiler": {"enabled": true, "profile_step": 0}})"); }).find("profile_step"),
+      std::string::npos);
+  EXPECT_NO_THROW(with_keys("{\"steps_per_print\": Infinity}"));
 }
 
 TEST(AcceleratorConfig, RefusesOnlyWhatChangesTheOrder) {
@@ -98,13 +100,13 @@ TEST(AcceleratorConfig, SplitsBatchesOverTheRanks) {
 }
 
 TEST(SecondKeys, MeanTheFirstOnes) {
-  const auto with = [](const std::string& keys) { return test::resolve_with(keys, {}, {}).config; };
-  EXPECT_TRUE(with("train_sampling_strategy: sequential\n").disable_shuffling);
-  EXPECT_TRUE(with("train_sampling_strategy: group_by_length\n").group_by_length);
-  EXPECT_EQ(with("ddp_bucket_cap_mb: 2\n").reduce_bucket_size, 524288);
-  EXPECT_EQ(with("ddp_bucket_cap_mb: 2\nreduce_bucket_size: 7\n").reduce_bucket_size, 7);
-  EXPECT_TRUE(with("add_tokens: a,b\n").resize_vocab);
-  EXPECT_FALSE(with("seed: 1\n").resize_vocab);
+  const auto with_keys = [](const std::string& keys) { return test::resolve_with(keys, {}, {}).config; };
+  EXPECT_TRUE(with_keys("train_sampling_strategy: sequential\n").disable_shuffling);
+  EXPECT_TRUE(with_keys("train_sampling_strategy: group_by_length\n").group_by_length);
+  EXPECT_EQ(with_keys("ddp_bucket_cap_mb: 2\n").reduce_bucket_size, 524288);
+  EXPECT_EQ(with_keys("ddp_bucket_cap_mb: 2\nreduce_bucket_size: 7\n").reduce_bucket_size, 7);
+  EXPECT_TRUE(with_keys("add_tokens: a,b\n").resize_vocab);
+  EXPECT_FALSE(with_keys("seed: 1\n").resize_vocab);
 }
 
 TEST(SpecialTokensFile, ReplacesTheKey) {

@@ -16,7 +16,7 @@ using test::has_note;
 using test::resolve;
 using test::resolve_with;
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool mentions(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST(Resolve, CommandLineWinsOverFileWinsOverDefault) {
   const auto resolved =
@@ -56,10 +56,10 @@ TEST(Resolve, ShowsAllProblemsAtOnceInTheOrderOfTheFile) {
   EXPECT_TRUE(
       error.starts_with("5 problems in the configuration:\n  cfg.yaml:7: key 'seed': x is not a whole number\n"))
       << error;
-  EXPECT_TRUE(contains(error, "\n  cfg.yaml:8: unknown key 'lora_rnak'; did you mean lora_rank?\n")) << error;
-  EXPECT_TRUE(contains(error, "\n  cfg.yaml:9: key 'use_galore': true is not supported: ")) << error;
-  EXPECT_TRUE(contains(error, "\n  cfg.yaml:10: key 'val_size': is -1; use 0 (none)")) << error;
-  EXPECT_TRUE(contains(error, "\n  cfg.yaml:11: key 'max_samples': is 0; use 1 or more")) << error;
+  EXPECT_TRUE(mentions(error, "\n  cfg.yaml:8: unknown key 'lora_rnak'; did you mean lora_rank?\n")) << error;
+  EXPECT_TRUE(mentions(error, "\n  cfg.yaml:9: key 'use_galore': true is not supported: ")) << error;
+  EXPECT_TRUE(mentions(error, "\n  cfg.yaml:10: key 'val_size': is -1; use 0 (none)")) << error;
+  EXPECT_TRUE(mentions(error, "\n  cfg.yaml:11: key 'max_samples': is 0; use 1 or more")) << error;
 }
 
 TEST(Resolve, ExtraKeysAreNotesWhereTheyAreAllowed) {
@@ -78,12 +78,12 @@ TEST(Resolve, HonoursAllowExtraArgsOfTheEnvironment) {
   ASSERT_EQ(unsetenv("ALLOW_EXTRA_ARGS"), 0);
 
   EXPECT_EQ(allowed, "no error");
-  EXPECT_TRUE(contains(refused, "unknown key 'my_own_key'"));
+  EXPECT_TRUE(mentions(refused, "unknown key 'my_own_key'"));
 }
 
 TEST(Resolve, LoraIsTheDefault) {
   EXPECT_EQ(resolve({"model_name_or_path=/m"}).config.finetuning_type, "lora");
-  EXPECT_TRUE(contains(error_of([] { resolve({"model_name_or_path=/m", "finetuning_type=oft"}); }), "use lora"));
+  EXPECT_TRUE(mentions(error_of([] { resolve({"model_name_or_path=/m", "finetuning_type=oft"}); }), "use lora"));
 }
 
 // A file that spells out defaults runs, whatever stands behind the key.
@@ -107,11 +107,11 @@ TEST(Resolve, ScheduleArgumentsAreAMappingOrItsText) {
 }
 
 TEST(Resolve, OtherValuesOfRefusedKeysSayWhatToUse) {
-  EXPECT_TRUE(contains(error_with("tpu_num_cores: 8\n"), "key 'tpu_num_cores': 8 is not supported: CPU and CUDA only"));
-  EXPECT_TRUE(contains(error_with("fsdp: full_shard\n"), "use zero_stage: 3"));
-  EXPECT_TRUE(contains(error_with("optim: galore_adamw\n"), "galore_adamw is not supported yet: use adamw_torch"));
-  EXPECT_TRUE(contains(error_with("lr_scheduler_type: greedy\n"), "greedy is not supported yet"));
-  EXPECT_TRUE(contains(error_with("push_to_hub: true\n"), "upload output_dir yourself"));
+  EXPECT_TRUE(mentions(error_with("tpu_num_cores: 8\n"), "key 'tpu_num_cores': 8 is not supported: CPU and CUDA only"));
+  EXPECT_TRUE(mentions(error_with("fsdp: full_shard\n"), "use zero_stage: 3"));
+  EXPECT_TRUE(mentions(error_with("optim: galore_adamw\n"), "galore_adamw is not supported yet: use adamw_torch"));
+  EXPECT_TRUE(mentions(error_with("lr_scheduler_type: greedy\n"), "greedy is not supported yet"));
+  EXPECT_TRUE(mentions(error_with("push_to_hub: true\n"), "upload output_dir yourself"));
 }
 
 TEST(Resolve, NotedKeysAreSaidOnceAndOnlyWhereTheyDiffer) {
@@ -122,13 +122,13 @@ TEST(Resolve, NotedKeysAreSaidOnceAndOnlyWhereTheyDiffer) {
 }
 
 TEST(Resolve, NotedKeysStillNeedTheirType) {
-  EXPECT_TRUE(contains(error_with("dataloader_num_workers: many\n"), "many is not a whole number"));
+  EXPECT_TRUE(mentions(error_with("dataloader_num_workers: many\n"), "many is not a whole number"));
 }
 
 TEST(Resolve, PasswordsAreNeverShown) {
   const auto resolved = resolve_with("hf_hub_token: SECRET\nswanlab_api_key: SECRET\n");
-  EXPECT_FALSE(contains(resolved.to_yaml(), "SECRET"));
-  EXPECT_FALSE(contains(error_with("hub_token: [SECRET]\n"), "SECRET"));
+  EXPECT_FALSE(mentions(resolved.to_yaml(), "SECRET"));
+  EXPECT_FALSE(mentions(error_with("hub_token: [SECRET]\n"), "SECRET"));
 }
 
 TEST(Resolve, OldNamesStandForTheNewOnes) {
@@ -138,8 +138,8 @@ TEST(Resolve, OldNamesStandForTheNewOnes) {
   EXPECT_EQ(resolved.config.packing, true);
   EXPECT_EQ(resolved.config.default_system, "hello");
   EXPECT_TRUE(has_note(resolved, "key 'sft_packing' is now called packing"));
-  EXPECT_TRUE(contains(error_with("evaluation_strategy: often\n"), "key 'eval_strategy'"));
-  EXPECT_TRUE(contains(error_with("packing: false\nsft_packing: true\n"), "contradicts 'packing' (cfg.yaml:7)"));
+  EXPECT_TRUE(mentions(error_with("evaluation_strategy: often\n"), "key 'eval_strategy'"));
+  EXPECT_TRUE(mentions(error_with("packing: false\nsft_packing: true\n"), "contradicts 'packing' (cfg.yaml:7)"));
 }
 
 TEST(Resolve, EmptyValuesKeepTheDefault) {
@@ -178,7 +178,7 @@ TEST(Resolve, AHubIdIsANoteForShowingAndAnErrorForTraining) {
 
   EXPECT_TRUE(
       has_note(resolve_with("", hub), "org/name is no local folder; there is no hub access, give a local path"));
-  EXPECT_TRUE(contains(error_with("", hub, {}, {.inputs_must_exist = true}),
+  EXPECT_TRUE(mentions(error_with("", hub, {}, {.inputs_must_exist = true}),
                        "there is no hub access, give a local path (command line)"));
   EXPECT_EQ(error_with("", {}, {}, {.inputs_must_exist = true}), "no error");
   EXPECT_EQ(error_with("", {"model_name_or_path=preset:15m"}, {}, {.inputs_must_exist = true}), "no error");
@@ -188,7 +188,7 @@ TEST(Resolve, NestedOverridesReachIntoMappings) {
   const auto resolved = resolve_with("deepspeed:\n  zero_optimization: {stage: 1}\n  gradient_clipping: 1.0\n",
                                      {"deepspeed.zero_optimization.stage=2"});
   EXPECT_EQ(resolved.config.zero_stage, 2);
-  EXPECT_TRUE(contains(error_with("seed: 1\n", {"seed.a=2"}), "is no mapping to reach into"));
+  EXPECT_TRUE(mentions(error_with("seed: 1\n", {"seed.a=2"}), "is no mapping to reach into"));
 }
 
 TEST(Resolve, ResumeTakesAPathOrASwitch) {
@@ -199,7 +199,7 @@ TEST(Resolve, ResumeTakesAPathOrASwitch) {
 
 TEST(Resolve, SaysWhichFileIsMissingOrNoConfiguration) {
   EXPECT_EQ(error_of([] { resolve({"nowhere.yaml"}); }), "cannot read the configuration file (nowhere.yaml)");
-  EXPECT_TRUE(contains(error_of([] { resolve({"a.yaml"}, {{"a.yaml", "- 1\n"}}); }), "is no configuration"));
+  EXPECT_TRUE(mentions(error_of([] { resolve({"a.yaml"}, {{"a.yaml", "- 1\n"}}); }), "is no configuration"));
 }
 
 }  // namespace

@@ -14,17 +14,17 @@
 namespace dstrain::test {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-const Json& expected() {
-  static const Json json = [] {
+const OrderedJson& rendered_elsewhere() {
+  static const OrderedJson json = [] {
     std::ifstream file(DSTRAIN_SOURCE_DIR "/tests/oracle/chat_templates.json");
-    return Json::parse(file);
+    return OrderedJson::parse(file);
   }();
   return json;
 }
 
-jinja::Value value_of(const Json& json) {
+jinja::Value value_of(const OrderedJson& json) {
   if (json.is_string()) return json.get<std::string>();
   if (json.is_number_integer()) return json.get<std::int64_t>();
   if (json.is_array()) {
@@ -40,9 +40,9 @@ jinja::Value value_of(const Json& json) {
 }
 
 TEST(Jinja, RendersAsJinja2Does) {
-  const jinja::Dict variables = *value_of(expected()["variables"]).dict();
-  ASSERT_GT(expected()["snippets"].size(), 20U);
-  for (const auto& pair : expected()["snippets"]) {
+  const jinja::Dict variables = *value_of(rendered_elsewhere()["variables"]).dict();
+  ASSERT_GT(rendered_elsewhere()["snippets"].size(), 20U);
+  for (const auto& pair : rendered_elsewhere()["snippets"]) {
     const std::string source = pair[0];
     EXPECT_EQ(jinja::render(source, variables), pair[1].get<std::string>()) << source;
   }
@@ -96,13 +96,13 @@ TEST(Jinja, IsBounded) {
 }
 
 TEST(ParsedTemplate, HasTheSlotsThatTheReferenceReads) {
-  for (const auto& [name, chat] : expected()["chats"].items()) {
+  for (const auto& [name, chat] : rendered_elsewhere()["chats"].items()) {
     const auto bos = chat["bos"].is_null() ? std::nullopt : std::optional<std::string>(chat["bos"].get<std::string>());
 
     const TemplateSpec spec = parse_chat_template(chat["source"], whole_texts(bos, "</s>"));
 
     const auto texts = [](const Slots& slots) {
-      Json out = Json::array();
+      OrderedJson out = OrderedJson::array();
       for (const Slot& slot : slots) out.push_back(slot.text);
       return out;
     };

@@ -20,7 +20,7 @@ Stage stage_of(const std::string& word) {
   return stages.at(word);
 }
 
-DatasetOptions options_of(const nlohmann::json& vector, const std::filesystem::path& data) {
+DatasetOptions dataset_options_of(const nlohmann::json& vector, const std::filesystem::path& data) {
   DatasetOptions options;
   options.dataset = {vector["dataset"]};
   options.dataset_dir = data / "llamafactory-demo";
@@ -42,7 +42,7 @@ TEST_P(PipelineVectors, RowsAreTheReferenceOnes) {
   if (!data) GTEST_SKIP() << "skipped: no ../shared";
   const auto vector = nlohmann::json::parse(read_text(*data / "pipeline-vectors" / (GetParam() + ".json")));
   const auto& columns = vector["columns"];
-  const auto options = options_of(vector, *data);
+  const auto options = dataset_options_of(vector, *data);
   ASSERT_EQ(effective_cutoff_len(options.encode), vector["effective_cutoff_len"].get<std::int64_t>());
 
   const Dataset dataset = open_dataset(options, vector_tokenizer_files(*data, vector["tokenizer"]));

@@ -14,7 +14,7 @@ namespace {
 
 using Numbers = std::vector<std::uint32_t>;
 
-nlohmann::json oracle() {
+nlohmann::json stream_oracle() {
   std::ifstream file(DSTRAIN_SOURCE_DIR "/tests/oracle/dataset_order.json");
   return nlohmann::json::parse(file);
 }
@@ -37,7 +37,7 @@ class Counter {
 };
 
 TEST(MixedStream, InterleavesAsDatasetsDoes) {
-  const auto cases = oracle()["mix_stream"];
+  const auto cases = stream_oracle()["mix_stream"];
   ASSERT_EQ(cases.size(), 4U);
 
   for (const auto& expected : cases) {
@@ -71,7 +71,7 @@ TEST(MixedStream, ConcatenatesAndLeavesEmptyDatasetsOut) {
 }
 
 TEST(BufferShuffle, ShufflesEachPassAsDatasetsDoes) {
-  const auto cases = oracle()["stream"];
+  const auto cases = stream_oracle()["stream"];
   ASSERT_EQ(cases.size(), 6U);
 
   for (const auto& expected : cases) {

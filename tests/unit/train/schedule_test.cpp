@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-const Json& oracle() {
+const Json& schedule_oracle() {
   static const Json json = Json::parse(std::ifstream(std::string(DSTRAIN_SOURCE_DIR) + "/tests/oracle/schedules.json"));
   return json;
 }
@@ -35,7 +35,7 @@ NamedArguments arguments_of(const Json& json) {
 
 ScheduleOptions options_of(std::string type, NamedArguments arguments = {}, std::int64_t warmup = 0,
                            std::int64_t total = 10) {
-  return {std::move(type), oracle()["learning_rate"].get<double>(), warmup, total, std::move(arguments)};
+  return {std::move(type), schedule_oracle()["learning_rate"].get<double>(), warmup, total, std::move(arguments)};
 }
 
 void expect_rates(const Schedule& schedule, const Json& rates) {
@@ -46,15 +46,15 @@ void expect_rates(const Schedule& schedule, const Json& rates) {
 }
 
 TEST(Schedule, IsTransformersInEveryStep) {
-  ASSERT_GE(oracle()["transformers"].size(), 20U);
-  for (const auto& c : oracle()["transformers"]) {
+  ASSERT_GE(schedule_oracle()["transformers"].size(), 20U);
+  for (const auto& c : schedule_oracle()["transformers"]) {
     SCOPED_TRACE(c.dump().substr(0, 160));
     expect_rates(Schedule(options_of(c["type"], arguments_of(c["arguments"]), c["warmup"], c["total"])), c["rates"]);
   }
 }
 
 TEST(Schedule, ReduceOnPlateauFollowsTheMetricAsInTorchAlsoOverAResume) {
-  for (const auto& c : oracle()["plateau"]) {
+  for (const auto& c : schedule_oracle()["plateau"]) {
     SCOPED_TRACE(c.dump().substr(0, 160));
     const auto options = options_of("reduce_lr_on_plateau", arguments_of(c["arguments"]));
     Schedule schedule(options);
@@ -70,8 +70,8 @@ TEST(Schedule, ReduceOnPlateauFollowsTheMetricAsInTorchAlsoOverAResume) {
 }
 
 TEST(Schedule, IsDeepSpeedsInEveryStep) {
-  ASSERT_GE(oracle()["deepspeed"].size(), 12U);
-  for (const auto& c : oracle()["deepspeed"]) {
+  ASSERT_GE(schedule_oracle()["deepspeed"].size(), 12U);
+  for (const auto& c : schedule_oracle()["deepspeed"]) {
     SCOPED_TRACE(c.dump().substr(0, 160));
     const Schedule schedule(DeepSpeedScheduler{c["type"], arguments_of(c["params"])}, options_of("linear"));
     expect_rates(schedule, c["rates"]);

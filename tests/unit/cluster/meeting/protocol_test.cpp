@@ -6,7 +6,7 @@
 namespace dstrain {
 namespace {
 
-const std::string token = "a token of more than sixteen letters";
+const std::string long_token = "a token of more than sixteen letters";
 
 Sha256Bytes nonce(std::uint8_t fill) {
   Sha256Bytes bytes;
@@ -14,36 +14,36 @@ Sha256Bytes nonce(std::uint8_t fill) {
   return bytes;
 }
 
-NodeCard card_of(int rank) {
+NodeCard card_of_rank(int rank) {
   return {rank, 4, "worker", "machine 1", "0.1.0", "job", {0, 2}, {{"eth0", 0x0a000001, 24}}};
 }
 
 TEST(NodeCard, SurvivesTheWay) {
-  const auto card = card_of(-1);
+  const auto card = card_of_rank(-1);
   EXPECT_EQ(decode_card(encode(card)), card);
 }
 
 TEST(NodeCard, CutOffOrLengthenedIsRefused) {
-  const auto bytes = encode(card_of(1));
+  const auto bytes = encode(card_of_rank(1));
   for (std::size_t size = 0; size < bytes.size(); ++size)
     EXPECT_THROW(decode_card(std::string_view(bytes).substr(0, size)), MeetingError) << size;
   EXPECT_THROW(decode_card(bytes + "x"), MeetingError);
 }
 
 TEST(NodeCard, TextsCannotMoveATerminalsCursor) {
-  auto card = card_of(1);
+  auto card = card_of_rank(1);
   card.host = "a\x1b[2Jb\n";
   EXPECT_EQ(decode_card(encode(card)).host, "a?[2Jb?");
 }
 
 TEST(Handshake, LetsInWhoHasTheToken) {
-  Doorkeeper door(token, nonce(1));
-  Visitor visitor(token, nonce(2), card_of(3));
+  Doorkeeper door(long_token, nonce(1));
+  Visitor visitor(long_token, nonce(2), card_of_rank(3));
 
   door.feed(visitor.feed(door.greeting()));
   const auto card = door.next();
   ASSERT_TRUE(card);
-  EXPECT_EQ(*card, card_of(3));
+  EXPECT_EQ(*card, card_of_rank(3));
   visitor.feed(door.reply(""));
 
   EXPECT_TRUE(visitor.is_welcome());
@@ -57,8 +57,8 @@ TEST(Handshake, LetsInWhoHasTheToken) {
 
 // One byte at a time, also of what follows the welcome.
 TEST(Handshake, WorksInPiecesOfAnySize) {
-  Doorkeeper door(token, nonce(1));
-  Visitor visitor(token, nonce(2), card_of(3));
+  Doorkeeper door(long_token, nonce(1));
+  Visitor visitor(long_token, nonce(2), card_of_rank(3));
   std::string hello;
   for (const char c : door.greeting()) hello += visitor.feed(std::string_view(&c, 1));
   std::optional<NodeCard> card;
@@ -77,13 +77,13 @@ TEST(Handshake, WorksInPiecesOfAnySize) {
 
 TEST(Handshake, RefusesAnotherTokenOnBothSides) {
   Doorkeeper door("another token of many letters", nonce(1));
-  Visitor visitor(token, nonce(2), card_of(3));
+  Visitor visitor(long_token, nonce(2), card_of_rank(3));
   door.feed(visitor.feed(door.greeting()));
   EXPECT_THROW(door.next(), WrongToken);
   EXPECT_THROW(visitor.feed(wrong_token_reply()), WrongToken);
 
   // A host that pretends: its yes has no code that the node believes.
-  Visitor second(token, nonce(2), card_of(3));
+  Visitor second(long_token, nonce(2), card_of_rank(3));
   second.feed(door.greeting());
   EXPECT_THROW(second.feed(door.reply("")), WrongToken);
   EXPECT_FALSE(second.is_welcome());
@@ -91,16 +91,16 @@ TEST(Handshake, RefusesAnotherTokenOnBothSides) {
 
 // What was overheard is of no use with another nonce.
 TEST(Handshake, AHelloIsGoodForOneConnection) {
-  Doorkeeper first(token, nonce(1)), second(token, nonce(9));
-  Visitor visitor(token, nonce(2), card_of(3));
+  Doorkeeper first(long_token, nonce(1)), second(long_token, nonce(9));
+  Visitor visitor(long_token, nonce(2), card_of_rank(3));
   const auto hello = visitor.feed(first.greeting());
   second.feed(hello);
   EXPECT_THROW(second.next(), WrongToken);
 }
 
 TEST(Handshake, ANoIsBelievedOnlyWithItsReason) {
-  Doorkeeper door(token, nonce(1));
-  Visitor visitor(token, nonce(2), card_of(3));
+  Doorkeeper door(long_token, nonce(1));
+  Visitor visitor(long_token, nonce(2), card_of_rank(3));
   door.feed(visitor.feed(door.greeting()));
   (void)door.next();
   visitor.feed(door.reply("node 3 is here already"));
@@ -109,23 +109,23 @@ TEST(Handshake, ANoIsBelievedOnlyWithItsReason) {
 }
 
 TEST(Handshake, EveryChangedBitIsNoticed) {
-  Doorkeeper door(token, nonce(1));
-  Visitor visitor(token, nonce(2), card_of(3));
+  Doorkeeper door(long_token, nonce(1));
+  Visitor visitor(long_token, nonce(2), card_of_rank(3));
   const auto hello = visitor.feed(door.greeting());
   for (std::size_t i = 4; i < hello.size(); ++i) {
     auto changed = hello;
     changed[i] = static_cast<char>(changed[i] ^ 4);
-    Doorkeeper other(token, nonce(1));
+    Doorkeeper other(long_token, nonce(1));
     other.feed(changed);
     EXPECT_THROW(other.next(), MeetingError) << i;
   }
 }
 
 TEST(Handshake, GarbageIsRefusedSoonAndInBounds) {
-  Doorkeeper door(token, nonce(1));
+  Doorkeeper door(long_token, nonce(1));
   door.feed("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_THROW(door.next(), MeetingError);  // "GET " is a length beyond any hello
-  Visitor visitor(token, nonce(2), card_of(0));
+  Visitor visitor(long_token, nonce(2), card_of_rank(0));
   EXPECT_THROW(visitor.feed("SSH-2.0-OpenSSH_9.2\r\n"), MeetingError);
 }
 

@@ -12,7 +12,7 @@ using test::find;
 using test::healthy_job;
 using test::holds;
 
-constexpr RunNeeds with_nccl{.uses_nccl = true};
+constexpr RunNeeds nccl_run{.uses_nccl = true};
 
 void add_docker(JobFacts& job) {
   for (auto& rank : job) {
@@ -78,7 +78,7 @@ TEST(NetworkRules, AnInterfaceOfNcclThatAHostHasNotIsNamed) {
   for (auto& rank : job) rank.settings["NCCL_SOCKET_IFNAME"] = "eno1";
   for (auto& i : job[0].host_facts->interfaces) i.name = i.name == "eth0" ? "eno1" : i.name;
 
-  const auto findings = check_chosen_interfaces(job, with_nccl);
+  const auto findings = check_chosen_interfaces(job, nccl_run);
 
   ASSERT_EQ(findings.size(), 1U);
   EXPECT_EQ(findings[0].severity, Severity::error);
@@ -90,7 +90,7 @@ TEST(NetworkRules, ACommentInAnInterfaceNameIsSaid) {
   auto job = healthy_job(1, 1);
   job[0].settings["NCCL_SOCKET_IFNAME"] = "eth0 # the fast one";
 
-  EXPECT_TRUE(holds(check_chosen_interfaces(job, with_nccl).at(0).fix, "comment"));
+  EXPECT_TRUE(holds(check_chosen_interfaces(job, nccl_run).at(0).fix, "comment"));
 }
 
 TEST(NetworkRules, AnInterfaceThatIsDownIsSaid) {
@@ -98,7 +98,7 @@ TEST(NetworkRules, AnInterfaceThatIsDownIsSaid) {
   job[1].host_facts->interfaces[1].up = false;
   for (auto& rank : job) rank.settings = {{"NCCL_SOCKET_IFNAME", "=eth0"}, {"OMPI_MCA_btl_tcp_if_include", "eth0"}};
 
-  const auto findings = check_chosen_interfaces(job, with_nccl);
+  const auto findings = check_chosen_interfaces(job, nccl_run);
 
   EXPECT_TRUE(holds(find(findings, "nccl-interface")->what, "down"));
   EXPECT_EQ(find(findings, "mpi-interface")->where, "node2");
@@ -108,7 +108,7 @@ TEST(SettingRules, ContradictionsAreNamedWithTheirValues) {
   auto job = healthy_job(2, 1);
   job[1].settings = {{"NCCL_NET", "IB"}, {"NCCL_IB_DISABLE", "1"}};
 
-  const auto findings = check_contradictions(job, with_nccl);
+  const auto findings = check_contradictions(job, nccl_run);
 
   ASSERT_EQ(findings.size(), 1U);
   EXPECT_EQ(findings[0].where, "NCCL_NET=IB NCCL_IB_DISABLE=1 on 1@node2");
@@ -139,10 +139,10 @@ TEST(SettingRules, SettingsThatMustAgreeAreCompared) {
 TEST(SettingRules, SocketsBesideInfiniBandAreSaid) {
   auto job = healthy_job(2, 1);
   for (auto& rank : job) rank.settings["NCCL_IB_DISABLE"] = "1";
-  EXPECT_EQ(find(check_fabric(job, with_nccl), "sockets-beside-infiniband"), nullptr);
+  EXPECT_EQ(find(check_fabric(job, nccl_run), "sockets-beside-infiniband"), nullptr);
 
   for (auto& rank : job) rank.host_facts->infiniband = {"mlx5_0"};
-  const auto f = find(check_fabric(job, with_nccl), "sockets-beside-infiniband");
+  const auto f = find(check_fabric(job, nccl_run), "sockets-beside-infiniband");
 
   ASSERT_NE(f, nullptr);
   EXPECT_EQ(f->severity, Severity::warning);
