@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "core/memory_plan.hpp"
+#include "kernels/ops/attention_kernels.hpp"
 #include "kernels/ops/cross_entropy.hpp"
 #include "model/micro_batch.hpp"
 #include "model/model_spec.hpp"
