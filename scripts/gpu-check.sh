@@ -189,6 +189,9 @@ same_losses() {
     "$scratch/run-${2// /-}/trainer_log.jsonl" "$scratch/run-${3// /-}/trainer_log.jsonl"
 }
 
+# Builds without the headers of cuDNN's frontend have no test of its attention.
+is_built() { [[ -x $kernel_tests/kernels_gpu_${1}_test ]]; }
+
 part_tests() {
   check "versions" "$dstrain" --version
   check "core tests (no GPU needed)" "$core_test"
@@ -203,6 +206,7 @@ part_tests() {
   local group dtype stage ranks
   for group in ops matmul attention attention_cudnn; do
     [[ $device == cpu ]] && skip "kernels against the reference: $group" "rehearsed on the CPU"
+    is_built "$group" || skip "kernels against the reference: $group" "this build has no kernels_gpu_${group}_test"
     gpu_check "kernels against the reference: $group" "$kernel_tests/kernels_gpu_${group}_test" "--gtest_filter=-*avx*"
   done
   for dtype in "" "--bf16 true" "--fp16 true"; do
@@ -241,6 +245,8 @@ part_memcheck() {
     for group in ops matmul attention attention_cudnn; do
       if [[ -n $why ]]; then
         skip "memcheck of the kernels: $group, eighth $shard" "$why"
+      elif ! is_built "$group"; then
+        skip "memcheck of the kernels: $group, eighth $shard" "this build has no kernels_gpu_${group}_test"
       else
         # Under the sanitizer a test takes many times its time; the shards of Google Test cut across all of them.
         limit=$((budget / 3)) check "memcheck of the kernels: $group, eighth $shard" env GTEST_TOTAL_SHARDS=8 \

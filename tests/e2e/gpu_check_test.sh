@@ -41,7 +41,7 @@ exit 0
 STUB
   chmod +x "$home/bin/stub"
   local name
-  for name in dstrain core_test kernels_gpu_ops_test kernels_gpu_matmul_test kernels_gpu_attention_test mpirun; do
+  for name in dstrain core_test kernels_gpu_ops_test kernels_gpu_matmul_test kernels_gpu_attention_test kernels_gpu_attention_cudnn_test mpirun; do
     cp "$home/bin/stub" "$home/bin/$name"
   done
   # mpirun -np N PROGRAM ...: one call stands for all ranks.
@@ -74,7 +74,7 @@ expect "all parts pass" run_code 0 all
 expect "nothing failed" test "$(outcomes FAILED)" == 0
 expect "offload is trained" test "$(calls '--zero_stage 3 --offload_optimizer cpu --offload_param cpu')" == 1
 expect "a checkpoint of the GPU goes on on the CPU" test "$(calls '--device cpu --output_dir .* --resume_from_checkpoint')" == 1
-expect "an eighth of the kernels' tests goes to memcheck" test "$(grep -c 'memcheck of the kernels' "$home/results")" == 3
+expect "an eighth of the kernels' tests goes to memcheck" test "$(grep -c 'memcheck of the kernels' "$home/results")" == 4
 expect "steps of every model" test "$(calls 'bench step .*--model 7b')" == 2
 expect "its peer" test "$(calls 'torch_peer_gpu.py --device cuda --model 7b')" == 1
 # shellcheck disable=SC2016  # awk's own variables
@@ -83,6 +83,11 @@ expect "steps, then peers, then single operations" test "$order" == 1
 before=$(wc -l <"$home/calls")
 expect "a second call has nothing left to do" run_code 0 all
 expect "but to look for a GPU" test "$(wc -l <"$home/calls")" == $((before + 1))
+
+make_folder partial
+rm "$home/bin/kernels_gpu_attention_cudnn_test"
+expect "a program that was not built is no failure" run_code 0 tests
+expect "but said" grep -q '^-- skipped: this build has no kernels_gpu_attention_cudnn_test' "$home/results"
 
 make_folder without
 touch "$home/no-gpu"
@@ -111,10 +116,10 @@ for ((i = 0; i < 300; i++)); do grep -q -- '--zero_stage 2' "$home/calls" && bre
 kill -9 -- "-$group" 2>/dev/null
 wait "$group" 2>/dev/null
 expect "what was done is written down" test "$(outcomes passed)" -gt 10
-first=$(calls '--bf16 true')
+first=$(calls '--fp16 true')
 rm "$home/hang"
 expect "the next call goes on" run_code 0 tests
-expect "and repeats nothing that was done" test "$(calls '--bf16 true')" == "$first"
+expect "and repeats nothing that was done" test "$(calls '--fp16 true')" == "$first"
 expect "but what was at work" grep -q '^-- passed' <(sed -n '/^== train stage 2 one rank/,/^== train stage 2 2/p' "$home/results")
 
 make_folder cut

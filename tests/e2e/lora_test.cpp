@@ -6,8 +6,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "run_support.hpp"
 
@@ -24,12 +22,6 @@ std::string train_command(int ranks, const fs::path& folder, const std::string& 
       "--do_train --learning_rate {} --lr_scheduler_type constant --max_steps 6 --logging_steps 1 --save_steps 3 "
       "--virtual_ranks 4 --per_device_train_batch_size 3 --output_dir {} {}",
       mpirun(ranks), binary(), model, learning_rate, folder.string(), extra);
-}
-
-std::string text_of(const fs::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
 }
 
 fs::path nano_model(const fs::path& folder) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <sstream>
 
 #include "run_support.hpp"
 
@@ -13,12 +12,6 @@ namespace dstrain::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string text_of(const fs::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
 
 /// A nano model on synthetic rows: 4 rows a step, 8 steps an epoch.
 std::string train_command(const fs::path& output, const std::string& extra) {

@@ -24,6 +24,11 @@ std::filesystem::path fresh_folder() {
   return folder;
 }
 
+std::string text_of(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 std::map<std::int64_t, double> logged(const std::filesystem::path& trainer_state, const std::string& key) {
   std::map<std::int64_t, double> values;
   std::ifstream in(trainer_state);

@@ -17,6 +17,9 @@ std::string binary();
 /// A fresh, empty folder for the running test.
 std::filesystem::path fresh_folder();
 
+/// All bytes of a file; none where it cannot be read.
+std::string text_of(const std::filesystem::path& path);
+
 /// "loss" of every entry of trainer_state.json's log_history, by step.
 std::map<std::int64_t, double> logged(const std::filesystem::path& trainer_state, const std::string& key = "loss");
 

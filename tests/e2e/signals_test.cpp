@@ -83,10 +83,6 @@ class Job {
 
   /// The process of that rank: the binary with this job's folder among its words.
   [[nodiscard]] pid_t find(int rank) const {
-    const auto text_of = [](const std::filesystem::path& path) {
-      std::ifstream in(path, std::ios::binary);
-      return std::string(std::istreambuf_iterator<char>(in), {});
-    };
     const std::string as_rank = '\0' + fmt::format("OMPI_COMM_WORLD_RANK={}", rank) + '\0';
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
       const std::string name = entry.path().filename();

@@ -24,22 +24,13 @@ namespace {
 
 constexpr Device gpu{DeviceKind::cuda, 0};
 
-std::vector<std::vector<std::int32_t>> rows_of(int rank, int step) {
-  std::vector<std::vector<std::int32_t>> rows(2);
-  for (int r = 0; r < 2; ++r) {
-    for (int i = 0; i < 20 + 3 * r; ++i)
-      rows[static_cast<std::size_t>(r)].push_back((7 * i + 13 * rank + 29 * step + 5 * r) % 300);
-  }
-  return rows;
-}
-
 /// Two micro steps; in the second the last of several ranks has no rows.
 StepResult run_step(Engine& engine, const Communicator& comm, int step) {
   const int others = comm.size() > 1 ? comm.size() - 1 : 1;
   engine.begin_step();
   for (int micro = 0; micro < 2; ++micro) {
     const int contributors = micro == 0 ? comm.size() : others;
-    const test::PackedRows packed(rows_of(comm.rank() + 10 * micro, step),
+    const test::PackedRows packed(test::two_rows(comm.rank() + 10 * micro, step),
                                   1.0F / static_cast<float>(41 * (comm.size() + others)));
     const MicroBatch batch = comm.rank() < contributors ? packed.batch() : MicroBatch{};
     engine.forward(batch, contributors, micro == 1);
@@ -238,7 +229,7 @@ TEST_P(DeviceEngine, CountsPadsLikeTheCpu) {
   auto options = options_of(stage(), dtype());
   const auto run = [&](Communicator& comm, const EngineOptions& o) {
     const auto engine = Engine::initialize(comm, spec, o, {});
-    const test::PackedRows packed(rows_of(comm.rank(), 0), 1.0F / static_cast<float>(41 * comm.size()));
+    const test::PackedRows packed(test::two_rows(comm.rank(), 0), 1.0F / static_cast<float>(41 * comm.size()));
     MicroBatch batch = packed.batch();
     const std::int32_t seen[] = {11, 23};  // of 20 and 23 tokens
     batch.key_lens = seen;
@@ -259,7 +250,7 @@ TEST_P(DeviceEngine, CountsPadsLikeTheCpu) {
 
 /// A step whose targets weigh `weight`.
 StepResult run_weighted(Engine& engine, const Communicator& comm, float weight) {
-  const test::PackedRows packed(rows_of(comm.rank(), 7), weight);
+  const test::PackedRows packed(test::two_rows(comm.rank(), 7), weight);
   engine.begin_step();
   engine.forward(packed.batch(), comm.size(), true);
   engine.backward();
@@ -315,7 +306,7 @@ TEST_P(DeviceEngine, GivesTheLossOfAMicroBatchToWhoReadsIt) {
   auto options = options_of(stage(), dtype());
   options.device = gpu;
   const auto engine = Engine::initialize(*comm_, preset_spec("nano"), options, {});
-  const test::PackedRows packed(rows_of(comm_->rank(), 0), 0.01F);
+  const test::PackedRows packed(test::two_rows(comm_->rank(), 0), 0.01F);
   engine->begin_step();
 
   const PendingLoss loss = engine->forward(packed.batch(), comm_->size(), true);
@@ -382,7 +373,7 @@ TEST_P(DeviceEngine, EvaluatesLikeTheCpu) {
   auto options = options_of(stage(), dtype());
   options.eval_predictions = true;
   const auto spec = preset_spec("nano");
-  const test::PackedRows packed(rows_of(comm_->rank(), 3), 1.0F);
+  const test::PackedRows packed(test::two_rows(comm_->rank(), 3), 1.0F);
   const auto cpu = Engine::initialize(*host_, spec, options, {});
   options.device = gpu;
   const auto device = Engine::initialize(*comm_, spec, options, {});

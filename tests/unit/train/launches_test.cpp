@@ -16,7 +16,7 @@
 namespace dstrain {
 namespace {
 
-constexpr Device gpu{DeviceKind::cuda, 0};
+constexpr Device emulated_gpu{DeviceKind::cuda, 0};
 
 /// The architecture of a preset, small.
 ModelSpec small(const char* preset, std::int64_t layers) {
@@ -44,7 +44,7 @@ Launches launches_of(const ModelSpec& spec) {
   WithEmulatedDevice device;
   LocalCommunicator comm;
   EngineOptions options;
-  options.device = gpu;
+  options.device = emulated_gpu;
   options.threads = max_threads();
   options.dtype = DType::bf16;
   options.max_tokens = 64;

@@ -12,6 +12,9 @@
 
 namespace dstrain::test {
 
+/// For stores in host memory, where no stream orders anything.
+inline const Stream host_stream;
+
 /// Sizes off every grid, gaps between tensors, a group of adjacent ones.
 struct FakeShape {
   std::int64_t vocabulary = 37;

@@ -13,8 +13,6 @@
 namespace dstrain::test {
 namespace {
 
-const Stream stream;
-
 TEST(ZeroStoreCalls, NamesWrongOrdersOfCalls) {
   const FakeShape shape;
   const ModelLayout layout = fake_layout(shape);
@@ -23,24 +21,24 @@ TEST(ZeroStoreCalls, NamesWrongOrdersOfCalls) {
     const StoreUnderTest store = make_store(layout, {.stage = stage}, comm);
     ZeroStore& s = *store.store;
 
-    EXPECT_THROW(s.release(1, stream), Error);
-    EXPECT_THROW((void)s.acquire(-1, stream), Error);
-    EXPECT_THROW((void)s.acquire(layout.unit_count(), stream), Error);
-    EXPECT_THROW((void)s.gradient(1, stream), Error);  // outside a micro step
+    EXPECT_THROW(s.release(1, host_stream), Error);
+    EXPECT_THROW((void)s.acquire(-1, host_stream), Error);
+    EXPECT_THROW((void)s.acquire(layout.unit_count(), host_stream), Error);
+    EXPECT_THROW((void)s.gradient(1, host_stream), Error);  // outside a micro step
     EXPECT_THROW((void)s.reduce_gradients(), Error);
     s.begin_step();
     EXPECT_THROW(s.begin_micro_step(0, true), Error);
     EXPECT_THROW(s.begin_micro_step(3, true), Error);
     s.begin_micro_step(2, true);
-    EXPECT_THROW(s.gradient_ready(1, stream), Error);  // not opened
-    (void)s.gradient(1, stream);
+    EXPECT_THROW(s.gradient_ready(1, host_stream), Error);  // not opened
+    (void)s.gradient(1, host_stream);
     EXPECT_THROW((void)s.reduce_gradients(), Error);  // still open
-    s.gradient_ready(1, stream);
-    EXPECT_THROW((void)s.gradient(1, stream), Error);  // handed in already
-    (void)s.acquire(1, stream);
+    s.gradient_ready(1, host_stream);
+    EXPECT_THROW((void)s.gradient(1, host_stream), Error);  // handed in already
+    (void)s.acquire(1, host_stream);
     (void)s.reduce_gradients();
     EXPECT_THROW(s.optimizer_step(adamw_parameters(1, 1.0), alternating_decay(layout)), Error);  // held
-    s.release(1, stream);
+    s.release(1, host_stream);
     EXPECT_THROW(s.optimizer_step(adamw_parameters(1, 1.0), {}), Error);
     EXPECT_NO_THROW(s.optimizer_step(adamw_parameters(1, 1.0), alternating_decay(layout)));
   }
@@ -51,12 +49,12 @@ TEST(ZeroStoreCalls, RefusesToHoldMoreUnitsThanThePlanHasRoomFor) {
   SpyCommunicator comm(0, 2);
   const StoreUnderTest store = make_store(layout, {.stage = 3}, comm);
 
-  (void)store->acquire(1, stream);
-  (void)store->acquire(2, stream);
+  (void)store->acquire(1, host_stream);
+  (void)store->acquire(2, host_stream);
 
-  EXPECT_THROW((void)store->acquire(3, stream), Error);
-  store->release(1, stream);
-  EXPECT_NO_THROW((void)store->acquire(3, stream));
+  EXPECT_THROW((void)store->acquire(3, host_stream), Error);
+  store->release(1, host_stream);
+  EXPECT_NO_THROW((void)store->acquire(3, host_stream));
 }
 
 TEST(ZeroStoreCalls, GivesARoomThatWasFetchedInVainToWhoNeedsIt) {
@@ -64,12 +62,12 @@ TEST(ZeroStoreCalls, GivesARoomThatWasFetchedInVainToWhoNeedsIt) {
   SpyCommunicator comm(0, 2);
   const StoreUnderTest store = make_store(layout, {.stage = 3}, comm);
 
-  store->prefetch(1, stream);
-  store->prefetch(2, stream);
-  store->prefetch(3, stream);  // no room: only a hint
+  store->prefetch(1, host_stream);
+  store->prefetch(2, host_stream);
+  store->prefetch(3, host_stream);  // no room: only a hint
 
   EXPECT_EQ(comm.count(CommOp::all_gather).calls, 2);
-  EXPECT_NO_THROW((void)store->acquire(3, stream));
+  EXPECT_NO_THROW((void)store->acquire(3, host_stream));
   EXPECT_EQ(comm.count(CommOp::all_gather).calls, 3);
 }
 
@@ -77,10 +75,10 @@ TEST(ZeroStoreCalls, GathersAgainWhatWasFetchedBeforeTheWeightsChanged) {
   const ModelLayout layout = fake_layout({});
   SpyCommunicator comm(0, 2);
   const StoreUnderTest store = make_store(layout, {.stage = 3}, comm);
-  store->prefetch(1, stream);
+  store->prefetch(1, host_stream);
 
   store->weights_changed();
-  (void)store->acquire(1, stream);
+  (void)store->acquire(1, host_stream);
 
   EXPECT_EQ(comm.count(CommOp::all_gather).calls, 2);
 }
@@ -92,8 +90,8 @@ TEST(ZeroStoreCalls, PoisonsReleasedWeightsWhenChecked) {
     SpyCommunicator comm(0, 2);
     const StoreUnderTest store = make_store(layout, {.stage = 3, .compute = compute}, comm);
 
-    const ConstData weights = store->acquire(1, stream).parts[0];
-    store->release(1, stream);
+    const ConstData weights = store->acquire(1, host_stream).parts[0];
+    store->release(1, host_stream);
 
     for (std::int64_t i = 0; i < layout.units[1].parts[0].count; ++i) {
       ASSERT_TRUE(

@@ -13,8 +13,6 @@
 namespace dstrain::test {
 namespace {
 
-const Stream stream;
-
 TEST(ZeroStore, AsksForWritingFirstAndForAddingLater) {
   const ModelLayout layout = fake_layout({});
   LocalCommunicator comm;
@@ -23,12 +21,12 @@ TEST(ZeroStore, AsksForWritingFirstAndForAddingLater) {
   for (int step = 0; step < 2; ++step) {
     store->begin_step();
     store->begin_micro_step(1, false);
-    EXPECT_FALSE(store->gradient(0, stream).accumulate);
-    EXPECT_TRUE(store->gradient(0, stream).accumulate);  // a tied matrix
-    store->gradient_ready(0, stream);
+    EXPECT_FALSE(store->gradient(0, host_stream).accumulate);
+    EXPECT_TRUE(store->gradient(0, host_stream).accumulate);  // a tied matrix
+    store->gradient_ready(0, host_stream);
     store->begin_micro_step(1, true);
-    EXPECT_TRUE(store->gradient(0, stream).accumulate);
-    store->gradient_ready(0, stream);
+    EXPECT_TRUE(store->gradient(0, host_stream).accumulate);
+    store->gradient_ready(0, host_stream);
     (void)store->reduce_gradients();
   }
 }
@@ -41,8 +39,8 @@ TEST(ZeroStore, NeverSumsSlotsInsideAKernelWhenReproducible) {
     store->begin_step();
     for (int m = 0; m < 3; ++m) {
       store->begin_micro_step(1, m == 2);
-      EXPECT_FALSE(store->gradient(1, stream).accumulate);
-      store->gradient_ready(1, stream);
+      EXPECT_FALSE(store->gradient(1, host_stream).accumulate);
+      store->gradient_ready(1, host_stream);
     }
   }
 }
@@ -55,11 +53,11 @@ TEST(ZeroStore, AsksARankForWritingUntilItHadASlot) {
 
   store->begin_step();
   store->begin_micro_step(1, false);  // rank 0 only
-  (void)store->gradient(1, stream);
-  store->gradient_ready(1, stream);
+  (void)store->gradient(1, host_stream);
+  store->gradient_ready(1, host_stream);
   store->begin_micro_step(2, true);
 
-  EXPECT_FALSE(store->gradient(1, stream).accumulate);
+  EXPECT_FALSE(store->gradient(1, host_stream).accumulate);
 }
 
 TEST(ZeroStore, SumsTheMicroStepsOfAStepAndForgetsThemAtTheNext) {
@@ -107,12 +105,12 @@ TEST(ZeroStore, CountsAUnitWithoutGradientAsZero) {
     for (const int unit : {1, 2}) {
       store->begin_step();
       store->begin_micro_step(1, true);
-      const UnitGradient gradient = store->gradient(unit, stream);
+      const UnitGradient gradient = store->gradient(unit, host_stream);
       for (const std::int32_t t : layout.units[static_cast<std::size_t>(unit)].tensors) {
         const TensorLayout& tensor = layout.tensors[static_cast<std::size_t>(t)];
         std::fill_n(gradient.of(tensor), tensor.count, 2.0F);
       }
-      store->gradient_ready(unit, stream);
+      store->gradient_ready(unit, host_stream);
       (void)store->reduce_gradients();
 
       for (const OwnedSlice& slice : store->owned()) {
@@ -190,12 +188,12 @@ TEST(ZeroStore, LeavesFrozenWeightsAlone) {
   for (const OwnedSlice& slice : store->owned()) {
     const TensorLayout& tensor = layout.tensors[static_cast<std::size_t>(slice.tensor)];
     if (tensor.part != PartKind::frozen) continue;
-    const UnitWeights weights = store->acquire(tensor.unit, stream);
+    const UnitWeights weights = store->acquire(tensor.unit, host_stream);
     for (std::int64_t i = 0; i < slice.count; ++i) {
       ASSERT_EQ(slice.master, nullptr) << "frozen weights are kept in their own dtype alone";
       ASSERT_EQ(weights.of(tensor).as<bfloat16>()[i].bits, bfloat16(initial_weight(slice.tensor, i)).bits);
     }
-    store->release(tensor.unit, stream);
+    store->release(tensor.unit, host_stream);
   }
 }
 
@@ -205,8 +203,8 @@ TEST(ZeroStore, CountsAVersionUpWhenWeightsChange) {
   LocalCommunicator comm;
   const StoreUnderTest store = make_store(layout, {}, comm);
   const auto version = [&] {
-    const std::uint64_t v = store->acquire(1, stream).version;
-    store->release(1, stream);
+    const std::uint64_t v = store->acquire(1, host_stream).version;
+    store->release(1, host_stream);
     return v;
   };
   const std::uint64_t at_start = version();
@@ -225,7 +223,7 @@ TEST(ZeroStore, GivesNoPointersToWhatAUnitHasNot) {
   LocalCommunicator comm;
   const StoreUnderTest store = make_store(layout, {.train = false}, comm);
 
-  const UnitWeights weights = store->acquire(1, stream);
+  const UnitWeights weights = store->acquire(1, host_stream);
 
   EXPECT_NE(weights.parts[0].data, nullptr);
   EXPECT_EQ(weights.parts[1].data, nullptr);
