@@ -107,13 +107,15 @@ Pieces pieces_of(const AttentionShape& s) {
   return pieces;
 }
 
-std::int64_t trial_bytes(const AttentionShape& s) {
-  if (pieces_of(s).total() == 0) return 0;
+std::int64_t trial_operand_bytes(const AttentionShape& s) {
   // q, k, v and their gradients by both, out by both and its gradient, the log-sum-exp by both.
   const std::int64_t elements = 3 * (s.q_stride + 2 * s.kv_stride) + 3 * s.out_stride;
-  // A call of so many rows needs its own pieces, which those of a smaller s.T do not hold.
-  const std::int64_t pieces = trial_rows * (2 * 4 * integers_per_segment + 2 * 4 * s.heads);
-  return 32 * 256 + pieces + trial_rows * (2 * elements + 2 * 4 * s.heads);
+  return 32 * 256 + trial_rows * (2 * elements + 2 * 4 * s.heads);
+}
+
+std::int64_t trial_bytes(const AttentionShape& s) {
+  if (pieces_of(s).total() == 0) return 0;
+  return trial_operand_bytes(s) + 16 * 256 + trial_rows * (2 * 4 * integers_per_segment + 2 * 4 * s.heads);
 }
 
 void Batches::sort(const AttentionShape& s) {

@@ -80,6 +80,8 @@ Pieces pieces_of(const AttentionShape& s);
 /// The small problem by which cuDNN is checked at start: rows, their segments, bytes of both results.
 inline constexpr std::int64_t trial_rows = 160;
 inline constexpr std::int32_t trial_cu[] = {0, 37, 38, 102, 105, 114, 116, 121, 132, 138, 142, 149};
+std::int64_t trial_operand_bytes(const AttentionShape& s);
+/// With the pieces of a call of so many rows, which those of a smaller s.T do not hold.
 std::int64_t trial_bytes(const AttentionShape& s);
 
 /// A batch of segments of one size, as places in `Batches::order`.

@@ -79,7 +79,7 @@ class CudnnTrial {
   }
 
   std::string run() {
-    const std::int64_t bytes = cudnn::trial_bytes(shape_);
+    const std::int64_t bytes = cudnn::trial_operand_bytes(shape_);
     if (exec_.workspace_bytes < bytes) return "the workspace is too small to check it";
     exec_.workspace_bytes = (exec_.workspace_bytes - bytes) / 256 * 256;
     pool_.at = static_cast<char*>(exec_.workspace) + exec_.workspace_bytes;
