@@ -17,25 +17,25 @@ constexpr std::array<std::string_view, checkpoint_kinds> kind_names = {
 constexpr std::int64_t elements_per_absmax = 256;
 
 /// Adds the boxes of [begin, end) counted inside the sub-array that `prefix` selects.
-void add_blocks(std::span<const std::int64_t> shape, std::vector<std::int64_t>& prefix, std::int64_t begin,
-                std::int64_t end, std::vector<Block>& blocks) {
+void add_boxes(std::span<const std::int64_t> shape, std::vector<std::int64_t>& prefix, std::int64_t begin,
+               std::int64_t end, std::vector<TensorBox>& boxes) {
   const auto dim = prefix.size();
   std::int64_t row = 1;  // elements of one step in `dim`
   for (std::size_t d = dim + 1; d < shape.size(); ++d) row *= shape[d];
 
   const auto add_box = [&](std::int64_t first, std::int64_t count) {
-    Block block{prefix, std::vector<std::int64_t>(prefix.size(), 1)};
-    block.start.push_back(first);
-    block.extent.push_back(count);
+    TensorBox box{prefix, std::vector<std::int64_t>(prefix.size(), 1)};
+    box.start.push_back(first);
+    box.extent.push_back(count);
     for (std::size_t d = dim + 1; d < shape.size(); ++d) {
-      block.start.push_back(0);
-      block.extent.push_back(shape[d]);
+      box.start.push_back(0);
+      box.extent.push_back(shape[d]);
     }
-    blocks.push_back(std::move(block));
+    boxes.push_back(std::move(box));
   };
   const auto add_part_of_row = [&](std::int64_t index, std::int64_t from, std::int64_t to) {
     prefix.push_back(index);
-    add_blocks(shape, prefix, from, to, blocks);
+    add_boxes(shape, prefix, from, to, boxes);
     prefix.pop_back();
   };
 
@@ -84,13 +84,13 @@ std::int64_t count_of(CheckpointKind kind, const TensorInfo& tensor) {
   return count;
 }
 
-std::vector<Block> blocks_of_range(std::span<const std::int64_t> shape, std::int64_t begin, std::int64_t count) {
-  std::vector<Block> blocks;
-  if (count <= 0) return blocks;
-  if (shape.empty()) return {Block{}};
+std::vector<TensorBox> boxes_of_range(std::span<const std::int64_t> shape, std::int64_t begin, std::int64_t count) {
+  std::vector<TensorBox> boxes;
+  if (count <= 0) return boxes;
+  if (shape.empty()) return {TensorBox{}};
   std::vector<std::int64_t> prefix;
-  add_blocks(shape, prefix, begin, begin + count, blocks);
-  return blocks;
+  add_boxes(shape, prefix, begin, begin + count, boxes);
+  return boxes;
 }
 
 void check_tensor_list(std::span<const TensorInfo> tensors) {

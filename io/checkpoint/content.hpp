@@ -83,15 +83,15 @@ struct CheckpointContent {
 };
 
 /// A box of a tensor: `extent` elements from `start` in every dim.
-struct Block {
+struct TensorBox {
   std::vector<std::int64_t> start;
   std::vector<std::int64_t> extent;
 };
 
 /// The boxes that make up the flat (row-major) range [begin, begin + count) of a tensor, in flat order: for a matrix at
 /// most three (end of a row, whole rows, start of a row), for d dims at most 2 d - 1. Local, pure.
-[[nodiscard]] std::vector<Block> blocks_of_range(std::span<const std::int64_t> shape, std::int64_t begin,
-                                                 std::int64_t count);
+[[nodiscard]] std::vector<TensorBox> boxes_of_range(std::span<const std::int64_t> shape, std::int64_t begin,
+                                                    std::int64_t count);
 
 /// Checks names (usable as HDF5 links, not twice) and shapes of a tensor list. Local.
 /// @throws Error  naming the tensor: always a bug in the caller

@@ -28,8 +28,8 @@ std::pair<hdf5::Space, hdf5::Space> select_range(std::span<const std::int64_t> s
                                                  hdf5::Doing doing) {
   hdf5::Space in_file = space_of_tensor(shape, path, doing);
   bool beside = false;
-  for (const auto& block : blocks_of_range(dims_of(shape), begin, count)) {
-    select_block(in_file, block, beside, path, doing);
+  for (const auto& box : boxes_of_range(dims_of(shape), begin, count)) {
+    select_box(in_file, box, beside, path, doing);
     beside = true;
   }
   const auto elements = static_cast<hsize_t>(count);
@@ -37,10 +37,10 @@ std::pair<hdf5::Space, hdf5::Space> select_range(std::span<const std::int64_t> s
   return {std::move(in_file), std::move(in_memory)};
 }
 
-void select_block(const hdf5::Space& space, const Block& block, bool beside, const std::filesystem::path& path,
-                  hdf5::Doing doing) {
-  const auto start = as_extents(block.start);
-  const auto extent = as_extents(block.extent);
+void select_box(const hdf5::Space& space, const TensorBox& box, bool beside, const std::filesystem::path& path,
+                hdf5::Doing doing) {
+  const auto start = as_extents(box.start);
+  const auto extent = as_extents(box.extent);
   const auto how = beside ? H5S_SELECT_OR : H5S_SELECT_SET;
   hdf5::checked(H5Sselect_hyperslab(space.get(), how, start.data(), nullptr, extent.data(), nullptr), "select in", path,
                 doing);

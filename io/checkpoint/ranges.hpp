@@ -25,7 +25,7 @@ namespace dstrain {
                                                                hdf5::Doing doing);
 
 /// Selects a box of a space, instead of what was selected or beside it. Under the gate. @throws IoError
-void select_block(const hdf5::Space& space, const Block& block, bool beside, const std::filesystem::path& path,
-                  hdf5::Doing doing);
+void select_box(const hdf5::Space& space, const TensorBox& box, bool beside, const std::filesystem::path& path,
+                hdf5::Doing doing);
 
 }  // namespace dstrain

@@ -28,11 +28,11 @@ void map_slab(const hdf5::PropertyList& list, const TensorInfo& tensor, const Sl
               CheckpointKind kind, const std::filesystem::path& path) {
   const auto source_count = static_cast<hsize_t>(shard.datasets[static_cast<std::size_t>(kind)].count);
   auto at = static_cast<hsize_t>(slab.at);
-  for (const auto& block : blocks_of_range(tensor.shape, slab.begin, slab.count)) {
+  for (const auto& box : boxes_of_range(tensor.shape, slab.begin, slab.count)) {
     hsize_t run = 1;
-    for (const auto extent : block.extent) run *= static_cast<hsize_t>(extent);
+    for (const auto extent : box.extent) run *= static_cast<hsize_t>(extent);
     const auto target = space_of_tensor(tensor.shape, path, Doing::writing);
-    select_block(target, block, false, path, Doing::writing);
+    select_box(target, box, false, path, Doing::writing);
     const hdf5::Space source(checked(H5Screate_simple(1, &source_count, nullptr), "describe", path, Doing::writing));
     checked(H5Sselect_hyperslab(source.get(), H5S_SELECT_SET, &at, nullptr, &run, nullptr), "describe", path,
             Doing::writing);

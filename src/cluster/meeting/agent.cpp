@@ -31,7 +31,7 @@ int run_agent(const std::vector<std::string>& words) {
   if (text.size() + 1 > most_message_bytes) throw ConfigError("mpirun's command is too long", "launch-agent");
 
   const Descriptor connection = connect_at(path);
-  if (!send_all(connection, framed(encode(Message{MessageType::start, text}))))
+  if (!send_all(connection, framed(encode(MeetingMessage{MessageType::start, text}))))
     throw CommError("the meeting takes no command", "launch-agent");
   FrameReader reader(most_message_bytes);
   for (;;) {

@@ -108,8 +108,8 @@ class Daemon {
   }
 
   /// What it has written since, then its exit code once it has ended.
-  std::vector<Message> news() {
-    std::vector<Message> messages;
+  std::vector<MeetingMessage> news() {
+    std::vector<MeetingMessage> messages;
     const bool ended = child_.poll().has_value();
     drain(child_.out(), MessageType::out, messages);
     drain(child_.error(), MessageType::error, messages);
@@ -135,7 +135,7 @@ class Daemon {
   void kill() { child_.kill_all(); }
 
  private:
-  static void drain(Descriptor& end, MessageType type, std::vector<Message>& messages) {
+  static void drain(Descriptor& end, MessageType type, std::vector<MeetingMessage>& messages) {
     while (end) {
       pollfd waiting{end.get(), POLLIN, 0};
       if (poll(&waiting, 1, 0) <= 0) return;
@@ -201,7 +201,7 @@ class Attendance {
     }
   }
 
-  void obey(const Message& message) {
+  void obey(const MeetingMessage& message) {
     if (message.type == MessageType::start) {
       if (daemon_ && !daemon_->has_ended()) throw MeetingError("a second daemon");
       daemon_ = std::make_unique<Daemon>(message.text);
@@ -217,7 +217,7 @@ class Attendance {
     }
   }
 
-  void send(const Message& message) {
+  void send(const MeetingMessage& message) {
     if (!send_all(seat_.connection, seat_.session.seal(message))) lose("it takes no more messages");
   }
 

@@ -148,7 +148,7 @@ class Reception {
   }
 
   void tell_everybody(const std::string& reason) {
-    const Message over{MessageType::done, code_text(static_cast<int>(ExitCode::refused)) + " " + reason};
+    const MeetingMessage over{MessageType::done, code_text(static_cast<int>(ExitCode::refused)) + " " + reason};
     for (auto& one : out_.connections) {
       if (one) send_all(one->connection, one->session.seal(over));
     }

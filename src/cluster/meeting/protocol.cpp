@@ -136,9 +136,9 @@ std::string framed(std::string_view piece) {
   return out;
 }
 
-std::string encode(const Message& message) { return static_cast<char>(message.type) + message.text; }
+std::string encode(const MeetingMessage& message) { return static_cast<char>(message.type) + message.text; }
 
-Message decode_message(std::string_view bytes) {
+MeetingMessage decode_message(std::string_view bytes) {
   constexpr std::string_view known = "SKDOEXG";
   if (bytes.empty() || known.find(bytes.front()) == std::string_view::npos)
     throw MeetingError("a message of a kind that there is not");
@@ -166,13 +166,13 @@ Sha256Bytes Session::code_of(char direction, std::uint64_t number, std::string_v
   return hmac_sha256(key_, message);
 }
 
-std::string Session::seal(const Message& message) {
+std::string Session::seal(const MeetingMessage& message) {
   std::string bytes = encode(message);
   const auto code = code_of(out_, sent_++, bytes);
   return framed(bytes.append(text_of(code)));
 }
 
-std::optional<Message> Session::next() {
+std::optional<MeetingMessage> Session::next() {
   const auto piece = reader_.next();
   if (!piece) return std::nullopt;
   if (piece->size() < code_bytes) throw MeetingError("a message without its code");

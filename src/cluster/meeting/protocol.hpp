@@ -74,14 +74,14 @@ enum class MessageType : std::uint8_t {
   stop = 'G'    ///< node to host: the job is to end after a checkpoint
 };
 
-struct Message {
+struct MeetingMessage {
   MessageType type = MessageType::kill;
   std::string text;
 };
 
-/// Message to bytes and back. @throws MeetingError  an empty piece or an unknown type
-std::string encode(const Message& message);
-Message decode_message(std::string_view bytes);
+/// A message to bytes and back. @throws MeetingError  an empty piece or an unknown type
+std::string encode(const MeetingMessage& message);
+MeetingMessage decode_message(std::string_view bytes);
 /// A number as text: exit codes. @throws MeetingError  none from 0 to 255
 std::string code_text(int code);
 int parse_code(std::string_view text);
@@ -90,10 +90,10 @@ int parse_code(std::string_view text);
 class Session {
  public:
   Session(const Sha256Bytes& key, bool is_host);
-  std::string seal(const Message& message);
+  std::string seal(const MeetingMessage& message);
   void feed(std::string_view bytes) { reader_.feed(bytes); }
   /// @throws MeetingError  a wrong code: bytes of somebody else
-  std::optional<Message> next();
+  std::optional<MeetingMessage> next();
 
  private:
   [[nodiscard]] Sha256Bytes code_of(char direction, std::uint64_t number, std::string_view bytes) const;

@@ -112,7 +112,7 @@ class Relay {
   }
 
   /// "NODE\0COMMAND" to the node's connection.
-  void start(Agent& agent, const Message& message) {
+  void start(Agent& agent, const MeetingMessage& message) {
     const auto zero = message.text.find('\0');
     if (message.type != MessageType::start || zero == std::string::npos) throw MeetingError("no start");
     const std::string name = message.text.substr(0, zero);
@@ -148,14 +148,14 @@ class Relay {
     return stop;
   }
 
-  void to_agent(std::size_t seat, const Message& message) {
+  void to_agent(std::size_t seat, const MeetingMessage& message) {
     const auto at = std::ranges::find(agents_, std::optional(seat), &Agent::seat);
     if (at == agents_.end()) return;
     send_all(at->connection, framed(encode(message)));
     if (message.type == MessageType::exit) agents_.erase(at);
   }
 
-  void send(std::size_t seat, const Message& message) {
+  void send(std::size_t seat, const MeetingMessage& message) {
     auto& one = meeting_.connections[seat];
     if (one && !send_all(one->connection, one->session.seal(message))) lose(seat, "it takes no more messages");
   }

@@ -24,18 +24,18 @@ TEST(CheckedCount, FindsProductsThatDoNotFit) {
 }
 
 /// The flat indices that boxes cover, in their order.
-std::vector<std::int64_t> covered(const std::vector<std::int64_t>& shape, const std::vector<Block>& blocks) {
+std::vector<std::int64_t> covered(const std::vector<std::int64_t>& shape, const std::vector<TensorBox>& boxes) {
   std::vector<std::int64_t> flat;
-  for (const auto& block : blocks) {
+  for (const auto& box : boxes) {
     std::int64_t count = 1;
-    for (const auto extent : block.extent) count *= extent;
+    for (const auto extent : box.extent) count *= extent;
     for (std::int64_t i = 0; i < count; ++i) {
       std::int64_t rest = i;
       std::int64_t index = 0;
       std::int64_t stride = 1;
       for (std::size_t d = shape.size(); d-- > 0;) {
-        index += (block.start[d] + rest % block.extent[d]) * stride;
-        rest /= block.extent[d];
+        index += (box.start[d] + rest % box.extent[d]) * stride;
+        rest /= box.extent[d];
         stride *= shape[d];
       }
       flat.push_back(index);
@@ -50,11 +50,11 @@ TEST(BlocksOfRange, CoverEveryRangeInFlatOrder) {
     const auto total = *checked_count(shape);
     for (std::int64_t begin = 0; begin <= total; ++begin) {
       for (std::int64_t count = 0; begin + count <= total; ++count) {
-        const auto blocks = blocks_of_range(shape, begin, count);
+        const auto boxes = boxes_of_range(shape, begin, count);
         std::vector<std::int64_t> expected(static_cast<std::size_t>(count));
         std::iota(expected.begin(), expected.end(), begin);
-        ASSERT_EQ(covered(shape, blocks), expected) << shape_text(shape) << " " << begin << " " << count;
-        ASSERT_LE(blocks.size(), 2 * shape.size() - 1);
+        ASSERT_EQ(covered(shape, boxes), expected) << shape_text(shape) << " " << begin << " " << count;
+        ASSERT_LE(boxes.size(), 2 * shape.size() - 1);
       }
     }
   }
