@@ -56,28 +56,16 @@ main_is_built=1
 build "$main_suite" "$jobs" || main_is_built=0
 ((main_is_built)) || failed_suites+=("$main_suite (build)")
 
-# The main suite waits for ranks, timeouts and disks half of its time. What it leaves of the processors compiles the next suite, at
-# a low priority: it takes next to nothing from the tests.
-checked_build=
-if [[ ${SKIP_CHECKED:-0} != 1 ]]; then
-  phase "checked: configure and build, beside the tests"
-  set -m # a process group of its own, so that its compilers end with this script
-  { renice -n 10 -p "$BASHPID" >/dev/null && build checked "$jobs" dstrain_unit_tests; } >build/checked-build.log 2>&1 &
-  checked_build=$!
-  set +m
-  trap 'kill -- "-$checked_build" 2>/dev/null || true' EXIT
-fi
 ((main_is_built == 0)) || test_suite "$main_suite"
 
-if [[ -n $checked_build ]]; then
-  phase "checked: the rest of the build"
-  if wait "$checked_build"; then
+# Behind the tests, not beside them: compilers double the time of tests whose ranks wait for each other.
+if [[ ${SKIP_CHECKED:-0} != 1 ]]; then
+  phase "checked: configure and build"
+  if build checked "$jobs" dstrain_unit_tests; then
     test_suite checked
   else
-    cat build/checked-build.log >&2
     failed_suites+=("checked (build)")
   fi
-  trap - EXIT
 fi
 phase "done"
 
