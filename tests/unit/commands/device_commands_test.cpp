@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "support/emulated/emulated_device.hpp"
 #include "support/shared_data.hpp"
+#include "unit/commands/printed.hpp"
 
 namespace dstrain::commands {
 namespace {
@@ -17,19 +18,7 @@ namespace {
 const std::filesystem::path tiny_models =
     std::filesystem::path(DSTRAIN_SOURCE_DIR) / "tests" / "oracle" / "tiny-models";
 
-/// What `run` prints to stdout.
-std::pair<ExitCode, std::string> printed(ExitCode (*run)(const Words&), const Words& words) {
-  testing::internal::CaptureStdout();
-  ExitCode code = ExitCode::failed;
-  try {
-    code = run(words);
-  } catch (...) {
-    (void)testing::internal::GetCapturedStdout();
-    throw;
-  }
-  std::fflush(stdout);
-  return {code, testing::internal::GetCapturedStdout()};
-}
+using test::printed;
 
 /// Kernels that the device was given since it was made.
 bool was_used(EmulatedDevice& device) { return !device.log().empty(); }

@@ -13,6 +13,7 @@
 #include "io/safetensors/model.hpp"
 #include "model/initialise.hpp"
 #include "support/shared_data.hpp"
+#include "unit/commands/printed.hpp"
 
 namespace dstrain::commands {
 namespace {
@@ -28,19 +29,7 @@ std::filesystem::path fresh(const std::string& name) {
   return folder;
 }
 
-/// What `run` prints to stdout.
-std::pair<ExitCode, std::string> printed(ExitCode (*run)(const Words&), const Words& words) {
-  testing::internal::CaptureStdout();
-  ExitCode code = ExitCode::failed;
-  try {
-    code = run(words);
-  } catch (...) {
-    (void)testing::internal::GetCapturedStdout();
-    throw;
-  }
-  std::fflush(stdout);
-  return {code, testing::internal::GetCapturedStdout()};
-}
+using test::printed;
 
 TEST(Compare, AgreesWithItsOwnReference) {
   const auto folder = tiny_models / "llama-biases";
