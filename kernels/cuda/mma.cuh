@@ -96,25 +96,26 @@ void load_matrices(std::uint32_t* r, const void* row) {
 
 template <typename S>
 void multiply_add(float* c, const FragmentA& a, std::uint32_t b0, std::uint32_t b1, S /*storage*/) {
-  struct Held {
-    FragmentA a;
-    std::uint32_t b[2];
+  struct Operands {
+    float a[16][16];
+    float b[8][16];  ///< by columns
   };
-  static Held held[32][32];
-  held[warp_id()][lane_id()] = {a, {b0, b1}};
+  static Operands held[32];
+  Operands& operands = held[warp_id()];
+  const auto put = [](float* at, std::uint32_t two) {
+    at[0] = widen(S{static_cast<std::uint16_t>(two & 0xffffU)});
+    at[1] = widen(S{static_cast<std::uint16_t>(two >> 16)});
+  };
+  const int group = lane_group();
+  const int pair = 2 * lane_pair();
+  for (int i = 0; i < 4; ++i) put(operands.a[group + i % 2 * 8] + pair + i / 2 * 8, a.r[i]);
+  put(operands.b[group] + pair, b0);
+  put(operands.b[group] + pair + 8, b1);
   __syncwarp();
-  const auto element = [](std::uint32_t two, int which) {
-    return widen(S{static_cast<std::uint16_t>(which == 0 ? two & 0xffffU : two >> 16)});
-  };
   for (int e = 0; e < 4; ++e) {
-    const int row = lane_group() + (e >= 2 ? 8 : 0);
-    const int column = 2 * lane_pair() + e % 2;
-    for (int k = 0; k < 16; ++k) {
-      const Held& first = held[warp_id()][row % 8 * 4 + k % 8 / 2];
-      const Held& second = held[warp_id()][column * 4 + k % 8 / 2];
-      c[e] = fmaf(element(first.a.r[(row >= 8 ? 1 : 0) + (k >= 8 ? 2 : 0)], k % 2),
-                  element(second.b[k >= 8 ? 1 : 0], k % 2), c[e]);
-    }
+    const float* row = operands.a[group + e / 2 * 8];
+    const float* column = operands.b[pair + e % 2];
+    for (int k = 0; k < 16; ++k) c[e] += row[k] * column[k];  // products of 16-bit numbers are exact
   }
   __syncwarp();
 }

@@ -63,16 +63,29 @@ struct Barrier {
   }
 };
 
+struct Fiber {
+  void* saved = nullptr;
+  const Barrier* waits_at = nullptr;  ///< null: it runs
+  std::uint64_t generation = 0;       ///< of that barrier when it came
+  bool done = false;
+  bool odd = false;  ///< which of its two slots the next exchange takes
+
+  [[nodiscard]] bool ready() const { return !done && (waits_at == nullptr || waits_at->generation != generation); }
+};
+
 struct Machine {
   std::vector<char*> stacks;
-  std::vector<void*> saved = std::vector<void*>(most_threads);
-  std::vector<bool> done = std::vector<bool>(most_threads);
-  std::vector<std::uint64_t> slots = std::vector<std::uint64_t>(most_threads);
+  std::vector<Fiber> fibers = std::vector<Fiber>(most_threads);
+  // Two a thread: nobody comes to the exchange after the next before all have read this one.
+  std::vector<std::uint64_t> slots[2] = {std::vector<std::uint64_t>(most_threads),
+                                         std::vector<std::uint64_t>(most_threads)};
   Barrier block;
   std::vector<Barrier> warps = std::vector<Barrier>(most_threads / warp_size);
   std::vector<char> shared;
   void* scheduler = nullptr;
+  int threads = 0;
   int current = 0;
+  int direction = 1;
   void (*body)(const void*) = nullptr;
   const void* argument = nullptr;
 
@@ -84,67 +97,93 @@ struct Machine {
     }
     return stacks[static_cast<std::size_t>(thread)];
   }
+  Fiber& fiber(int thread) { return fibers[static_cast<std::size_t>(thread)]; }
+  Fiber& me() { return fiber(current); }
+  Barrier& warp() { return warps[static_cast<std::size_t>(current / warp_size)]; }
 };
+Machine machine;
 
-Machine& machine() {
-  static Machine m;
-  return m;
+/// The next thread that can go on, in an order that turns round at both ends; none: -1.
+int next_ready() {
+  Machine& m = machine;
+  int thread = m.current;
+  for (int ends = 0; ends < 3;) {  // twice across the block sees every thread
+    thread += m.direction;
+    if (thread < 0 || thread >= m.threads) {
+      m.direction = -m.direction;
+      ++ends;
+    } else if (m.fiber(thread).ready()) {
+      return thread;
+    }
+  }
+  return -1;
 }
 
-void yield() {
-  Machine& m = machine();
-  dstrain_switch_stack(&m.saved[static_cast<std::size_t>(m.current)], m.scheduler);
+/// Goes on as thread `next`; comes back when that thread's turn is over.
+void switch_to(int next, void** save) {
+  Machine& m = machine;
+  m.current = next;
+  place.thread = {static_cast<unsigned>(next), 0, 0};
+  dstrain_switch_stack(save, m.me().saved);
+}
+
+/// The turn goes to a thread that can use it; where none can, to run_block().
+void pass_on() {
+  Machine& m = machine;
+  void** save = &m.me().saved;
+  const int next = next_ready();
+  if (next >= 0) {
+    switch_to(next, save);
+  } else {
+    dstrain_switch_stack(save, m.scheduler);
+  }
 }
 
 void wait_at(Barrier& barrier) {
-  const std::uint64_t generation = barrier.generation;
+  Machine& m = machine;
+  Fiber& me = m.me();
   if (++barrier.waiting == barrier.running) {
     barrier.open();
     return;
   }
-  while (barrier.generation == generation) yield();
+  me.waits_at = &barrier;
+  me.generation = barrier.generation;
+  pass_on();
+  me.waits_at = nullptr;
 }
-
-Barrier& warp_of(int thread) { return machine().warps[static_cast<std::size_t>(thread / warp_size)]; }
 
 /// Where a fiber begins. A kernel throws nothing; it may not return into a stack that has no caller.
 void run_fiber() {
-  Machine& m = machine();
+  Machine& m = machine;
   m.body(m.argument);
-  const int me = m.current;
-  m.done[static_cast<std::size_t>(me)] = true;
+  Fiber& me = m.me();
+  me.done = true;
   m.block.leave();
-  warp_of(me).leave();
-  yield();
+  m.warp().leave();
+  pass_on();
 }
 
 void start(int thread) {
-  Machine& m = machine();
-  auto* top = reinterpret_cast<void**>(m.stack(thread) + stack_bytes);
+  Machine& m = machine;
+  // Stacks begin at different lines of a page: at the same one all would share a few lines of every cache.
+  const std::size_t offset = static_cast<std::size_t>(thread % 61) * 192;
+  auto* top = reinterpret_cast<void**>(m.stack(thread) + stack_bytes - offset);
   *--top = nullptr;  // run_fiber's return address: never used; also what the calling convention's alignment asks for
   *--top = reinterpret_cast<void*>(run_fiber);
   for (int i = 0; i < 6; ++i) *--top = nullptr;
-  m.saved[static_cast<std::size_t>(thread)] = top;
-  m.done[static_cast<std::size_t>(thread)] = false;
+  m.fiber(thread) = {.saved = top};
 }
 
 void run_block(int threads) {
-  Machine& m = machine();
+  Machine& m = machine;
+  m.threads = threads;
   m.block = {.running = threads};
   for (int w = 0; w * warp_size < threads; ++w) m.warps[static_cast<std::size_t>(w)] = {.running = warp_size};
   for (int t = 0; t < threads; ++t) start(t);
-  bool forward = true;
-  for (int left = threads; left > 0; forward = !forward) {
-    left = 0;
-    for (int i = 0; i < threads; ++i) {
-      const int t = forward ? i : threads - 1 - i;
-      if (m.done[static_cast<std::size_t>(t)]) continue;
-      m.current = t;
-      place.thread = {static_cast<unsigned>(t), 0, 0};
-      dstrain_switch_stack(&m.scheduler, m.saved[static_cast<std::size_t>(t)]);
-      if (!m.done[static_cast<std::size_t>(t)]) ++left;
-    }
-  }
+  m.direction = 1;
+  switch_to(0, &m.scheduler);
+  DSTRAIN_CHECK(m.block.running == 0, "{} threads of an emulated block wait for others that wait elsewhere",
+                m.block.running);
 }
 
 }  // namespace
@@ -160,7 +199,7 @@ void run_grid(std::int64_t x, std::int64_t y, std::int64_t z, int threads, std::
   DSTRAIN_CHECK(threads > 0 && threads <= most_threads && threads % warp_size == 0, "a block of {} threads", threads);
   DSTRAIN_CHECK(shared_bytes <= 227 << 10, "{} bytes of shared memory", shared_bytes);
   ++grids;
-  Machine& m = machine();
+  Machine& m = machine;
   m.body = body;
   m.argument = argument;
   // Not zeroed between blocks: a GPU's is not either. 0xff makes NaN of what is read before it is written.
@@ -177,22 +216,22 @@ void run_grid(std::int64_t x, std::int64_t y, std::int64_t z, int threads, std::
   }
 }
 
-void sync_threads() { wait_at(machine().block); }
-void sync_warp() { wait_at(warp_of(machine().current)); }
+void sync_threads() { wait_at(machine.block); }
+void sync_warp() { wait_at(machine.warp()); }
 
 char* dynamic_shared() {
-  const auto at = reinterpret_cast<std::uintptr_t>(machine().shared.data());
+  const auto at = reinterpret_cast<std::uintptr_t>(machine.shared.data());
   return reinterpret_cast<char*>((at + 127) / 128 * 128);
 }
 
 std::uint64_t exchange(std::uint64_t bits, int mask) {
-  Machine& m = machine();
+  Machine& m = machine;
   const int me = m.current;
-  m.slots[static_cast<std::size_t>(me)] = bits;
-  wait_at(warp_of(me));
-  const std::uint64_t other = m.slots[static_cast<std::size_t>(me ^ mask)];
-  wait_at(warp_of(me));
-  return other;
+  auto& slots = m.slots[m.me().odd ? 1 : 0];
+  m.me().odd = !m.me().odd;
+  slots[static_cast<std::size_t>(me)] = bits;
+  wait_at(m.warp());
+  return slots[static_cast<std::size_t>(me ^ mask)];
 }
 
 }  // namespace dstrain::simt

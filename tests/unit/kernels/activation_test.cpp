@@ -11,7 +11,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::activation_test {
 namespace {
 
 constexpr Activation kinds[] = {Activation::silu, Activation::gelu, Activation::gelu_tanh, Activation::relu};
@@ -126,4 +126,4 @@ TEST_P(ActivationOp, TakesOneStorageTypeOfTwo) {
 INSTANTIATE_TEST_SUITE_P(Cpu, ActivationOp, every_isa_and_dtype(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::activation_test

@@ -10,7 +10,7 @@
 #include "kernels/ops/optimizer.hpp"
 #include "support/random.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::adamw_bf16_test {
 namespace {
 
 std::vector<bfloat16> read_bits(std::ifstream& file) {
@@ -79,4 +79,4 @@ TEST(AdamWBf16, RefusesOtherDtypes) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::adamw_bf16_test

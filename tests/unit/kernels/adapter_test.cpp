@@ -10,7 +10,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::adapter_test {
 namespace {
 
 struct Size {
@@ -213,4 +213,4 @@ INSTANTIATE_TEST_SUITE_P(Storage, Adapter,
                          name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::adapter_test

@@ -11,7 +11,7 @@
 #include "support/random.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::argmax_test {
 namespace {
 
 TEST(ArgmaxReference, TakesTheFirstOfEqualsAndSkipsRowsWithoutATarget) {
@@ -54,4 +54,4 @@ TEST(Argmax, RefusesAnEmptyVocabulary) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::argmax_test

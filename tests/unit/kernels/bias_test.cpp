@@ -6,7 +6,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::bias_test {
 namespace {
 
 struct Size {
@@ -80,4 +80,4 @@ TEST_P(Bias, GivesTheSameBitsForAnyThreads) {
 INSTANTIATE_TEST_SUITE_P(Cpu, Bias, every_isa_and_dtype(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::bias_test

@@ -12,7 +12,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::cross_entropy_test {
 namespace {
 
 struct Size {
@@ -284,4 +284,4 @@ INSTANTIATE_TEST_SUITE_P(Cpu, CrossEntropy, every_isa_and_dtype(), name_of_case)
 INSTANTIATE_TEST_SUITE_P(Cpu, CrossEntropyInPlace, every_isa(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::cross_entropy_test

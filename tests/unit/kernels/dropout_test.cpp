@@ -10,7 +10,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::dropout_test {
 namespace {
 
 constexpr DropoutKey key{.probability = 0.25F, .seed = 3, .sample = 4, .site = 5};
@@ -92,4 +92,4 @@ TEST_P(Softcap, BendsLargeValuesAndKeepsTheDigitsOfSmallOnes) {
 INSTANTIATE_TEST_SUITE_P(Cpu, Softcap, every_isa(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::dropout_test

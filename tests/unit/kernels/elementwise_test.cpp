@@ -13,7 +13,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::elementwise_test {
 namespace {
 
 struct Size {
@@ -236,4 +236,4 @@ TEST(Conversion, HandlesSpecialValuesLikeTheScalarOne) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::elementwise_test

@@ -13,7 +13,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::head_norm_test {
 namespace {
 
 constexpr double eps = 1e-6;
@@ -135,4 +135,4 @@ TEST_P(NormalisedHead, ScalesColumnsOfEitherStorageType) {
 INSTANTIATE_TEST_SUITE_P(Cpu, NormalisedHead, every_isa_and_dtype(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::head_norm_test

@@ -10,7 +10,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::layer_norm_test {
 namespace {
 
 constexpr double eps = 1e-5;
@@ -164,4 +164,4 @@ TEST_P(LayerNorm, GivesTheSameBitsForAnyThreads) {
 INSTANTIATE_TEST_SUITE_P(Cpu, LayerNorm, every_isa_and_dtype(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::layer_norm_test

@@ -12,7 +12,7 @@
 #include "support/random.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::newton_schulz_test {
 namespace {
 
 constexpr DeviceKind kind = on_device ? DeviceKind::cuda : DeviceKind::cpu;
@@ -107,4 +107,4 @@ TEST(CopyRows, TakesColumnsOutOfWiderRows) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::newton_schulz_test

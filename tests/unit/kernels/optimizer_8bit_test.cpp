@@ -12,7 +12,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::optimizer_8bit_test {
 namespace {
 
 TEST(DynamicMap, IsThatOfBitsandbytes) {
@@ -153,4 +153,4 @@ TEST_P(Optimizer8Bit, GivesTheSameBitsForAnyThreads) {
 INSTANTIATE_TEST_SUITE_P(Cpu, Optimizer8Bit, every_isa_and_dtype(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::optimizer_8bit_test

@@ -12,7 +12,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::optimizer_test {
 namespace {
 
 const std::int64_t counts[] = {1, 7, 16, 1031, 40000};
@@ -182,4 +182,4 @@ TEST_P(SumOfSquares, RefusesEmptyChunks) {
 INSTANTIATE_TEST_SUITE_P(Cpu, SumOfSquares, every_isa(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::optimizer_test

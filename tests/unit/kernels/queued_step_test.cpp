@@ -13,7 +13,7 @@
 #include "support/random.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::queued_step_test {
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
@@ -170,4 +170,4 @@ TEST(QueuedScale, IsRefusedOnTheCpu) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::queued_step_test

@@ -10,7 +10,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::rms_norm_test {
 namespace {
 
 constexpr double eps = 1e-5;
@@ -177,4 +177,4 @@ TEST_P(RmsNorm, RefusesASmallWorkspaceAndMixedTypes) {
 INSTANTIATE_TEST_SUITE_P(Cpu, RmsNorm, every_isa_and_dtype(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::rms_norm_test

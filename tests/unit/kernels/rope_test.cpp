@@ -10,7 +10,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::rope_test {
 namespace {
 
 // A head of one pair, of sizes off the vector width, of usual sizes; rows with columns that are not rotated.
@@ -144,4 +144,4 @@ TEST(RopeTable, MatchesReferenceAtFarPositions) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::rope_test

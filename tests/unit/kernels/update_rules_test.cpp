@@ -12,7 +12,7 @@
 #include "support/tolerance.hpp"
 #include "unit/kernels/kernel_case.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::update_rules_test {
 namespace {
 
 /// A rule with parameters, and how many states it uses.
@@ -151,4 +151,4 @@ TEST(UpdateRulesReference, LionMovesByTheSignOfTheBlend) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::update_rules_test

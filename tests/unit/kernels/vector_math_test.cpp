@@ -13,7 +13,7 @@ constexpr IsaTables<VectorMathFunctions> tables = DSTRAIN_ISA_TABLES(vector_math
 }
 }  // namespace dstrain::cpu
 
-namespace dstrain::test {
+namespace dstrain::test::vector_math_test {
 namespace {
 
 // ctest runs this one with DSTRAIN_CPU_ISA unset, with each known value and with an unknown one.
@@ -85,4 +85,4 @@ TEST_P(Exponential, KeepsTheEnds) {
 INSTANTIATE_TEST_SUITE_P(Cpu, Exponential, every_isa(), name_of_case);
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::vector_math_test
