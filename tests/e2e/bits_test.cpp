@@ -12,7 +12,7 @@
 #include "io/files/digest.hpp"
 #include "run_support.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::bits_test {
 namespace {
 
 struct Kind {
@@ -54,4 +54,4 @@ INSTANTIATE_TEST_SUITE_P(Kinds, SameBits,
                                               "adapter_model.safetensors"}));
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::bits_test

@@ -16,7 +16,7 @@
 #include "io/checkpoint/read.hpp"
 #include "run_support.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::damage_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -158,4 +158,4 @@ TEST_F(Damage, ACheckpointThatWasAskedForIsNotReplacedByAnother) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::damage_test

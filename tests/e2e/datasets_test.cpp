@@ -10,7 +10,7 @@
 #include "run_support.hpp"
 #include "support/shared_data.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::datasets_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -109,4 +109,4 @@ TEST_F(Datasets, RowsOfEveryStageAreShownAndThoseThatDoNotTrainAreRefused) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::datasets_test

@@ -20,7 +20,7 @@
 #include "io/checkpoint/inspect.hpp"
 #include "run_support.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::disk_faults_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -224,4 +224,4 @@ TEST(DiskFaults, AVanishedFolderEndsTheRun) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::disk_faults_test

@@ -14,7 +14,7 @@
 #include "run_support.hpp"
 #include "support/shared_data.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::evaluation_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -211,4 +211,4 @@ TEST(Evaluation, WithoutRowsItIsAnErrorBeforeTheStart) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::evaluation_test

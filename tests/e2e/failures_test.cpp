@@ -8,7 +8,7 @@
 
 #include "run_support.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::failures_test {
 namespace {
 
 std::size_t count(const std::string& text, const std::string& word) {
@@ -99,4 +99,4 @@ TEST_F(Failure, UnknownCommandIsUsage) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::failures_test

@@ -13,7 +13,7 @@
 #include "run_support.hpp"
 #include "support/shared_data.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::families_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -169,4 +169,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::families_test

@@ -9,7 +9,7 @@
 
 #include "run_support.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::lora_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -147,4 +147,4 @@ TEST(LoraRun, WrongNamesAreUsage) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::lora_test

@@ -8,7 +8,7 @@
 
 #include "run_support.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::measuring_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -71,4 +71,4 @@ TEST(IgnoreDataSkip, BeginsTheEpochAgain) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::measuring_test

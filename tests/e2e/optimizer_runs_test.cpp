@@ -11,7 +11,7 @@
 #include "run_support.hpp"
 #include "support/shared_data.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::optimizer_runs_test {
 namespace {
 
 /// A nano model on eight rows, the same in each of 6 steps on two ranks.
@@ -133,4 +133,4 @@ TEST(Fp16Run, SkipsOverflowsAndTheirStepsOfTheSchedule) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::optimizer_runs_test

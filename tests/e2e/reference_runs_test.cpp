@@ -7,7 +7,7 @@
 #include "run_support.hpp"
 #include "support/shared_data.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::reference_runs_test {
 namespace {
 
 struct Case {
@@ -88,4 +88,4 @@ INSTANTIATE_TEST_SUITE_P(RanksAndStages, ReferenceRun,
                                          Case{"sft_full_2rank", 4, "virtual_ranks=2 zero_stage=3"}));
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::reference_runs_test

@@ -10,7 +10,7 @@
 
 #include "run_support.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::resume_test {
 namespace {
 
 /// A nano model on synthetic rows: 12 rows a step, 8 steps.
@@ -114,4 +114,4 @@ TEST(ResumeDamaged, AFlippedByteIsFoundBeforeTraining) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::resume_test

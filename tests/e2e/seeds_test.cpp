@@ -10,7 +10,7 @@
 #include "run_support.hpp"
 #include "support/shared_data.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::seeds_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -117,4 +117,4 @@ TEST_F(Seeds, HostfilesPlaceTheirRanksOrNameTheirTypo) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::seeds_test

@@ -18,7 +18,7 @@
 #include "io/checkpoint/inspect.hpp"
 #include "run_support.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::signals_test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -190,4 +190,4 @@ TEST(StoppedRank, IsNamedBeforeTheTimeoutAndAtIt) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::signals_test

@@ -12,7 +12,7 @@
 #include "run_support.hpp"
 #include "support/shared_data.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::vocabulary_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -161,4 +161,4 @@ TEST(PureBf16Run, IsRefusedWithDeepSpeedsThirdStage) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::vocabulary_test

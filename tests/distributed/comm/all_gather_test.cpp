@@ -7,7 +7,7 @@
 #include "core/error.hpp"
 #include "layouts.hpp"
 
-namespace dstrain {
+namespace dstrain::all_gather_test {
 namespace {
 
 using test::Layout;
@@ -120,4 +120,4 @@ INSTANTIATE_TEST_SUITE_P(Layouts, AllGather, testing::ValuesIn(test::all_layouts
                          test::layout_name<testing::TestParamInfo<Layout>>);
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::all_gather_test

@@ -7,7 +7,7 @@
 #include "comm/mpi_communicator.hpp"
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::checked_test {
 namespace {
 
 class Checked : public testing::Test {
@@ -77,4 +77,4 @@ TEST_F(Checked, NoticesCountsTypesRootsAndLabels) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::checked_test

@@ -10,7 +10,7 @@
 #include "layouts.hpp"
 #include "support/random.hpp"
 
-namespace dstrain {
+namespace dstrain::reduce_scatter_test {
 namespace {
 
 using test::Layout;
@@ -202,4 +202,4 @@ INSTANTIATE_TEST_SUITE_P(Layouts, ReduceScatter, testing::ValuesIn(test::all_lay
                          test::layout_name<testing::TestParamInfo<Layout>>);
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::reduce_scatter_test

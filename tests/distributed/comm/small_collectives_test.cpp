@@ -10,7 +10,7 @@
 #include "layouts.hpp"
 #include "support/random.hpp"
 
-namespace dstrain {
+namespace dstrain::small_collectives_test {
 namespace {
 
 using test::Layout;
@@ -194,4 +194,4 @@ INSTANTIATE_TEST_SUITE_P(Layouts, SmallCollectives, testing::ValuesIn(test::all_
                          test::layout_name<testing::TestParamInfo<Layout>>);
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::small_collectives_test

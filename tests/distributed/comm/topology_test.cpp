@@ -12,7 +12,7 @@
 #include "core/error.hpp"
 #include "core/memory_plan.hpp"
 
-namespace dstrain {
+namespace dstrain::topology_test {
 namespace {
 
 // Tests run on one machine.
@@ -95,4 +95,4 @@ TEST(World, AnArenaStandsOnRegisteredMemory) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::topology_test

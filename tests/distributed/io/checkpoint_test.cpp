@@ -12,7 +12,7 @@
 #include "unit/io/checkpoint_test_support.hpp"
 #include "unit/io/io_test_support.hpp"
 
-namespace dstrain {
+namespace dstrain::checkpoint_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -176,4 +176,4 @@ TEST_F(DistributedCheckpoint, IsReadByH5py) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::checkpoint_test

@@ -13,7 +13,7 @@
 #include "unit/io/checkpoint_test_support.hpp"
 #include "unit/io/io_test_support.hpp"
 
-namespace dstrain {
+namespace dstrain::checkpoint_writer_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -222,4 +222,4 @@ TEST_F(Writer, ATrialLeavesNothingAndKnowsTheSize) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::checkpoint_writer_test

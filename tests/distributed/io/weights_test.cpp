@@ -10,7 +10,7 @@
 #include "io/weights/stream.hpp"
 #include "unit/io/io_test_support.hpp"
 
-namespace dstrain {
+namespace dstrain::weights_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -171,4 +171,4 @@ TEST_F(DistributedWeights, AListThatDoesNotTileIsNotCollected) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::weights_test

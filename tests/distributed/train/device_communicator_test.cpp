@@ -16,7 +16,7 @@
 #include "support/emulated/emulated_device.hpp"
 #include "train/device_setup.hpp"
 
-namespace dstrain {
+namespace dstrain::device_communicator_test {
 namespace {
 
 const Stream on_gpu({DeviceKind::cuda, 0}, nullptr);
@@ -272,4 +272,4 @@ TEST(DeviceCollectiveSequence, OneRankSendsNothing) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::device_communicator_test

@@ -19,7 +19,7 @@
 #include "support/token_rows.hpp"
 #include "train/device_setup.hpp"
 
-namespace dstrain {
+namespace dstrain::device_engine_test {
 namespace {
 
 constexpr Device gpu{DeviceKind::cuda, 0};
@@ -424,4 +424,4 @@ INSTANTIATE_TEST_SUITE_P(Stages, DeviceEngine,
                          });
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::device_engine_test

@@ -16,7 +16,7 @@
 #include "model/model_spec.hpp"
 #include "support/token_rows.hpp"
 
-namespace dstrain {
+namespace dstrain::engine_test {
 namespace {
 
 constexpr int stages = 4;
@@ -210,4 +210,4 @@ INSTANTIATE_TEST_SUITE_P(Stages, EngineTest,
                                           testing::Values(DType::f32, DType::bf16, DType::f16)));
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::engine_test

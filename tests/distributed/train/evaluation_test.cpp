@@ -13,7 +13,7 @@
 #include "model/model_spec.hpp"
 #include "train/predictions.hpp"
 
-namespace dstrain {
+namespace dstrain::evaluation_test {
 namespace {
 
 const std::string some_digest(32, '0');
@@ -204,4 +204,4 @@ TEST(AnswerPrompts, GivesTheAnswersOfOneRankAtEveryStage) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::evaluation_test

@@ -16,7 +16,7 @@
 #include "model/model_spec.hpp"
 #include "support/token_rows.hpp"
 
-namespace dstrain {
+namespace dstrain::families_test {
 namespace {
 
 constexpr int steps = 2;
@@ -131,4 +131,4 @@ INSTANTIATE_TEST_SUITE_P(Families, FamilyOnRanks, testing::ValuesIn(family_folde
 });
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::families_test

@@ -15,7 +15,7 @@
 #include "support/token_rows.hpp"
 #include "train/nonfinite_search.hpp"
 
-namespace dstrain {
+namespace dstrain::numbers_test {
 namespace {
 
 constexpr float good_weight = 1.0F / 64;
@@ -212,4 +212,4 @@ TEST_P(Numbers, CheckpointsCarryTagsAndTheClientsState) {
 INSTANTIATE_TEST_SUITE_P(Stages, Numbers, testing::Values(0, 1, 2, 3));
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::numbers_test

@@ -15,7 +15,7 @@
 #include "model/model_spec.hpp"
 #include "support/token_rows.hpp"
 
-namespace dstrain {
+namespace dstrain::optimizer_state_test {
 namespace {
 
 constexpr double rate = 1e-3;
@@ -198,4 +198,4 @@ TEST_P(OptimizerState, TakesTheRoomThatThePlanSays) {
 INSTANTIATE_TEST_SUITE_P(Kinds, OptimizerState, testing::ValuesIn(kinds));
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::optimizer_state_test

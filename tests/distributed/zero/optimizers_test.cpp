@@ -12,7 +12,7 @@
 #include "core/memory_plan.hpp"
 #include "unit/zero/fake_model.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::optimizers_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -130,4 +130,4 @@ TEST(Optimizers, AreThoseOfTheirProgramsOnEveryStage) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::optimizers_test

@@ -10,7 +10,7 @@
 #include "core/memory_plan.hpp"
 #include "unit/zero/fake_model.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::stages_test {
 namespace {
 
 constexpr int steps = 3;
@@ -177,4 +177,4 @@ TEST(Nodes, DoNotShowInExactSums) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::stages_test

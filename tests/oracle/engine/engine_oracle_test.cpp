@@ -15,7 +15,7 @@
 #include "support/token_rows.hpp"
 #include "train/schedule.hpp"
 
-namespace dstrain {
+namespace dstrain::engine_oracle_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -155,4 +155,4 @@ std::vector<Case> cases() {
 INSTANTIATE_TEST_SUITE_P(Runs, EngineOracle, testing::ValuesIn(cases()));
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::engine_oracle_test

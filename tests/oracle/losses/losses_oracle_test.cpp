@@ -15,7 +15,7 @@
 #include "dstrain/engine.hpp"
 #include "model/model_spec.hpp"
 
-namespace dstrain {
+namespace dstrain::losses_oracle_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -218,4 +218,4 @@ INSTANTIATE_TEST_SUITE_P(Cases, EvaluatedLosses,
                                          Case{"pads_smoothing", 3}));
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::losses_oracle_test

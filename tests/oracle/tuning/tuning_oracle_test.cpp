@@ -20,7 +20,7 @@
 #include "train/merged_weights.hpp"
 #include "train/tuning_setup.hpp"
 
-namespace dstrain {
+namespace dstrain::tuning_oracle_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -228,4 +228,4 @@ INSTANTIATE_TEST_SUITE_P(Cases, MergeOracle,
                                          "bloom", "phi3"));
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::tuning_oracle_test

@@ -11,7 +11,7 @@
 #include "cluster/gpu_locality.hpp"
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::binding_test {
 namespace {
 
 constexpr const char* two_sockets = "numa:2 core:4 pu:2";  // 16 hardware threads, 0-7 on the first socket
@@ -151,4 +151,4 @@ TEST(CpuList, WhatIsNoListIsEmpty) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::binding_test

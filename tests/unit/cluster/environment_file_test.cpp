@@ -6,7 +6,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::environment_file_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -48,4 +48,4 @@ TEST(EnvironmentFile, KnowsWhichVariablesTravel) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::environment_file_test

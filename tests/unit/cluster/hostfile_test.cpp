@@ -8,7 +8,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::hostfile_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -102,4 +102,4 @@ TEST(Hostfile, SurvivesAnyBytes) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::hostfile_test

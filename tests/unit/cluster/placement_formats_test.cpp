@@ -5,7 +5,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::placement_formats_test {
 namespace {
 
 const Placement placement = {{"a", {0, 2}}, {"me@b", {1}}};
@@ -40,4 +40,4 @@ TEST(PlacementFormats, AnUnknownFormatIsNamed) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::placement_formats_test

@@ -6,7 +6,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::selection_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -79,4 +79,4 @@ TEST(Selection, WithoutAHostfileThisMachineAlone) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::selection_test

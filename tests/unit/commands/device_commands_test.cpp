@@ -12,7 +12,7 @@
 #include "support/shared_data.hpp"
 #include "unit/commands/printed.hpp"
 
-namespace dstrain::commands {
+namespace dstrain::commands::device_commands_test {
 namespace {
 
 const std::filesystem::path tiny_models =
@@ -84,4 +84,4 @@ TEST(GenerateOnAGpu, AnswersLikeTheCpu) {
 }
 
 }  // namespace
-}  // namespace dstrain::commands
+}  // namespace dstrain::commands::device_commands_test

@@ -19,7 +19,7 @@
 #include "unit/io/checkpoint_test_support.hpp"
 #include "unit/io/io_test_support.hpp"
 
-namespace dstrain {
+namespace dstrain::inspect_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -227,4 +227,4 @@ TEST(InspectWords, AreChecked) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::inspect_test

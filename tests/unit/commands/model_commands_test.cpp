@@ -15,7 +15,7 @@
 #include "support/shared_data.hpp"
 #include "unit/commands/printed.hpp"
 
-namespace dstrain::commands {
+namespace dstrain::commands::model_commands_test {
 namespace {
 
 const std::filesystem::path tiny_models =
@@ -132,4 +132,4 @@ TEST(Generate, RefusesWhatItCannotAnswer) {
 }
 
 }  // namespace
-}  // namespace dstrain::commands
+}  // namespace dstrain::commands::model_commands_test

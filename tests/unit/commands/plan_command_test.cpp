@@ -4,7 +4,7 @@
 #include "commands/commands.hpp"
 #include "plan/deepspeed_estimator.hpp"
 
-namespace dstrain {
+namespace dstrain::plan_command_test {
 namespace {
 
 std::string printed_by(const commands::Words& words) {
@@ -50,4 +50,4 @@ TEST(Plan, PrintsDeepSpeedsEstimateOfNumbersAlone) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::plan_command_test

@@ -5,7 +5,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain::commands {
+namespace dstrain::commands::prompts_test {
 namespace {
 
 std::string place_of_error(std::string_view jsonl) {
@@ -63,4 +63,4 @@ TEST(Prompts, MistakesAreNamedWithTheirLine) {
 }
 
 }  // namespace
-}  // namespace dstrain::commands
+}  // namespace dstrain::commands::prompts_test

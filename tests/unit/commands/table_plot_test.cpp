@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain::commands {
+namespace dstrain::commands::table_plot_test {
 namespace {
 
 std::string error_of(std::string_view csv, const std::string& x = "") {
@@ -48,4 +48,4 @@ TEST(TablePlot, MistakesAreNamedWithTheirLine) {
 }
 
 }  // namespace
-}  // namespace dstrain::commands
+}  // namespace dstrain::commands::table_plot_test

@@ -5,7 +5,7 @@
 
 #include <array>
 
-namespace dstrain::commands {
+namespace dstrain::commands::words_test {
 namespace {
 
 constexpr std::array<FlagSpec, 3> flags = {{{"count"}, {"rate"}, {"json", false}}};
@@ -56,4 +56,4 @@ TEST(Words, MistakesAreNamed) {
 }
 
 }  // namespace
-}  // namespace dstrain::commands
+}  // namespace dstrain::commands::words_test

@@ -7,7 +7,7 @@
 
 #include "unit/model/decoder_test_support.hpp"
 
-namespace dstrain {
+namespace dstrain::decoder_sizes_test {
 namespace {
 
 using test::gradients;
@@ -151,4 +151,4 @@ TEST(DecoderPlan, SizesThatAreNoTokenClassAreRefused) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::decoder_sizes_test

@@ -12,7 +12,7 @@
 
 #include "unit/model/decoder_test_support.hpp"
 
-namespace dstrain {
+namespace dstrain::decoder_test {
 namespace {
 
 using test::gradients;
@@ -209,4 +209,4 @@ TEST(Decoder, ThePaddedLengthDecidesDynamicRope) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::decoder_test

@@ -16,7 +16,7 @@
 #include "support/token_rows.hpp"
 #include "unit/model/model_under_test.hpp"
 
-namespace dstrain {
+namespace dstrain::families_test {
 namespace {
 
 using Ids = std::vector<std::int32_t>;
@@ -215,4 +215,4 @@ TEST_P(Dropout, DependsOnTheMicroBatchAndIsOffOutsideTraining) {
 INSTANTIATE_TEST_SUITE_P(Families, Dropout, testing::Values("gpt2", "bloom", "gemma2", "glm4", "chatglm"));
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::families_test

@@ -13,7 +13,7 @@
 #include "support/token_rows.hpp"
 #include "unit/model/model_under_test.hpp"
 
-namespace dstrain {
+namespace dstrain::generator_test {
 namespace {
 
 using Ids = std::vector<std::int32_t>;
@@ -173,4 +173,4 @@ TEST(Generator, PromptsThatCannotBeAnsweredAreRefused) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::generator_test

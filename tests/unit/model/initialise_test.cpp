@@ -8,7 +8,7 @@
 #include "core/error.hpp"
 #include "unit/model/model_under_test.hpp"
 
-namespace dstrain {
+namespace dstrain::initialise_test {
 namespace {
 
 std::vector<float> initial(const ModelSpec& spec, const TensorLayout& tensor, std::int64_t begin, std::int64_t count,
@@ -71,4 +71,4 @@ TEST(Initialise, ARangeOutsideTheTensorIsRefused) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::initialise_test

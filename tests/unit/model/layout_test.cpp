@@ -8,7 +8,7 @@
 #include "core/error.hpp"
 #include "model/model_spec.hpp"
 
-namespace dstrain {
+namespace dstrain::layout_test {
 namespace {
 
 const TensorLayout& tensor(const ModelLayout& layout, const std::string& name) {
@@ -109,4 +109,4 @@ TEST(Layout, QueryKeyValueAndGateUpCanBeOneProduct) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::layout_test

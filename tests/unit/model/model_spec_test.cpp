@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::model_spec_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -206,8 +206,8 @@ TEST(ModelSpec, WhatIsNoJsonObjectIsRefused) {
 
 TEST(Presets, HaveThePublishedNumberOfParameters) {
   const std::vector<std::pair<const char*, std::int64_t>> published = {
-      {"15m", 15'191'712},   {"110m", 109'529'856}, {"0.5b", 494'032'768}, {"1.5b", 1'543'714'304},   {"1b", 1'235'814'400},
-      {"7b", 6'738'415'616}, {"8b", 8'030'261'248}, {"70b", 70'553'706'496},
+      {"15m", 15'191'712},   {"110m", 109'529'856}, {"0.5b", 494'032'768}, {"1.5b", 1'543'714'304},
+      {"1b", 1'235'814'400}, {"7b", 6'738'415'616}, {"8b", 8'030'261'248}, {"70b", 70'553'706'496},
   };
   for (const auto& [name, parameters] : published)
     EXPECT_EQ(make_layout(preset_spec(name)).parameters, parameters) << name;
@@ -232,4 +232,4 @@ TEST(Flops, CountTheHeadOnce) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::model_spec_test

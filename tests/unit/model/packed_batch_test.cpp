@@ -5,7 +5,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::packed_batch_test {
 namespace {
 
 using Ids = std::vector<std::int32_t>;
@@ -48,4 +48,4 @@ TEST(PackedBatch, TakesMoreRowsAfterABatchWasMade) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::packed_batch_test

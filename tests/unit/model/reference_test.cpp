@@ -10,7 +10,7 @@
 #include "support/shared_data.hpp"
 #include "unit/model/model_under_test.hpp"
 
-namespace dstrain {
+namespace dstrain::reference_test {
 namespace {
 
 struct Case {
@@ -102,4 +102,4 @@ std::vector<Case> cases() {
 INSTANTIATE_TEST_SUITE_P(Models, Reference, testing::ValuesIn(cases()));
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::reference_test

@@ -7,7 +7,7 @@
 
 #include "model/model_spec.hpp"
 
-namespace dstrain {
+namespace dstrain::rope_frequencies_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -56,4 +56,4 @@ TEST(RopeFrequencies, OnlyDynamicScalingDependsOnTheLength) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::rope_frequencies_test

@@ -9,7 +9,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::sampling_test {
 namespace {
 
 SamplingOptions all_tokens() {
@@ -117,4 +117,4 @@ TEST(Sampling, OptionsOutOfRangeAreNamed) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::sampling_test

@@ -6,7 +6,7 @@
 #include "model/model_spec.hpp"
 #include "train/model_source.hpp"
 
-namespace dstrain {
+namespace dstrain::batch_hint_test {
 namespace {
 
 constexpr std::int64_t GiB = std::int64_t{1} << 30;
@@ -83,4 +83,4 @@ TEST(BatchHint, IsSilentWhereThereIsNothingToGain) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::batch_hint_test

@@ -6,7 +6,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::best_model_test {
 namespace {
 
 RunConfig asking_for(const std::string& metric, std::optional<int> patience = {}) {
@@ -72,4 +72,4 @@ TEST(BestModel, AMetricThatTheEvaluationDoesNotGiveIsAnError) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::best_model_test

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace dstrain {
+namespace dstrain::decay_test {
 namespace {
 
 TEST(Decay, FollowsTheNameRuleOfTransformers) {
@@ -18,4 +18,4 @@ TEST(Decay, FollowsTheNameRuleOfTransformers) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::decay_test

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <sstream>
 
-namespace dstrain {
+namespace dstrain::deepspeed_monitor_test {
 namespace {
 
 std::string text_of(const std::filesystem::path& path) {
@@ -31,4 +31,4 @@ TEST(CsvMonitor, WritesAFileForEachTagAndGoesOnWithIt) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::deepspeed_monitor_test

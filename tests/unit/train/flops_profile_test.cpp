@@ -10,7 +10,7 @@
 
 #include "comm/plan_communicator.hpp"
 
-namespace dstrain {
+namespace dstrain::flops_profile_test {
 namespace {
 
 const ModuleCost& module_called(const std::vector<ModuleCost>& modules, const std::string& name) {
@@ -100,4 +100,4 @@ TEST(StepProfile, InfinityMeansNoLines) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::flops_profile_test

@@ -13,7 +13,7 @@
 #include "support/emulated/emulated_device.hpp"
 #include "support/token_rows.hpp"
 
-namespace dstrain {
+namespace dstrain::launches_test {
 namespace {
 
 constexpr Device emulated_gpu{DeviceKind::cuda, 0};
@@ -91,4 +91,4 @@ TEST(Launches, OfALayerAreFew) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::launches_test

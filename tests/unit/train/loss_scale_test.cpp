@@ -9,7 +9,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::loss_scale_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -111,4 +111,4 @@ TEST(LossScale, RefusesADamagedState) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::loss_scale_test

@@ -9,7 +9,7 @@
 #include "train/nonfinite_search.hpp"
 #include "train/replicas.hpp"
 
-namespace dstrain {
+namespace dstrain::numbers_test {
 namespace {
 
 TEST(LossWatch, ReportsASpikeAgainstTheRunningMean) {
@@ -74,4 +74,4 @@ TEST(FirstNonfinite, KnowsTheExponentsOfEveryDtype) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::numbers_test

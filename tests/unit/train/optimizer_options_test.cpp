@@ -6,7 +6,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::optimizer_options_test {
 namespace {
 
 RunConfig with(const std::string& optim, const std::string& arguments = "") {
@@ -94,4 +94,4 @@ TEST(OptimizerOptions, LossScaleIsTorchsWithoutDeepSpeedsFile) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::optimizer_options_test

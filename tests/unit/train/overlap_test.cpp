@@ -17,7 +17,7 @@
 #include "support/token_rows.hpp"
 #include "train/device_setup.hpp"
 
-namespace dstrain {
+namespace dstrain::overlap_test {
 namespace {
 
 constexpr Device gpu{DeviceKind::cuda, 0};
@@ -352,4 +352,4 @@ TEST(Races, AreWhatNoEventOrders) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::overlap_test

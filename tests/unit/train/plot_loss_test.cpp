@@ -7,7 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
-namespace dstrain {
+namespace dstrain::plot_loss_test {
 namespace {
 
 TEST(Smooth, IsAnAverageWhoseWeightGrowsWithTheNumberOfValues) {
@@ -38,4 +38,4 @@ TEST(PlotRun, DrawsWhatWasLogged) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::plot_loss_test

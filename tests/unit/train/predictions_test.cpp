@@ -6,7 +6,7 @@
 
 #include "io/files/file.hpp"
 
-namespace dstrain {
+namespace dstrain::predictions_test {
 namespace {
 
 TEST(Predictions, LinesAreLlamaFactorys) {
@@ -42,4 +42,4 @@ TEST(Predictions, LengthsFollowTheGenerationKeys) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::predictions_test

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-namespace dstrain {
+namespace dstrain::result_files_test {
 namespace {
 
 TEST(ResultFiles, AllResultsIsTheUnionOfTheOthers) {
@@ -41,4 +41,4 @@ TEST(ResultFiles, PerplexityIsTheExponentialOfEachLoss) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::result_files_test

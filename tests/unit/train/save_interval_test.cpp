@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace dstrain {
+namespace dstrain::save_interval_test {
 namespace {
 
 TEST(SaveInterval, IsYoungsWhereTrainingWaits) {
@@ -27,4 +27,4 @@ TEST(CheckpointLag, IsATenthOfTheIntervalUnlessItIsSet) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::save_interval_test

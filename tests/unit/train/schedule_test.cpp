@@ -9,7 +9,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::schedule_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -151,4 +151,4 @@ TEST(Schedule, WarmupStepsWinOverRatioAndRatioIsRoundedUp) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::schedule_test

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-namespace dstrain {
+namespace dstrain::start_checks_test {
 namespace {
 
 MemoryPlan adamw_plan(std::int64_t per_rank) {
@@ -33,4 +33,4 @@ TEST(TrainedParameters, AreAllOfThemInFullTuning) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::start_checks_test

@@ -11,7 +11,7 @@
 
 #include "train/text_words.hpp"
 
-namespace dstrain {
+namespace dstrain::text_similarity_test {
 namespace {
 
 TEST(Bleu4, IsNltksWithTheThirdSmoothing) {
@@ -51,4 +51,4 @@ TEST(Rouge, SurvivesBrokenUtf8) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::text_similarity_test

@@ -9,7 +9,7 @@
 
 #include "core/error.hpp"
 
-namespace dstrain {
+namespace dstrain::trainer_log_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -146,4 +146,4 @@ TEST(FormatDuration, WritesLikePythonsTimedelta) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::trainer_log_test

@@ -36,7 +36,7 @@ void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
 void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
 void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
 
-namespace dstrain::test {
+namespace dstrain::test::allocation_test {
 namespace {
 
 TEST(ZeroStore, AllocatesNothingInAMicroStep) {
@@ -72,4 +72,4 @@ TEST(Allocations, AreCounted) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::allocation_test

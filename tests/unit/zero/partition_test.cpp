@@ -8,7 +8,7 @@
 #include "core/memory_plan.hpp"
 #include "unit/zero/fake_model.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::partition_test {
 namespace {
 
 PartLayout part_of(std::int64_t count) {
@@ -113,4 +113,4 @@ TEST_P(Slices, InMemoryAreThoseOfTheRank) {
 INSTANTIATE_TEST_SUITE_P(Ranks, Slices, testing::Values(1, 2, 3, 4, 16));
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::partition_test

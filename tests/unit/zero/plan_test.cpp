@@ -10,7 +10,7 @@
 #include "unit/zero/fake_model.hpp"
 #include "zero/partition.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::plan_test {
 namespace {
 
 /// Llama-2-7B in sizes: nothing is allocated for it.
@@ -160,4 +160,4 @@ TEST(Plan, RefusesOptionsThatMeanNothing) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::plan_test

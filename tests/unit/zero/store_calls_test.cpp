@@ -10,7 +10,7 @@
 #include "unit/zero/fake_model.hpp"
 #include "unit/zero/spy_communicator.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::store_calls_test {
 namespace {
 
 TEST(ZeroStoreCalls, NamesWrongOrdersOfCalls) {
@@ -126,4 +126,4 @@ TEST(ZeroStoreCalls, RefusesAPlanMadeForSomethingElse) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::store_calls_test

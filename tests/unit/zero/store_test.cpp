@@ -10,7 +10,7 @@
 #include "unit/zero/fake_model.hpp"
 #include "unit/zero/spy_communicator.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::store_test {
 namespace {
 
 TEST(ZeroStore, AsksForWritingFirstAndForAddingLater) {
@@ -230,4 +230,4 @@ TEST(ZeroStore, GivesNoPointersToWhatAUnitHasNot) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::store_test

@@ -6,7 +6,7 @@
 #include "unit/zero/spy_communicator.hpp"
 #include "zero/partition.hpp"
 
-namespace dstrain::test {
+namespace dstrain::test::traffic_test {
 namespace {
 
 constexpr int micro_steps = 3;
@@ -214,4 +214,4 @@ TEST(Traffic, OfAPrefetchReplacesTheGatherOfTheAcquire) {
 }
 
 }  // namespace
-}  // namespace dstrain::test
+}  // namespace dstrain::test::traffic_test

@@ -11,7 +11,7 @@
 #include "core/error.hpp"
 #include "machine.hpp"
 
-namespace dstrain {
+namespace dstrain::launch_command_test {
 namespace {
 
 using test::machine;
@@ -242,4 +242,4 @@ TEST(Network, ReadsAndFindsSubnets) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::launch_command_test

@@ -7,7 +7,7 @@
 #include "core/error.hpp"
 #include "machine.hpp"
 
-namespace dstrain {
+namespace dstrain::launch_request_test {
 namespace {
 
 using test::environment_of;
@@ -137,4 +137,4 @@ TEST(AsksForLaunch, OnlyWhereSomethingSaysThereAreMore) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::launch_request_test

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace dstrain {
+namespace dstrain::guests_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -105,4 +105,4 @@ TEST(SeatRanks, NodesOfOneMachineWithTheSameDevicesAreNumberedOn) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::guests_test

@@ -16,7 +16,7 @@
 
 #include "cluster/meeting/token.hpp"
 
-namespace dstrain {
+namespace dstrain::meeting_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -250,7 +250,7 @@ TEST(Token, IsFoundWhereItWasPutAndRefusedWhereOthersCanReadIt) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::meeting_test
 
 /// mpirun's agent is `dstrain launch-agent`; here the same function in this program.
 int main(int argc, char** argv) {

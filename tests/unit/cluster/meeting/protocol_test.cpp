@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace dstrain {
+namespace dstrain::protocol_test {
 namespace {
 
 const std::string long_token = "a token of more than sixteen letters";
@@ -152,4 +152,4 @@ TEST(FrameReader, RefusesLengthsBeyondItsLimit) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::protocol_test

@@ -8,7 +8,7 @@
 #include "core/error.hpp"
 #include "model/adapters/module_patterns.hpp"
 
-namespace dstrain {
+namespace dstrain::adapter_config_test {
 namespace {
 
 constexpr const char* plain = R"({"peft_type": "LORA", "r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "v_proj"],
@@ -118,4 +118,4 @@ TEST(ModulePatterns, SavedModulesMatchAsPeftDoes) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::adapter_config_test

@@ -11,7 +11,7 @@
 #include "model/linear.hpp"
 #include "support/random.hpp"
 
-namespace dstrain {
+namespace dstrain::lora_test {
 namespace {
 
 constexpr std::int64_t T = 6, in = 5, rank = 2, out_q = 4, out_k = 3, out = out_q + out_k;
@@ -199,4 +199,4 @@ INSTANTIATE_TEST_SUITE_P(Variants, LoraLayer,
                                          Variant{0.4F, true, true}, Variant{0.4F, true, false}));
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::lora_test

@@ -9,7 +9,7 @@
 #include "core/error.hpp"
 #include "support/random.hpp"
 
-namespace dstrain {
+namespace dstrain::pissa_test {
 namespace {
 
 std::vector<float> matrix(std::int64_t out, std::int64_t in) {
@@ -117,4 +117,4 @@ TEST(Pissa, ARankAboveTheSmallerSideIsRefused) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::pissa_test

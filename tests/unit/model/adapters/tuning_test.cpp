@@ -10,7 +10,7 @@
 #include "model/adapters/adapter_plan.hpp"
 #include "model/adapters/freeze.hpp"
 
-namespace dstrain {
+namespace dstrain::tuning_test {
 namespace {
 
 Tuning lora(std::vector<std::string> targets, std::vector<std::string> saved = {}) {
@@ -163,4 +163,4 @@ TEST(Freeze, LlamaProTakesTheLastOfEachRun) {
 }
 
 }  // namespace
-}  // namespace dstrain
+}  // namespace dstrain::tuning_test
