@@ -69,11 +69,14 @@ double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
   return 2.0 * probe_m * probe_n * probe_k / best_s;
 }
 
-std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node) {
+std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node, DeviceKind device) {
   // Program, libraries, heap, JIT code and thread stacks: 11 to 19 MiB measured over models and ranks (docs/memory.md).
   constexpr std::int64_t program = std::int64_t{16} << 20;
-  // cuBLASLt, cuDNN and NCCL are mapped at start and take this much without a driver (docs/memory.md).
-  const std::int64_t device_libraries_bytes = device_libraries().empty() ? 0 : std::int64_t{157} << 20;
+  // cuDNN and NCCL are mapped at start, cuBLASLt where a GPU is used; they take this much without a driver
+  // (docs/memory.md).
+  constexpr std::int64_t linked = std::int64_t{22} << 20, loaded = std::int64_t{148} << 20;
+  const std::int64_t device_libraries_bytes =
+      device_runtime() == nullptr ? 0 : linked + (device == DeviceKind::cuda ? loaded : 0);
   return device_libraries_bytes + program +
          (ranks > 1 ? fixed_communicator_bytes(MpiOptions{}, ranks, ranks_on_node) : 0);
 }

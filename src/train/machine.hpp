@@ -17,6 +17,6 @@ double measure_matrix_peak(const Exec& exec, DType dtype, void* memory);
 std::int64_t matrix_peak_bytes(DType dtype, DeviceKind device = DeviceKind::cpu);
 
 /// Bytes that a rank holds besides its plan: program, libraries, JIT code, communicator (docs/memory.md). Local, pure.
-std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node);
+std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node, DeviceKind device);
 
 }  // namespace dstrain
