@@ -311,6 +311,10 @@ elif [[ -n $missing ]]; then
   say "error: $dstrain cannot start without ${missing% }"
   say "hint: put the folders of CUDA's libraries into CUDA_LIBS"
   exit 1
+elif [[ $device == cuda && $("$dstrain" --version 2>/dev/null) == *"cuBLASLt not found"* ]]; then
+  say "error: $dstrain finds no libcublasLt, which it loads for products on a GPU"
+  say "hint: put its folder into CUDA_LIBS"
+  exit 1
 fi
 no_gpu=
 "$kernel_tests/kernels_gpu_ops_test" --gtest_filter=none >"$scratch/out" 2>&1
