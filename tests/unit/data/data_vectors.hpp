@@ -26,8 +26,8 @@ inline std::string read_text(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// The files of a tokenizer the vectors name; qwen3 is qwen2's vocabulary with its own added tokens.
-inline TokenizerFiles vector_tokenizer_files(const std::filesystem::path& data, const std::string& name) {
+/// qwen3 is qwen2's vocabulary with its own added tokens.
+inline TokenizerFiles make_tokenizer_files(const std::filesystem::path& data, const std::string& name) {
   if (name == "stories260K") return read_tokenizer_files(data / name);
   if (name != "qwen3") return read_tokenizer_files(data / "tokenizers" / name);
   auto files = read_tokenizer_files(data / "tokenizers" / "qwen2");
@@ -38,6 +38,13 @@ inline TokenizerFiles vector_tokenizer_files(const std::filesystem::path& data, 
   return files;
 }
 
+/// The files of a tokenizer the vectors name, read once per program: making qwen3's takes a second under sanitizers.
+inline const TokenizerFiles& vector_tokenizer_files(const std::filesystem::path& data, const std::string& name) {
+  static std::map<std::string, TokenizerFiles> files;
+  if (const auto it = files.find(name); it != files.end()) return it->second;
+  return files.emplace(name, make_tokenizer_files(data, name)).first->second;
+}
+
 /// Read once per program: copies share the model.
 inline Tokenizer vector_tokenizer(const std::filesystem::path& data, const std::string& name) {
   static std::map<std::string, Tokenizer> tokenizers;
@@ -46,7 +53,7 @@ inline Tokenizer vector_tokenizer(const std::filesystem::path& data, const std::
 }
 
 inline Tokenizer bare_sentencepiece(const std::filesystem::path& data, const std::string& name) {
-  const auto files = vector_tokenizer_files(data, name);
+  const TokenizerFiles& files = vector_tokenizer_files(data, name);
   Tokenizer tokenizer = load_tokenizer({{"tokenizer.model", files.at("tokenizer.model")}});
   tokenizer.set_split_special_tokens(true);
   return tokenizer;
