@@ -49,26 +49,25 @@ endif()
 target_compile_definitions(dstrain_options INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 target_include_directories(dstrain_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
 
-# dstrain_precompile(name HEADERS ... LIBS ...): compiles headers that most files include once; a target takes them over by
-# dstrain_use_precompiled(target name). Libraries' headers are two thirds of the time that a file takes to compile. Every
-# file still includes what it uses: preset cpu builds without them (DSTRAIN_PRECOMPILE).
-# Under sanitizers name_hot has them for targets that are optimised (dstrain_optimise_checked).
+# dstrain_precompile(name HEADERS ... LIBS ... [OPTIONS ...]): compiles headers that most files include once; a target takes them
+# over by dstrain_use_precompiled(target name), and with them their -O level: GCC restores it from there, whatever the target's
+# own is. Libraries' headers are two thirds of the time that a file takes to compile. Every file still includes what it uses:
+# preset cpu builds without them (DSTRAIN_PRECOMPILE). Under sanitizers name_hot has them for targets that are optimised
+# (dstrain_optimise_checked).
 function(dstrain_precompile name)
-  cmake_parse_arguments(ARG "HOT" "" "HEADERS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "HOT" "" "HEADERS;LIBS;OPTIONS" ${ARGN})
   if(NOT DSTRAIN_PRECOMPILE)
     return()
   endif()
   if(DSTRAIN_SANITIZE AND NOT ARG_HOT)
-    dstrain_precompile(${name}_hot HOT HEADERS ${ARG_HEADERS} LIBS ${ARG_LIBS})
+    dstrain_precompile(${name}_hot HOT HEADERS ${ARG_HEADERS} LIBS ${ARG_LIBS} OPTIONS -O1)
   endif()
   file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp CONTENT "// holds the precompiled headers\n")
   add_library(${name} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
   target_link_libraries(${name} PRIVATE dstrain_options OpenMP::OpenMP_CXX ${ARG_LIBS})
-  target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
-  if(ARG_HOT)
-    dstrain_optimise_checked(${name})
-  endif()
+  target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess> ${ARG_OPTIONS})
   target_precompile_headers(${name} PRIVATE ${ARG_HEADERS})
+  set_target_properties(${name} PROPERTIES DSTRAIN_PRECOMPILED_OPTIONS "${ARG_OPTIONS}")
 endfunction()
 function(dstrain_use_precompiled target name)
   get_target_property(optimised ${target} DSTRAIN_OPTIMISED)
@@ -79,6 +78,8 @@ function(dstrain_use_precompiled target name)
     # GCC 12 warns about libstdc++'s own copies of strings when it reads them from there; the other presets keep the warnings.
     target_compile_options(${target} PRIVATE
       $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds>)
+    get_target_property(options ${name} DSTRAIN_PRECOMPILED_OPTIONS)
+    target_compile_options(${target} PRIVATE ${options})
     target_precompile_headers(${target} REUSE_FROM ${name})
   endif()
 endfunction()
