@@ -8,12 +8,12 @@
 namespace dstrain::test {
 namespace {
 
+volatile int result = 0;
 volatile int one = 1;     // the compiler knows no value
 volatile int forty = 40;  // bits of a shift, and an index
 int values[4] = {1, 2, 3, 4};
 
 TEST(Sanitizers, StopUndefinedBehaviour) {
-  volatile int result = 0;
   EXPECT_DEATH(result = std::numeric_limits<int>::max() + one, "");
   EXPECT_DEATH(result = one << forty, "");
   EXPECT_DEATH(result = values[forty / 10], "");
