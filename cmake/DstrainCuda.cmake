@@ -3,7 +3,7 @@
 #
 # The runtime is linked statically: it looks for the driver when it is asked for a device, so that one program runs with
 # and without one. The others are shared: they are larger than everything else together, and any machine with a GPU has
-# its own.
+# its own. cuBLASLt is not linked but loaded where a product on a GPU asks for it (src/core/cublaslt.hpp).
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   # Ampere, Hopper (with wgmma), Blackwell; and PTX for what comes.
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real 100-real 90-virtual)
@@ -73,5 +73,5 @@ dstrain_version_of(nccl_VERSION ${nccl_INCLUDE_DIR}/nccl.h NCCL_MAJOR NCCL_MINOR
 if(NOT TARGET dstrain::dep::cuda)
   add_library(dstrain::dep::cuda INTERFACE IMPORTED GLOBAL)  # imported: an export names it and does not carry it
   target_include_directories(dstrain::dep::cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${cudnn_INCLUDE_DIR} ${nccl_INCLUDE_DIR})
-  target_link_libraries(dstrain::dep::cuda INTERFACE CUDA::cudart_static CUDA::cublasLt ${cudnn_LIBRARY} ${nccl_LIBRARY})
+  target_link_libraries(dstrain::dep::cuda INTERFACE CUDA::cudart_static ${cudnn_LIBRARY} ${nccl_LIBRARY})
 endif()

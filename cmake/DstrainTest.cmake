@@ -61,7 +61,7 @@ function(dstrain_add_test name)
   endif()
   target_sources(${program} PRIVATE ${ARG_SOURCES})
   target_compile_definitions(${program} PRIVATE ${ARG_DEFINITIONS})
-  # Threads that wait sleep: small loops on two cores, beside other tests, spend half their time in spinning otherwise.
+  # passive: tests run side by side, and a thread that spins while it waits takes the core of the one it waits for.
   set(env ASAN_OPTIONS=detect_leaks=0:handle_sigill=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_WAIT_POLICY=passive)
   if(NOT ARG_RANKS)
     if(NOT "e2e" IN_LIST ARG_LABELS)
@@ -95,4 +95,4 @@ set(DSTRAIN_MPIRUN ${MPIEXEC_EXECUTABLE})
 set(DSTRAIN_MPI_TEST_ENV
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
     OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp
-    OMPI_MCA_btl_base_warn_component_unused=0)
+    OMPI_MCA_btl_base_warn_component_unused=0 OMP_WAIT_POLICY=passive)

@@ -11,6 +11,7 @@ mpi_on_one_machine() {
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
   export OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_base_warn_component_unused=0
+  export OMP_WAIT_POLICY=passive # threads that wait leave their core to the other tests
 }
 
 # Compiled files are kept between runs, inside the build folder unless ccache is already set up.

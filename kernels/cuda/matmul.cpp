@@ -3,8 +3,6 @@
 ///
 /// Our matrices are row-major and cuBLASLt's column-major: a row-major C = A B is a column-major C^T = B^T A^T, so that
 /// B is handed over first and nothing is copied.
-#include <cublasLt.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -12,6 +10,7 @@
 #include <memory>
 #include <mutex>
 
+#include "core/cublaslt.hpp"
 #include "core/device_runtime.hpp"
 #include "kernels/cuda/backend.hpp"
 #include "kernels/cuda/matmul_parts.hpp"
@@ -25,7 +24,7 @@ constexpr std::int64_t workspace_size = std::int64_t{32} << 20;
 
 void check(cublasStatus_t status, const char* call) {
   if (status != CUBLAS_STATUS_SUCCESS)
-    throw CudaError(fmt::format("{} failed: {}", call, cublasLtGetStatusString(status)));
+    throw CudaError(fmt::format("{} failed: {}", call, cublaslt().status_string(status)));
 }
 
 cudaDataType_t type_of(DType dtype) {
@@ -33,16 +32,17 @@ cudaDataType_t type_of(DType dtype) {
   return dtype == DType::f16 ? CUDA_R_16F : CUDA_R_32F;
 }
 
-template <typename T, cublasStatus_t (*destroy)(T)>
+/// What exists was made by the library, so it is loaded.
+template <typename T, auto destroy>
 struct Destroy {
-  void operator()(T handle) const noexcept { destroy(handle); }
+  void operator()(T handle) const noexcept { (cublaslt().*destroy)(handle); }
 };
 using Operation = std::unique_ptr<std::remove_pointer_t<cublasLtMatmulDesc_t>,
-                                  Destroy<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>>;
+                                  Destroy<cublasLtMatmulDesc_t, &CublasLt::operation_destroy>>;
 using Layout = std::unique_ptr<std::remove_pointer_t<cublasLtMatrixLayout_t>,
-                               Destroy<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>>;
+                               Destroy<cublasLtMatrixLayout_t, &CublasLt::layout_destroy>>;
 using Preference = std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>,
-                                   Destroy<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>>;
+                                   Destroy<cublasLtMatmulPreference_t, &CublasLt::preference_destroy>>;
 
 /// What an algorithm is chosen by: sizes, strides, forms, dtypes, alignments and what is done to the sums, as plain
 /// numbers.
@@ -66,14 +66,15 @@ struct Library {
   bool tf32 = false;
 };
 
+/// Never destroyed: what is loaded in the middle of a program ends before what was made earlier.
 Library& library() {
-  static Library instance;
+  static Library& instance = *std::make_unique<Library>().release();
   return instance;
 }
 
 cublasLtHandle_t handle() {
   Library& lib = library();
-  if (lib.handle == nullptr) check(cublasLtCreate(&lib.handle), "cublasLtCreate");
+  if (lib.handle == nullptr) check(cublaslt().create(&lib.handle), "cublasLtCreate");
   return lib.handle;
 }
 
@@ -106,26 +107,25 @@ Key key_of(const MatmulShape& s, DType a_b, DType c, Epilogue epilogue, std::int
 
 Layout layout(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride) {
   cublasLtMatrixLayout_t raw = nullptr;
-  check(cublasLtMatrixLayoutCreate(&raw, type_of(dtype), static_cast<std::uint64_t>(rows),
-                                   static_cast<std::uint64_t>(columns), stride),
+  check(cublaslt().layout_create(&raw, type_of(dtype), static_cast<std::uint64_t>(rows),
+                                 static_cast<std::uint64_t>(columns), stride),
         "cublasLtMatrixLayoutCreate");
   return Layout(raw);
 }
 
 template <typename T>
 void set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
-  check(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value),
-        "cublasLtMatmulPreferenceSetAttribute");
+  check(cublaslt().preference_set(preference, attribute, &value, sizeof value), "cublasLtMatmulPreferenceSetAttribute");
 }
 
 template <typename T>
 void set_operation(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, T value) {
-  check(cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
+  check(cublaslt().operation_set(operation, attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
 }
 
 Preference preference_of(const Key& key) {
   cublasLtMatmulPreference_t raw = nullptr;
-  check(cublasLtMatmulPreferenceCreate(&raw), "cublasLtMatmulPreferenceCreate");
+  check(cublaslt().preference_create(&raw), "cublasLtMatmulPreferenceCreate");
   Preference preference(raw);
   set<std::uint64_t>(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_size);
   // B is cuBLASLt's first operand.
@@ -143,7 +143,7 @@ std::unique_ptr<Chosen> choose(const MatmulShape& s, DType a_b, DType c, const K
   auto chosen = std::make_unique<Chosen>();
   const bool tf32 = a_b == DType::f32 && library().tf32;
   cublasLtMatmulDesc_t raw = nullptr;
-  check(cublasLtMatmulDescCreate(&raw, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
+  check(cublaslt().operation_create(&raw, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
         "cublasLtMatmulDescCreate");
   chosen->operation.reset(raw);
   set_operation(raw, CUBLASLT_MATMUL_DESC_TRANSA, s.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -163,8 +163,8 @@ std::unique_ptr<Chosen> choose(const MatmulShape& s, DType a_b, DType c, const K
   cublasLtMatmulHeuristicResult_t result{};
   int found = 0;
   const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle(), raw, chosen->first.get(), chosen->second.get(), chosen->result.get(),
-                                     chosen->result.get(), preference.get(), 1, &result, &found);
+      cublaslt().heuristic(handle(), raw, chosen->first.get(), chosen->second.get(), chosen->result.get(),
+                           chosen->result.get(), preference.get(), 1, &result, &found);
   if (status != CUBLAS_STATUS_NOT_SUPPORTED) check(status, "cublasLtMatmulAlgoGetHeuristic");
   chosen->found = status == CUBLAS_STATUS_SUCCESS && found > 0 && result.state == CUBLAS_STATUS_SUCCESS;
   chosen->algorithm = result.algo;
@@ -185,7 +185,7 @@ bool is_empty(const MatmulShape& s) { return s.M == 0 || s.N == 0; }
 std::int64_t algorithm_number(const cublasLtMatmulAlgo_t& algorithm) {
   std::int32_t id = -1;
   std::size_t written = 0;
-  if (cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_ID, &id, sizeof id, &written) !=
+  if (cublaslt().algorithm_attribute(&algorithm, CUBLASLT_ALGO_CONFIG_ID, &id, sizeof id, &written) !=
       CUBLAS_STATUS_SUCCESS)
     return -1;
   return id;
@@ -244,11 +244,11 @@ bool multiply(const Exec& exec, Data c, ConstData a, ConstData b, const void* bi
   if (bias != nullptr) set_operation(chosen.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   const float alpha = 1.0F;
   const float beta = epilogue == Epilogue::accumulate ? 1.0F : 0.0F;
-  check(
-      cublasLtMatmul(handle(), chosen.operation.get(), &alpha, b.data, chosen.first.get(), a.data, chosen.second.get(),
-                     &beta, c.data, chosen.result.get(), c.data, chosen.result.get(), &chosen.algorithm, exec.workspace,
-                     chosen.workspace, static_cast<cudaStream_t>(exec.stream.native())),
-      "cublasLtMatmul");
+  check(cublaslt().matmul(handle(), chosen.operation.get(), &alpha, b.data, chosen.first.get(), a.data,
+                          chosen.second.get(), &beta, c.data, chosen.result.get(), c.data, chosen.result.get(),
+                          &chosen.algorithm, exec.workspace, chosen.workspace,
+                          static_cast<cudaStream_t>(exec.stream.native())),
+        "cublasLtMatmul");
   return true;
 }
 

@@ -139,7 +139,7 @@ std::string comparison(const PlanWords& flags, const ModelSpec& spec, EngineOpti
       "\ndstrain ({} ranks, {} per node, {}, up to {} tokens in a micro-batch; activations, buckets and libraries "
       "included):\n   per node |  per rank |   Options\n",
       flags.ranks, flags.ranks_per_node, name_of(options.dtype), token_class(options.max_tokens));
-  const auto floor = runtime_floor_bytes(flags.ranks, flags.ranks_per_node);
+  const auto floor = runtime_floor_bytes(flags.ranks, flags.ranks_per_node, options.device.kind);
   for (int stage = 0; stage <= 3; ++stage) {
     options.zero_stage = stage;
     const auto memory = Engine::plan(spec, options, flags.ranks);
@@ -197,7 +197,7 @@ ExitCode plan(const Words& words) {
   facts.dtype = name_of(options.dtype);
   facts.gradient_checkpointing = options.gradient_checkpointing;
   facts.max_tokens = token_class(options.max_tokens);
-  facts.runtime_floor_bytes = runtime_floor_bytes(flags.ranks, flags.ranks_per_node);
+  facts.runtime_floor_bytes = runtime_floor_bytes(flags.ranks, flags.ranks_per_node, options.device.kind);
   const auto text = flags.json ? memory_json({&memory}, facts) + "\n" : memory_table({&memory}, facts);
   fmt::print("{}", text);
   return ExitCode::good;

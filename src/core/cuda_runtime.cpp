@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The CUDA runtime as a DeviceRuntime. Linked statically: the program starts where there is no driver.
-#include <cublasLt.h>
 #include <cuda_runtime.h>
 #include <cudnn.h>
 #include <nccl.h>
 
+#include "core/cublaslt.hpp"
 #include "core/device_runtime.hpp"
 
 namespace dstrain {
@@ -115,21 +115,33 @@ DeviceRuntime& cuda_runtime() noexcept {
   return runtime;
 }
 
+namespace {
+
+std::string cublaslt_text() {
+  try {
+    const std::size_t version = cublaslt().get_version();
+    return fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  } catch (const CudaError&) {
+    return "cuBLASLt not found";
+  }
+}
+
+}  // namespace
+
 std::string device_libraries() {
   int runtime = 0;
   static_cast<void>(cudaRuntimeGetVersion(&runtime));
   int nccl = 0;
   static_cast<void>(ncclGetVersion(&nccl));
-  const std::size_t blas = cublasLtGetVersion();
   const std::size_t dnn = cudnnGetVersion();
 #ifdef DSTRAIN_CUDNN_FRONTEND_VERSION
   constexpr const char* attention = "attention with frontend " DSTRAIN_CUDNN_FRONTEND_VERSION;
 #else
   constexpr const char* attention = "attention not built in";
 #endif
-  return fmt::format("CUDA {}.{}, cuBLASLt {}.{}.{}, cuDNN {}.{}.{} ({}), NCCL {}.{}.{}", runtime / 1000,
-                     runtime % 1000 / 10, blas / 10000, blas / 100 % 100, blas % 100, dnn / 10000, dnn / 100 % 100,
-                     dnn % 100, attention, nccl / 10000, nccl / 100 % 100, nccl % 100);
+  return fmt::format("CUDA {}.{}, {}, cuDNN {}.{}.{} ({}), NCCL {}.{}.{}", runtime / 1000, runtime % 1000 / 10,
+                     cublaslt_text(), dnn / 10000, dnn / 100 % 100, dnn % 100, attention, nccl / 10000,
+                     nccl / 100 % 100, nccl % 100);
 }
 
 }  // namespace dstrain

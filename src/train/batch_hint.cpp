@@ -29,7 +29,7 @@ std::int64_t bytes_with(const BatchFacts& f, int rows, int accumulation) {
   options.client_bytes *= (options.max_tokens + before - 1) / before;
   options.max_micro_steps = micro_steps_per_rank(config, f.ranks);
   const auto plan = Engine::plan(f.spec, options, f.ranks);
-  std::int64_t bytes = runtime_floor_bytes(f.ranks, f.ranks_on_node);
+  std::int64_t bytes = runtime_floor_bytes(f.ranks, f.ranks_on_node, options.device.kind);
   for (int kind = 0; kind < memory_kinds; ++kind) bytes += plan.arena_bytes(static_cast<MemoryKind>(kind));
   return bytes;
 }

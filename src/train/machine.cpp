@@ -3,17 +3,21 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
+#include <mutex>
+#include <tuple>
 
 #include "comm/mpi_communicator.hpp"
 #include "core/device_runtime.hpp"
 #include "core/host_mirror.hpp"
+#include "core/parallel.hpp"
 #include "kernels/ops.hpp"
 
 namespace dstrain {
 
 namespace {
 
-// Large enough for the best rate, small enough for a 60 ms look: 0.5 to 3 GFLOP a product.
+// Large enough for the best rate, small enough for a 30 ms look: 0.5 to 3 GFLOP a product.
 constexpr std::int64_t probe_m = 512;
 constexpr std::int64_t probe_n = 1024;
 constexpr std::int64_t probe_k = 768;
@@ -40,7 +44,9 @@ std::int64_t matrix_peak_bytes(DType dtype, DeviceKind device) {
          ops::matmul_workspace_bytes(shape, dtype, dtype, device) + 4096;
 }
 
-double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
+namespace {
+
+double measure(const Exec& exec, DType dtype, void* memory) {
   const MatmulShape shape{.M = probe_m, .N = probe_n, .K = probe_k, .transpose_b = true};
   auto take = [at = static_cast<char*>(memory)](std::int64_t bytes) mutable {
     char* begin = at;
@@ -60,7 +66,7 @@ double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
   using Clock = std::chrono::steady_clock;
   double best_s = 1e30;
   const auto start = Clock::now();
-  while (std::chrono::duration<double>(Clock::now() - start).count() < 0.06) {
+  while (std::chrono::duration<double>(Clock::now() - start).count() < 0.03) {
     const auto begin = Clock::now();
     ops::matmul(with_workspace, c, a, b, shape, false);
     exec.stream.synchronize();
@@ -69,11 +75,26 @@ double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
   return 2.0 * probe_m * probe_n * probe_k / best_s;
 }
 
-std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node) {
+}  // namespace
+
+double measure_matrix_peak(const Exec& exec, DType dtype, void* memory) {
+  static std::mutex mutex;
+  static std::map<std::tuple<DType, DeviceKind, int, int>, double> measured;
+  const Device device = exec.stream.device();
+  const std::lock_guard lock(mutex);
+  double& peak = measured[{dtype, device.kind, device.index, max_threads()}];
+  if (peak == 0.0) peak = measure(exec, dtype, memory);
+  return peak;
+}
+
+std::int64_t runtime_floor_bytes(int ranks, int ranks_on_node, DeviceKind device) {
   // Program, libraries, heap, JIT code and thread stacks: 11 to 19 MiB measured over models and ranks (docs/memory.md).
   constexpr std::int64_t program = std::int64_t{16} << 20;
-  // cuBLASLt, cuDNN and NCCL are mapped at start and take this much without a driver (docs/memory.md).
-  const std::int64_t device_libraries_bytes = device_libraries().empty() ? 0 : std::int64_t{157} << 20;
+  // cuDNN and NCCL are mapped at start, cuBLASLt where a GPU is used; they take this much without a driver
+  // (docs/memory.md).
+  constexpr std::int64_t linked = std::int64_t{22} << 20, loaded = std::int64_t{148} << 20;
+  const std::int64_t device_libraries_bytes =
+      device_runtime() == nullptr ? 0 : linked + (device == DeviceKind::cuda ? loaded : 0);
   return device_libraries_bytes + program +
          (ranks > 1 ? fixed_communicator_bytes(MpiOptions{}, ranks, ranks_on_node) : 0);
 }

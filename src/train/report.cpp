@@ -131,7 +131,7 @@ std::string start_report(const StartReport& r) {
   }
   if (r.setup.feeder) add_training(r, line);
   line("memory", fmt::format("{} planned + about {} runtime floor per rank", format_bytes(r.planned_bytes),
-                             format_bytes(runtime_floor_bytes(ranks, r.topology.local_size))));
+                             format_bytes(runtime_floor_bytes(ranks, r.topology.local_size, r.options.device.kind))));
   if (r.options.device.kind == DeviceKind::cuda)
     line("device",
          fmt::format("GPU {}: {}", r.options.device.index, require_device_runtime().describe(r.options.device.index)));
@@ -142,7 +142,7 @@ std::string start_report(const StartReport& r) {
 
 void refuse_if_too_large(const EngineOptions& options, const ModelSpec& spec, int ranks, int ranks_on_node,
                          std::int64_t planned_bytes, std::int64_t available) {
-  const std::int64_t floor = runtime_floor_bytes(ranks, ranks_on_node);
+  const std::int64_t floor = runtime_floor_bytes(ranks, ranks_on_node, options.device.kind);
   const std::int64_t wanted = (planned_bytes + floor) * ranks_on_node;
   if (wanted <= available) return;
   std::string hint;

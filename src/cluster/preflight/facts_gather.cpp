@@ -101,7 +101,7 @@ RankFacts gather_facts(const Topology& topology, const std::string& device, int 
   if (wanted.digest) f.binary = sha256_of_file("/proc/self/exe");
   f.mpi = mpi_version();
   f.hdf5 = hdf5_version();
-  f.libraries = device_libraries();
+  if (device != "cpu" || wanted.digest) f.libraries = device_libraries();  // asking loads them
   f.device = device;
   f.cores = allowed_cores();
   f.threads = threads;

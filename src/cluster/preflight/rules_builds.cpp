@@ -62,7 +62,7 @@ Findings check_libraries(const JobFacts& job) {
   for (const auto& rank : job) {
     mpi.emplace_back(rank.mpi, rank.tag());
     hdf5.emplace_back(rank.hdf5, rank.tag());
-    libraries.emplace_back(rank.libraries, rank.tag());
+    if (!rank.libraries.empty()) libraries.emplace_back(rank.libraries, rank.tag());  // empty: not on a GPU
     if (rank.host_facts) driver.emplace_back(rank.host_facts->gpu_driver, rank.host);
   }
   Findings findings;

@@ -25,7 +25,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr double deadline_s = 8;       // ssh's own limit below is 5 s for the connection
 constexpr std::size_t at_a_time = 32;  // processes
 constexpr std::size_t most_words = 4096;
 
@@ -98,7 +97,8 @@ bool read_words(Running& one) {
   return true;
 }
 
-void end(Running& one, bool in_time, double seconds) {
+/// @param limit_s  how long was waited where it is not in time
+void end(Running& one, bool in_time, double seconds, double limit_s) {
   int status = 0;
   pid_t ended = 0;
   for (int tries = 0; in_time && ended == 0 && tries < 100; ++tries) {  // it closed its stderr: it is about to end
@@ -114,26 +114,26 @@ void end(Running& one, bool in_time, double seconds) {
   one.answer.seconds = seconds;
   one.answer.good = in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0;
   one.answer.words = last_line(one.answer.words);
-  if (!in_time) one.answer.words = fmt::format("no answer in {:.0f} s", deadline_s);
+  if (!in_time) one.answer.words = fmt::format("no answer in {:.0f} s", limit_s);
   if (!one.answer.good && one.answer.words.empty())
     one.answer.words = fmt::format("exit code {}", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
 /// stderr closes when the agent ends: that is what is waited for.
-void wait_for_all(std::vector<Running>& batch) {
+void wait_for_all(std::vector<Running>& batch, double limit_s) {
   const auto begin = Clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
   const auto runs = [](const Running& one) { return one.process > 0; };
-  while (std::any_of(batch.begin(), batch.end(), runs) && elapsed() < deadline_s) {
+  while (std::any_of(batch.begin(), batch.end(), runs) && elapsed() < limit_s) {
     std::vector<pollfd> polled;
     for (const auto& one : batch) polled.push_back({runs(one) ? one.words.get() : -1, POLLIN, 0});
-    if (poll(polled.data(), polled.size(), static_cast<int>((deadline_s - elapsed()) * 1000) + 1) <= 0) continue;
+    if (poll(polled.data(), polled.size(), static_cast<int>((limit_s - elapsed()) * 1000) + 1) <= 0) continue;
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (polled[i].revents != 0 && !read_words(batch[i])) end(batch[i], true, elapsed());
+      if (polled[i].revents != 0 && !read_words(batch[i])) end(batch[i], true, elapsed(), limit_s);
     }
   }
   for (auto& one : batch) {
-    if (runs(one)) end(one, false, elapsed());
+    if (runs(one)) end(one, false, elapsed(), limit_s);
   }
 }
 
@@ -155,14 +155,14 @@ constexpr Meaning meanings[] = {
 
 }  // namespace
 
-std::vector<SshAnswer> ask_hosts(const std::vector<std::string>& hosts, const std::string& agent) {
+std::vector<SshAnswer> ask_hosts(const std::vector<std::string>& hosts, const std::string& agent, double limit_s) {
   const auto words = agent_words(agent);
   std::vector<SshAnswer> answers;
   for (std::size_t begin = 0; begin < hosts.size(); begin += at_a_time) {
     std::vector<Running> batch;
     for (std::size_t i = begin; i < std::min(begin + at_a_time, hosts.size()); ++i)
       batch.push_back(start(hosts[i], words));
-    wait_for_all(batch);
+    wait_for_all(batch, limit_s);
     for (auto& one : batch) answers.push_back(std::move(one.answer));
   }
   return answers;

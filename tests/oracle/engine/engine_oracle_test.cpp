@@ -144,11 +144,10 @@ std::vector<Case> cases() {
       for (const bool checkpointing : {true, false}) all.push_back({file, stage, checkpointing, false, DType::f32});
     }
   }
-  for (int stage = 0; stage <= 3; ++stage) {
-    all.push_back({"accum.json", stage, true, true, DType::f32});
-    all.push_back({"base.json", stage, true, false, DType::bf16});
-    all.push_back({"base.json", stage, true, false, DType::f16});
-  }
+  // Some of each: stages_test compares every stage with one rank, bit by bit, in bf16 and in reproducible runs too.
+  all.push_back({"accum.json", 1, true, true, DType::f32});
+  for (const int stage : {0, 3}) all.push_back({"base.json", stage, true, false, DType::bf16});
+  all.push_back({"base.json", 2, true, false, DType::f16});
   return all;
 }
 

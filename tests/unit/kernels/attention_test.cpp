@@ -155,6 +155,7 @@ TEST_P(Attention, GivesTheSameBitsOnAnyNumberOfThreads) {
   std::vector<Results> results, narrow;
   const Bf16Unit unit(cpu::Bf16Products::pairs);  // where there is one
   for (const int threads : {1, 2, 3}) {
+    if (on_device && threads == 2) continue;  // threads of the host mean nothing there: the same bits again
     omp_set_num_threads(threads);
     results.push_back(cpu_results<float>(o));
     narrow.push_back(cpu_results<bfloat16>(o));

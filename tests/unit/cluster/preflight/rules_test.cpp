@@ -45,6 +45,7 @@ TEST(Rules, LibrariesOfOtherVersionsAreNamedWithTheirHosts) {
   auto job = healthy_job(3, 1);
   job[2].hdf5 = "1.12.0";
   job[1].mpi = "Open MPI v5.0.2";
+  job[0].libraries = "CUDA 13.0, NCCL 2.28.9";  // the third is not on a GPU
   job[1].libraries = "CUDA 12.8, NCCL 2.26.2";
 
   const auto findings = check_libraries(job);
