@@ -49,6 +49,6 @@ function(dstrain_add_fuzzer name)
   target_sources(${target} PRIVATE $<TARGET_OBJECTS:dstrain_fuzz_replay>)
   add_test(NAME ${target} COMMAND ${target} ${corpus} ${ARG_MUTATIONS} ${ARG_MAX_BYTES})
   set_tests_properties(${target} PROPERTIES TIMEOUT 300 LABELS "unit;fuzz" WORKING_DIRECTORY ${CMAKE_BINARY_DIR}/test-tmp
-                       ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0;UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1")
+                       ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0:handle_sigill=1;UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1")
   add_dependencies(dstrain_unit_tests ${target})
 endfunction()

@@ -2,7 +2,7 @@
 # dstrain_add_test(name SOURCES ... LIBS ... [PROGRAM program] [RANKS 1 2 3 4] [LABELS ...] [TIMEOUT s] [DEFINITIONS ...] [HOT])
 # PROGRAM: the sources join those of other tests in one program, of which this test runs its own suites. A program of one small
 # file takes most of its time to instantiate what its neighbours need too.
-# HOT: optimised under sanitizers too (loops of the reference kernels, large vocabularies), and started early, as all that is long.
+# HOT: optimised under sanitizers too (loops of the reference kernels), and started early, as all that is long.
 # Without RANKS: a plain GoogleTest program, label "unit". With RANKS: one ctest per world size, named name.npN, label "mpi".
 # The target dstrain_unit_tests builds all programs labelled "unit" and nothing else (scripts/test.sh, preset checked).
 if(NOT TARGET dstrain_unit_tests)
@@ -62,7 +62,7 @@ function(dstrain_add_test name)
   target_sources(${program} PRIVATE ${ARG_SOURCES})
   target_compile_definitions(${program} PRIVATE ${ARG_DEFINITIONS})
   # passive: tests run side by side, and a thread that spins while it waits takes the core of the one it waits for.
-  set(env ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_WAIT_POLICY=passive)
+  set(env ASAN_OPTIONS=detect_leaks=0:handle_sigill=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_WAIT_POLICY=passive)
   if(NOT ARG_RANKS)
     if(NOT "e2e" IN_LIST ARG_LABELS)
       add_dependencies(dstrain_unit_tests ${program})

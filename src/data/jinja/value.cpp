@@ -73,7 +73,7 @@ std::string Value::text() const {
 
 python::Value Value::to_python(int depth) const {
   if (depth > max_value_depth) fail("prints a value that holds itself");
-  charge(64 + (string() != nullptr ? string()->size() : 0));
+  charge(sizeof(python::Value) + (string() != nullptr ? string()->size() : 0));
   python::Value out;
   if (is_none()) return out;
   if (const auto* s = string()) return python::Value::of(*s);
@@ -88,6 +88,7 @@ python::Value Value::to_python(int depth) const {
     out.number = *n;
   } else if (const auto* l = list()) {
     out.kind = python::Value::Kind::array;
+    out.items.reserve(l->size());
     for (const Value& item : *l) out.items.push_back(item.to_python(depth + 1));
   } else if (const auto* d = dict()) {
     out.kind = python::Value::Kind::object;

@@ -26,16 +26,24 @@ inline std::string read_text(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// The files of a tokenizer the vectors name; qwen3 is qwen2's vocabulary with its own added tokens.
-inline TokenizerFiles vector_tokenizer_files(const std::filesystem::path& data, const std::string& name) {
+/// qwen3 is qwen2's vocabulary with its own added tokens.
+inline TokenizerFiles make_tokenizer_files(const std::filesystem::path& data, const std::string& name) {
   if (name == "stories260K") return read_tokenizer_files(data / name);
   if (name != "qwen3") return read_tokenizer_files(data / "tokenizers" / name);
   auto files = read_tokenizer_files(data / "tokenizers" / "qwen2");
-  auto root = nlohmann::json::parse(files.at("tokenizer.json"));
-  root["added_tokens"] = nlohmann::json::parse(read_text(data / "tokenizers" / "qwen3" / "added_tokens.json"));
-  files["tokenizer.json"] = root.dump();
+  std::string& json = files.at("tokenizer.json");  // as text: parsing it takes seconds under sanitizers
+  const auto begin = json.find('[', json.find("\"added_tokens\""));
+  const auto end = json.find(']', begin) + 1;
+  json.replace(begin, end - begin, read_text(data / "tokenizers" / "qwen3" / "added_tokens.json"));
   files["tokenizer_config.json"] = read_text(data / "tokenizers" / "qwen3" / "tokenizer_config.json");
   return files;
+}
+
+/// The files of a tokenizer the vectors name, read once per program.
+inline const TokenizerFiles& vector_tokenizer_files(const std::filesystem::path& data, const std::string& name) {
+  static std::map<std::string, TokenizerFiles> files;
+  if (const auto it = files.find(name); it != files.end()) return it->second;
+  return files.emplace(name, make_tokenizer_files(data, name)).first->second;
 }
 
 /// Read once per program: copies share the model.
@@ -46,7 +54,7 @@ inline Tokenizer vector_tokenizer(const std::filesystem::path& data, const std::
 }
 
 inline Tokenizer bare_sentencepiece(const std::filesystem::path& data, const std::string& name) {
-  const auto files = vector_tokenizer_files(data, name);
+  const TokenizerFiles& files = vector_tokenizer_files(data, name);
   Tokenizer tokenizer = load_tokenizer({{"tokenizer.model", files.at("tokenizer.model")}});
   tokenizer.set_split_special_tokens(true);
   return tokenizer;

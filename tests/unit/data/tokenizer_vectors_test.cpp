@@ -102,7 +102,7 @@ TEST(TokenizerForms, TiktokenAndMergesGiveTheReferenceIds) {
   if (!data) GTEST_SKIP() << "skipped: no ../shared";
   auto gpt2 = vector_tokenizer_files(*data, "gpt2");
   gpt2.erase("tokenizer.json");
-  const auto qwen2 = vector_tokenizer_files(*data, "qwen2");
+  const TokenizerFiles& qwen2 = vector_tokenizer_files(*data, "qwen2");
 
   expect_vectors(*data, "gpt2", load_tokenizer(gpt2));
   expect_vectors(*data, "llama3",
@@ -114,7 +114,7 @@ TEST(TokenizerForms, TiktokenAndMergesGiveTheReferenceIds) {
 TEST(TokenizerForms, AModelWithoutConfigurationIsTheBareLibrary) {
   const auto data = unpacked_data();
   if (!data) GTEST_SKIP() << "skipped: no ../shared";
-  const auto files = vector_tokenizer_files(*data, "llama2");
+  const TokenizerFiles& files = vector_tokenizer_files(*data, "llama2");
 
   expect_vectors(*data, "llama2.sp", load_tokenizer({{"tokenizer.model", files.at("tokenizer.model")}}));
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -92,9 +93,17 @@ void expect_same(const Results& actual, const Results& expected, test::Tolerance
   EXPECT_TRUE(all_close(actual.dv, expected.dv, tolerance)) << "dv";
 }
 
+/// Kept: each instruction set asks for the same.
+const Results& definition_in_f32(const std::string& name, const Operands& o) {
+  static std::map<std::string, Results> known;
+  if (const auto it = known.find(name); it != known.end()) return it->second;
+  return known.emplace(name, reference_results(o, o.q, o.k, o.v, o.dout)).first->second;
+}
+
 TEST_P(Attention, AgreesWithTheDefinitionInF32) {
-  const Operands o(std::get<1>(GetParam()));
-  const Results expected = reference_results(o, o.q, o.k, o.v, o.dout);
+  const Sizes& sizes = std::get<1>(GetParam());
+  const Operands o(sizes);
+  const Results& expected = definition_in_f32(sizes.name, o);
 
   const Results actual = cpu_results<float>(o);
 

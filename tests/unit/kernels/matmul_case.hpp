@@ -8,11 +8,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <map>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "kernels/cpu/bf16_products.hpp"
 #include "kernels/cpu/simd/isa.hpp"
 #include "kernels/ops/matmul.hpp"
+#include "kernels/reference/matmul.hpp"
 #include "support/random.hpp"
 
 namespace dstrain::test {
@@ -71,6 +75,19 @@ inline void run(Matrix& c, Matrix& a, Matrix& b, const MatmulShape& s, bool accu
   ops::matmul(exec, c.data(), a.data(), b.data(), s, accumulate);
   const char* end = static_cast<char*>(exec.workspace) + bytes;
   for (; end < workspace.data() + workspace.size(); ++end) ASSERT_EQ(*end, 77) << "written behind the workspace";
+}
+
+/// The product by the definition, from zero. Kept: each instruction set, unit and storage type of C asks for the same
+/// one. A and B are scaled_a(s) and uniform(stored_b(s), 2) in the storage type.
+inline const std::vector<double>& expected_product(const Matrix& a, const Matrix& b, const MatmulShape& s) {
+  using Key = std::tuple<DType, std::int64_t, std::int64_t, std::int64_t, bool, bool>;
+  static std::map<Key, std::vector<double>> products;
+  const auto [at, is_new] = products.try_emplace(Key{a.dtype, s.M, s.N, s.K, s.transpose_a, s.transpose_b});
+  if (is_new) {
+    at->second.resize(static_cast<std::size_t>(stored_c(s)));
+    reference::matmul(at->second.data(), a.values().data(), b.values().data(), s, false);
+  }
+  return at->second;
 }
 
 /// Instruction set and bf16 unit for one test; back to the machine's own afterwards.
