@@ -26,6 +26,7 @@ make_folder() { # NAME
   cat >"$home/bin/stub" <<'STUB'
 #!/usr/bin/env bash
 home=$(cd "$(dirname "$0")/.." && pwd)
+[[ $1 == --version ]] && { [[ -e $home/no-cublaslt ]] && printf 'backends: CPU; GPU with CUDA 13.0, cuBLASLt not found\n'; exit 0; }
 printf '%s %s\n' "$(basename "$0")" "$*" >>"$home/calls"
 [[ " $* " == *gtest_filter=none* ]] && { [[ -e $home/no-gpu ]] && printf 'SKIPPED before every test: no driver\n' && exit 77; exit 0; }
 output=
@@ -88,6 +89,12 @@ make_folder partial
 rm "$home/bin/kernels_gpu_attention_cudnn_test"
 expect "a program that was not built is no failure" run_code 0 tests
 expect "but said" grep -q '^-- skipped: this build has no kernels_gpu_attention_cudnn_test' "$home/results"
+
+make_folder libraries
+touch "$home/no-cublaslt"
+expect "a library that is loaded later is missed at once" run_code 1 all
+expect "with a hint" grep -q '^hint: put its folder into CUDA_LIBS' "$home/results"
+expect "before anything runs" test "$(wc -l <"$home/calls")" == 0
 
 make_folder without
 touch "$home/no-gpu"
