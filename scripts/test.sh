@@ -4,8 +4,8 @@
 #   preset cuda-ci  where nvcc is: every test, Release, the CUDA backend compiled for one GPU; warnings are errors
 #   preset ci       elsewhere (or with SKIP_CUDA=1): the same without CUDA
 #   preset checked  unit tests again under ASan and UBSan, with the checks that communicate; replays of the fuzzers
-# Environment: JOBS (compilers at a time), TEST_JOBS (tests at a time, default one more than cores: some only wait), SKIP_INSTALL=1, SKIP_CHECKED=1,
-# SKIP_CUDA=1.
+# Environment: JOBS (compilers at a time), TEST_JOBS (tests at a time, a job of ranks counts as two; default twice the cores: many
+# only wait), SKIP_INSTALL=1, SKIP_CHECKED=1, SKIP_CUDA=1.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "$0")/common.sh"
@@ -35,7 +35,7 @@ test_suite() {
   local preset=$1
   phase "$preset: test"
   rm -f "build/$preset/Testing/Temporary/LastTest.log" "build/$preset/junit.xml" # an older run must not be counted
-  ctest --preset "$preset" -j "${TEST_JOBS:-$((jobs + 1))}" --no-tests=error --output-junit junit.xml || failed_suites+=("$preset")
+  ctest --preset "$preset" -j "${TEST_JOBS:-$((2 * jobs))}" --no-tests=error --output-junit junit.xml || failed_suites+=("$preset")
   tested+=("build/$preset")
 }
 
