@@ -17,7 +17,7 @@ namespace dstrain {
 
 namespace {
 
-// Large enough for the best rate, small enough for a 30 ms look: 0.5 to 3 GFLOP a product.
+// Large enough for the best rate, small enough for a 60 ms look: 0.5 to 3 GFLOP a product.
 constexpr std::int64_t probe_m = 512;
 constexpr std::int64_t probe_n = 1024;
 constexpr std::int64_t probe_k = 768;
@@ -66,7 +66,7 @@ double measure(const Exec& exec, DType dtype, void* memory) {
   using Clock = std::chrono::steady_clock;
   double best_s = 1e30;
   const auto start = Clock::now();
-  while (std::chrono::duration<double>(Clock::now() - start).count() < 0.03) {
+  while (std::chrono::duration<double>(Clock::now() - start).count() < 0.06) {
     const auto begin = Clock::now();
     ops::matmul(with_workspace, c, a, b, shape, false);
     exec.stream.synchronize();

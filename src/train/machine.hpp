@@ -9,7 +9,7 @@
 
 namespace dstrain {
 
-/// FLOP/s that this rank reaches in one large matrix product with all its threads: the best of a few runs within ~30
+/// FLOP/s that this rank reaches in one large matrix product with all its threads: the best of a few runs within ~60
 /// ms. What MFU is measured against. Measured once in a process for each dtype, device and number of threads. Local;
 /// call on all ranks at the same time, so that they share the machine as in training.
 /// @param memory  at least matrix_peak_bytes(dtype) bytes, overwritten
